@@ -1,0 +1,88 @@
+"""A usage event as the log carries it, and its identity. Public contract of `ingest`.
+
+Owns the fields of an event in a usage record (`[version, "u", gateway, [event, …]]`) and how its key, its content and
+its request are digested. Invariant: two attempts of one identity have one digest, whatever gateway took them.
+Source: DESIGN 3.1, 3.2; R-TRACK-11.
+"""
+
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from kernel.record import USAGE, Envelope, encode_record
+from kernel.errors import RecordUnreadable
+
+NO_DIGEST: Final = b""
+NO_REQUEST: Final = bytes(8)
+
+# Key namespaces: a key from the body never meets one from the header (DESIGN 3.1).
+BODY_KEY: Final = "b"
+HEADER_KEY: Final = "h"
+
+
+class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """One attempt of one usage event.
+
+    Ids are 16 bytes. Times are UTC: `event_time_us` microseconds, `at_ms` (when the gateway read the request) and
+    `clock_ms` (the organization's test clock, None on real time) milliseconds since 1970. `quantity` is a decimal
+    string. `key` is what the client sent; `digest` (16 bytes) is empty when there is no key. `content` covers feature
+    and amount, `request` the HTTP request (eight zero bytes without an `Idempotency-Key` header). `has_timestamp` is
+    false when the client sent no time.
+    """
+
+    organization: bytes
+    customer: bytes
+    feature: bytes
+    event_time_us: int
+    at_ms: int
+    clock_ms: int | None
+    quantity: str
+    key: str
+    digest: bytes
+    content: bytes
+    request: bytes
+    has_timestamp: bool = True
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+def _prefixed(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def key_digest(secret: bytes, organization: bytes, customer: bytes, namespace: str, key: str) -> bytes:
+    """Digest an identity: BLAKE2b-128 of its length-prefixed parts, keyed by the deployment's secret."""
+    return blake2b(
+        _prefixed(organization, customer, namespace.encode(), key.encode()), digest_size=16, key=secret
+    ).digest()
+
+
+def content_digest(feature: bytes, quantity: str) -> bytes:
+    """Digest what an event says (8 bytes): the feature and the canonical quantity."""
+    return blake2b(_prefixed(feature, quantity.encode()), digest_size=8).digest()
+
+
+def request_digest(header_key: str | None, dialect: str, body: bytes, index: int) -> bytes:
+    """Digest an HTTP request (8 bytes): equal only for a byte-identical retry; eight zero bytes without a header."""
+    if header_key is None:
+        return NO_REQUEST
+    digest = blake2b(
+        _prefixed(header_key.encode(), dialect.encode(), body, index.to_bytes(4, "big")), digest_size=8
+    ).digest()
+    return digest if digest != NO_REQUEST else b"\x01" + NO_REQUEST[1:]
+
+
+_events_decoder = msgspec.msgpack.Decoder(list[UsageEvent])
+
+
+def encode_usage(gateway: str, events: list[UsageEvent]) -> bytes:
+    """Encode a usage record."""
+    return encode_record(USAGE, gateway, events)
+
+
+def decode_usage(envelope: Envelope) -> list[UsageEvent]:
+    """Decode a usage record's body. Raises RecordUnreadable."""
+    try:
+        return _events_decoder.decode(envelope.body)
+    except msgspec.DecodeError as error:
+        raise RecordUnreadable(f"a usage record does not decode: {error}") from error

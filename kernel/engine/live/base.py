@@ -1,0 +1,188 @@
+"""The live port: accounts, keys and outcomes of a lane, moved and compared as bytes.
+
+The store never adds an amount and never judges; it compares what a writer computed from with what is there, and writes
+all or nothing. Each sentence of a docstring here is a test in `tests/contract/test_live.py`. Source: DESIGN 3.3, 3.5.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+READY = "ready"
+REBUILDING = "rebuilding"
+
+
+class LaneHeader(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The lane's counters. `next` and `sunk` are offsets to fold and to sink next; times are unix milliseconds.
+
+    `token` is random and new with every rebuild; `rules` is the number of the fold's rules; `clock_ms` the greatest
+    `at` folded in the lane; `seen_ms` LIVE's time when the log's end that is folded now was read.
+    """
+
+    epoch: int
+    token: bytes
+    rules: int
+    next: int
+    sunk: int
+    clock_ms: int
+    seen_ms: int
+    state: str
+
+
+class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One customer's two values, still encoded; None where the store has none."""
+
+    snapshot: bytes | None
+    account: bytes | None
+
+
+class LaneView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one atomic look at a lane saw; `header` is None when the lane is absent. `now_ms` is LIVE's own time."""
+
+    now_ms: int
+    catalog: int | None
+    header: LaneHeader | None
+    accounts: list[AccountState]
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the filter saw: catalog version, LIVE's time, and per lane its header's state and the entries (aligned with the digests asked)."""
+
+    now_ms: int
+    catalog: int | None
+    ready: Mapping[int, bool]
+    entries: Mapping[int, list[bytes | None]]
+
+
+class KeyWrite(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One key entry to write, into the generation of the lane's clock at its event."""
+
+    generation: int
+    digest: bytes
+    entry: bytes
+
+
+class FoldWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one fold of a slice changes, computed from `expected`.
+
+    `fresh` are the digests that were taken for new: the write is refused if `generations` hold one of them.
+    `snapshots` and `accounts` are by customer (16 bytes), `outcomes` by offset. `next`, `clock_ms` and `seen_ms` are the new values.
+    """
+
+    expected: LaneHeader
+    next: int
+    clock_ms: int
+    seen_ms: int
+    generations: Sequence[int]
+    fresh: Sequence[bytes]
+    drop_generations: Sequence[int]
+    keys: Sequence[KeyWrite]
+    snapshots: Mapping[bytes, bytes]
+    accounts: Mapping[bytes, bytes]
+    outcomes: Mapping[int, bytes]
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The write happened."""
+
+    now_ms: int
+
+
+class Moved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Nothing was written: the header is not what the state was computed from; `header` is what is there."""
+
+    header: LaneHeader | None
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing was written: these digests were taken for new and are not; their ruling (newest) entries."""
+
+    entries: Mapping[bytes, bytes]
+
+
+class Live(Protocol):
+    """Accounts, key entries and outcomes by lane. One method call is one atomic step per lane."""
+
+    async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
+        """Read header, catalog version and the customers' snapshots and accounts in one atomic look."""
+        ...
+
+    async def look(self, digests: Mapping[int, Sequence[bytes]], generations: Sequence[int]) -> Look:
+        """Find key entries by lane and digest in `generations`; of several the newest generation's rules.
+
+        Changes nothing. A lane that is absent or not ready is not `ready`, and finds nothing.
+        """
+        ...
+
+    async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
+        """Write a fold's result, all or nothing.
+
+        `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then `Known` if one
+        of `fresh` has an entry in `generations`; else everything is written and `drop_generations` are deleted.
+        A change without outcomes and keys refreshes `seen_ms` alone and compares all the same.
+        """
+        ...
+
+    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
+        """Read outcomes by offset; None for one that was never written or is dropped."""
+        ...
+
+    async def oldest_outcome(self, lane: int) -> int | None:
+        """Tell the lowest offset whose outcome is kept."""
+        ...
+
+    async def sank(self, lane: int, *, token: bytes, begun: int, sunk: int, drop: Sequence[int]) -> bool:
+        """Raise `sunk` and drop the outcomes of `drop`; False, and nothing happens, unless the lane is ready, has
+        `token` and its `sunk` equals `begun`."""
+        ...
+
+    async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
+        """Empty the lane and set `rebuilding` with the new `token`, in one step.
+
+        False, and nothing happens, unless the lane's token is `expected_token` (None: the lane is absent).
+        """
+        ...
+
+    async def fill(
+        self,
+        lane: int,
+        *,
+        token: bytes,
+        step: int,
+        keys: Sequence[KeyWrite],
+        snapshots: Mapping[bytes, bytes],
+        accounts: Mapping[bytes, bytes],
+    ) -> bool:
+        """Write a part of a rebuild and raise its counter from `step` to `step + 1`; False unless the lane is rebuilding with `token` at `step` (the first is 0)."""
+        ...
+
+    async def finish_rebuild(self, lane: int, *, step: int, header: LaneHeader) -> bool:
+        """Write the header last, which makes the lane ready; False unless it is rebuilding with the header's token at `step`."""
+        ...
+
+    async def rebuild_step(self, lane: int) -> tuple[bytes, int] | None:
+        """Tell token and counter of a rebuild under way; None if there is none."""
+        ...
+
+    async def catalog(self) -> int | None:
+        """Read the catalog's version; None when LIVE does not know it."""
+        ...
+
+    async def raise_catalog(self, version: int) -> None:
+        """Raise the catalog's version to at least `version`; it never falls."""
+        ...
+
+    async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
+        """Read everything of a lane but outcomes: `{"header": …, "accounts": …, "snapshots": …, "keys:G": …}`.
+
+        For audit and tests of rebuild; not atomic, never used on a path.
+        """
+        ...
+
+    async def now_ms(self) -> int:
+        """Tell LIVE's own time. Every method raises `Unavailable` when the store is away."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""

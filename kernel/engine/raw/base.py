@@ -1,0 +1,24 @@
+"""The raw port: columns in ClickHouse SQL. One dialect, so one adapter speaks to chDB in process and to a server.
+
+Each sentence of a docstring here is a test in `tests/contract/test_raw.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+
+class Raw(Protocol):
+    """A ClickHouse database. Tables and queries belong to the packages that own them."""
+
+    async def command(self, sql: str) -> None:
+        """Run a statement that returns nothing (DDL)."""
+
+    async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
+        """Insert columns (one sequence a column, all of one length); durable when this returns, whole or not at all."""
+
+    async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a SELECT with `{name:Type}` parameters and return its rows. Raises `Unavailable` when RAW is away."""
+        ...
+
+    async def close(self) -> None:
+        """Release the client."""

@@ -1,0 +1,58 @@
+"""Where an event stands in the log, and with that its public identity.
+
+Owns the order (epoch, lane, offset, index) and its two spellings: eleven bytes, which sort as the position does, and
+`evt_` with their base32, which is the event's id on the wire. Invariant: a position never changes and is never reused.
+Source: DESIGN 3.1.
+"""
+
+import base64
+from typing import NamedTuple, Self
+
+EVENT_PREFIX = "evt_"
+_EVENT_TEXT_LENGTH = 18  # base32 of 11 bytes without padding
+
+
+class Position(NamedTuple):
+    """One event's place: `index` counts the events within the record at `offset`."""
+
+    epoch: int
+    lane: int
+    offset: int
+    index: int
+
+    def to_bytes(self) -> bytes:
+        """Spell it as 1 + 2 + 6 + 2 big-endian bytes."""
+        return (
+            self.epoch.to_bytes(1, "big")
+            + self.lane.to_bytes(2, "big")
+            + self.offset.to_bytes(6, "big")
+            + self.index.to_bytes(2, "big")
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote."""
+        return cls(
+            data[0], int.from_bytes(data[1:3], "big"), int.from_bytes(data[3:9], "big"), int.from_bytes(data[9:11], "big")
+        )
+
+    def event_id(self) -> str:
+        """Spell it as the wire does: `evt_` and 18 lower-case base32 characters."""
+        return EVENT_PREFIX + base64.b32encode(self.to_bytes()).decode().rstrip("=").lower()
+
+    @classmethod
+    def from_event_id(cls, text: str) -> Self | None:
+        """Read an event's id; None when it is not one."""
+        body = text.removeprefix(EVENT_PREFIX)
+        if not text.startswith(EVENT_PREFIX) or len(body) != _EVENT_TEXT_LENGTH:
+            return None
+        try:
+            data = base64.b32decode(body.upper() + "=" * (-len(body) % 8))
+        except ValueError:
+            return None
+        position = cls.from_bytes(data)
+        return position if position.event_id() == text else None
+
+    def record(self) -> str:
+        """Name the record as the wire's `position` does: `epoch.lane.offset`."""
+        return f"{self.epoch}.{self.lane}.{self.offset}"
