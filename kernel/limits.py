@@ -1,0 +1,88 @@
+"""Every limit of Meterline, with the argument for its number. Sizes in bytes, times in milliseconds, as the names say.
+
+A limit that an operator may want to change is a setting (`kernel.settings`); these are not. Source: DESIGN 3, 8.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+DAY_MS: Final = 86_400_000
+
+# What one request may carry. 100 events with 50 full properties of 500 characters each would be 2.5 MB, so 4 MiB never
+# refuses what the other limits allow in plain ASCII.
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+BATCH_EVENTS_MAX: Final = 100
+PROPERTIES_MAX: Final = 50
+PROPERTY_CHARS_MAX: Final = 500
+KEY_BYTES_MAX: Final = 255
+
+# One trillion with nine places is 70 bits; a million years of such events still fit 16 bytes of 1e-9.
+QUANTITY_MAX: Final = Decimal(10) ** 12
+QUANTITY_PLACES_MAX: Final = 9
+
+# One record of the log: small enough to fold in one script, large enough to carry five full batches.
+RECORD_EVENTS_MAX: Final = 512
+RECORD_BYTES_MAX: Final = 256 * 1024
+
+# The gateway's patience. Clients give up after 30 s; append plus verdict stay far below, so they always get an answer.
+APPEND_WAIT_MS: Final = 3_000
+VERDICT_WAIT_MS: Final = 2_000
+IN_FLIGHT_REQUESTS_MAX: Final = 1_000
+IN_FLIGHT_BYTES_MAX: Final = 64 * 1024 * 1024
+
+# How far event times may stray from the acceptance: late by 35 days (R-TRACK-5, with the keys' memory), ahead by what
+# badly set clocks show; the same slack holds before a subscription's start (contract, decision 13).
+BACKDATE_MS_MAX: Final = 35 * DAY_MS
+AHEAD_MS_MAX: Final = 5 * 60_000
+START_SLACK_MS: Final = 5 * 60_000
+# On a simulated clock an event stamped this near to real now means the simulated now (DESIGN 4).
+REAL_NOW_SLACK_MS: Final = 5 * 60_000
+
+# Memory of keys: exact for 35 days, in generations of 9 days of the lane's clock. Five generations always reach
+# 36 days back; the filter reads the two newest, which hold nearly all retries; a generation goes at 45 days, when
+# nothing that the fold may look up is left in it.
+KEY_MEMORY_MS: Final = 35 * DAY_MS
+GENERATION_MS: Final = 9 * DAY_MS
+GENERATIONS_READ: Final = 5
+GENERATIONS_FILTER: Final = 2
+GENERATION_DROP_MS: Final = 45 * DAY_MS
+
+# Outcomes stay while a gateway may still ask for one (append, verdict, a reconnection), at most what 30 MB a lane hold.
+OUTCOME_KEEP_MS: Final = 10 * 60_000
+OUTCOMES_MAX: Final = 250_000
+
+# The sink: one insert a second keeps parts few; 50,000 rows take about 0.15 s.
+SINK_ROWS_MAX: Final = 50_000
+SINK_WAIT_MS: Final = 1_000
+UNSUNK_EVENTS_MAX: Final = 1_000_000
+
+# The fold: slices keep the event loop free (200 events take about 1 ms), one script writes at most one record's worth.
+FOLD_SLICE_EVENTS: Final = 200
+FOLD_WRITE_EVENTS_MAX: Final = 512
+SEEN_REFRESH_MS: Final = 100
+# `lagMs` reads 0 below this: an idle lane is looked at every SEEN_REFRESH_MS, which is no lag.
+LAG_SHOWN_MS_MIN: Final = 200
+
+# Clocks and freshness.
+CLOCK_SKEW_MS_MAX: Final = 1_000
+CATALOG_STALE_MS_MAX: Final = 200
+VISIBLE_WAIT_MS: Final = 2_000
+MIN_POSITION_WAIT_MS: Final = 1_000
+REBUILD_STALE_MS: Final = 10_000
+
+# Dead letters stop a lane at 1 % of its last 10,000 events, at least 100 of at least 10 customers: then it is not the
+# data of one sender that is wrong, but us.
+DEAD_LETTER_WINDOW_EVENTS: Final = 10_000
+DEAD_LETTER_PER_CENT: Final = 1
+DEAD_LETTERS_MIN: Final = 100
+DEAD_LETTER_CUSTOMERS_MIN: Final = 10
+
+# Refusals kept for audit per organization; beyond it they are only counted.
+REFUSALS_PER_SECOND_MAX: Final = 100
+
+# Lists (contract 2.5).
+PAGE_DEFAULT: Final = 25
+PAGE_MAX: Final = 100
+
+# The embedded log keeps what is folded and sunk for ten minutes more, for audit and late questions.
+LOG_KEEP_MS: Final = 10 * 60_000

@@ -1,0 +1,80 @@
+"""Every setting of Meterline, in one struct; the only module that reads the environment.
+
+A setting is `METERLINE_` and its name in capitals. Values are checked when they are read: a wrong one stops the start
+with a sentence that says what to set. `settings_table` renders the documentation's table from the same struct.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_type_hints
+
+import msgspec
+
+from kernel.errors import Misconfigured
+
+PREFIX: Final = "METERLINE_"
+EMBEDDED: Final = "valkey-embedded://"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may set; the annotation's text is its documentation."""
+
+    data_dir: Annotated[Path, "Folder of the embedded stores, the operator's socket and the lock."] = Path(".meterline")
+    log_url: Annotated[str, "The log: `valkey-embedded://`, or `memory://` for tests."] = EMBEDDED
+    live_url: Annotated[str, "The live store: `valkey-embedded://`, or `memory://` for tests."] = EMBEDDED
+    raw_url: Annotated[str, "The raw store: `chdb:///path`; empty is `<data_dir>/raw`."] = ""
+    sql_url: Annotated[str, "The SQL store: `sqlite:///path`; empty is `<data_dir>/meterline.sqlite`."] = ""
+    lanes: Annotated[int, "Number of lanes, fixed when the deployment is made."] = 4
+    embedded_memory_bytes: Annotated[int, "`maxmemory` of each embedded Valkey server."] = 2 * 1024**3
+    log_retain_bytes: Annotated[int, "What a lane of the embedded log keeps at most below what is folded and sunk."] = (
+        256 * 1024**2
+    )
+    settle_ms: Annotated[int, "Delay after a period's end before a production organization's close (sandbox: 0)."] = 3_600_000
+    close_every_ms: Annotated[int, "How often the closer looks for due work."] = 1_000
+    log_level: Annotated[str, "`debug`, `info`, `warning` or `error`."] = "info"
+    shared: Annotated[Path, "Folder with the reference data that tests read."] = Path("../shared")
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment; `overrides` (None: not given) win. Raises Misconfigured."""
+    source = os.environ if environment is None else environment
+    known = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    values: dict[str, Any] = {
+        name: source[PREFIX + name.upper()] for name in known if source.get(PREFIX + name.upper(), "") != ""
+    }
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    return _checked(values)
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    for name, value in values.items():
+        kind = _kind(name)
+        try:
+            values[name] = kind(value)
+        except ValueError as error:
+            raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to a {kind.__name__}") from error
+    settings = Settings(**values)
+    if not 1 <= settings.lanes <= 1024:
+        raise Misconfigured(f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to 1024")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise Misconfigured(f"{PREFIX}LOG_LEVEL is {settings.log_level!r}: set it to debug, info, warning or error")
+    for name in ("embedded_memory_bytes", "log_retain_bytes", "settle_ms", "close_every_ms"):
+        if getattr(settings, name) < 0:
+            raise Misconfigured(f"{PREFIX}{name.upper()} is negative: set it to 0 or more")
+    return settings
+
+
+def _kind(name: str) -> type:
+    hint = get_type_hints(Settings)[name]
+    return hint if isinstance(hint, type) else type(hint)
+
+
+def settings_table() -> str:
+    """Render the settings as a Markdown table: variable, default, meaning."""
+    hints = get_type_hints(Settings, include_extras=True)
+    rows = [
+        f"| `{PREFIX}{field.name.upper()}` | `{field.default}` | {get_args(hints[field.name])[1]} |"
+        for field in msgspec.structs.fields(Settings)
+    ]
+    return "\n".join(["| Variable | Default | Meaning |", "| --- | --- | --- |", *rows]) + "\n"
