@@ -1,0 +1,169 @@
+"""The catalog's tables. Every row that a gateway caches carries its organization and the `version` that changed it.
+
+Ids are text, instants unix milliseconds, amounts minor units, unit prices and quantities decimal strings. A removed row
+stays with `deleted_ms` set (0: it lives), so that its code is free again and a gateway learns of the removal.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+
+from kernel.engine.sql.base import metadata
+
+
+def _changed() -> list[Column[int]]:
+    return [Column("version", BigInteger, nullable=False, index=True)]
+
+
+def _stamps() -> list[Column[int]]:
+    return [
+        Column("created_ms", BigInteger, nullable=False),
+        Column("updated_ms", BigInteger, nullable=False),
+        Column("deleted_ms", BigInteger, nullable=False, default=0),
+    ]
+
+
+def _organization() -> Column[str]:
+    return Column("organization_id", String(40), ForeignKey("organizations.id"), nullable=False)
+
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("lanes", Integer, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+)
+
+catalog_version = Table(
+    "catalog_version",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("environment", String(16), nullable=False),
+    Column("clock_ms", BigInteger),
+    Column("payments", String(16), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("settle_ms", BigInteger),
+    *_changed(),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("name", Text, nullable=False),
+    Column("prefix", String(40), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("permissions", JSON(none_as_null=True)),
+    Column("expires_ms", BigInteger),
+    *_changed(),
+    *_stamps(),
+)
+
+features = Table(
+    "features",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("code", String(255), nullable=False),
+    Column("event_code", String(255), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("unit_name", Text),
+    Column("description", Text),
+    *_changed(),
+    *_stamps(),
+    Unique("organization_id", "code", "deleted_ms", name="uq_features_code"),
+    Unique("organization_id", "event_code", "deleted_ms", name="uq_features_event_code"),
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("code", String(255), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("is_public", Boolean, nullable=False),
+    Column("is_free", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("sort_order", Integer, nullable=False),
+    Column("metadata", JSON(none_as_null=True)),
+    *_changed(),
+    *_stamps(),
+    Unique("organization_id", "code", "deleted_ms", name="uq_plans_code"),
+)
+
+plan_prices = Table(
+    "plan_prices",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("plan_id", String(40), ForeignKey("plans.id"), nullable=False),
+    Column("interval", String(16), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    *_changed(),
+    *_stamps(),
+    Unique("plan_id", "interval", "deleted_ms", name="uq_plan_prices_interval"),
+)
+
+plan_features = Table(
+    "plan_features",
+    metadata,
+    Column("plan_id", String(40), ForeignKey("plans.id"), primary_key=True),
+    Column("feature_id", String(40), ForeignKey("features.id"), primary_key=True),
+    _organization(),
+    Column("enabled", Boolean, nullable=False),
+    Column("included", String(40), nullable=False),
+    Column("unlimited", Boolean, nullable=False),
+    Column("overage", Boolean, nullable=False),
+    Column("unit_price", String(40), nullable=False),
+    *_changed(),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_plan_features_feature_id", "feature_id"),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("external_id", String(255)),
+    Column("email", Text, nullable=False),
+    Column("full_name", Text),
+    Column("timezone", Text),
+    Column("metadata", JSON(none_as_null=True)),
+    Column("address", JSON(none_as_null=True)),
+    Column("profile", JSON, nullable=False),
+    Column("archived", Boolean, nullable=False),
+    *_changed(),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Unique("organization_id", "external_id", name="uq_customers_external_id"),
+    Index("ix_customers_page", "organization_id", "created_ms", "id"),
+)
+
+idempotent_requests = Table(
+    "idempotent_requests",
+    metadata,
+    Column("organization_id", String(40), ForeignKey("organizations.id"), primary_key=True),
+    Column("scope", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
