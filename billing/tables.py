@@ -1,0 +1,197 @@
+"""The tables of billing: accounts, subscriptions and their frozen terms, closes, invoices, the outbox, test clock runs.
+
+Ids are text, instants `*_ms` or `*_us` unix, days count from 1970-01-01, amounts are minor units, quantities and unit
+prices decimal strings in their one spelling. The unique keys carry the promises: one live subscription a customer, one
+close a cut, one invoice a (subscription, cut, kind), invoice numbers without repeats. Source: DESIGN 3.7, 3.8.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
+from sqlalchemy import UniqueConstraint as Unique
+
+from kernel.engine.sql.base import metadata
+
+
+def _organization() -> Column[str]:
+    return Column("organization_id", String(40), ForeignKey("organizations.id"), nullable=False)
+
+
+def _customer() -> Column[str]:
+    return Column("customer_id", String(40), ForeignKey("customers.id"), nullable=False)
+
+
+# One row a customer that ever subscribed. `rev` rises with every change of what the snapshot says, `shown_rev` follows
+# when LIVE shows it; `cut` counts the cuts taken, `open_cut` names the one that is not settled; `terms` counts
+# subscriptions; `relay_until_ms` keeps two relays from sending one account at once.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("customer_id", String(40), ForeignKey("customers.id"), primary_key=True),
+    _organization(),
+    Column("rev", BigInteger, nullable=False),
+    Column("shown_rev", BigInteger, nullable=False),
+    Column("cut", Integer, nullable=False),
+    Column("open_cut", Integer),
+    Column("terms", Integer, nullable=False),
+    Column("relay_until_ms", BigInteger, nullable=False),
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("plan_id", String(40), ForeignKey("plans.id"), nullable=False),
+    Column("plan_name", Text, nullable=False),
+    Column("price_id", String(40)),
+    Column("name", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("free", Boolean, nullable=False),
+    Column("billing_interval", String(16)),
+    Column("currency", String(3), nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("anchor_day", Integer, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("period_start_day", Integer, nullable=False),
+    Column("period_end_day", Integer),  # empty on a free plan, which has no billing period
+    Column("end_us", BigInteger),
+    Column("final_due", Boolean, nullable=False),  # canceled while another cut was open: its final cut is still to come
+    Column("cancel_reason", Text),
+    Column("cancel_requested_ms", BigInteger),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Unique("customer_id", "term", name="uq_subscriptions_term"),
+    Index(
+        "uq_subscriptions_live",
+        "customer_id",
+        unique=True,
+        sqlite_where=text("status = 'active'"),
+        postgresql_where=text("status = 'active'"),
+    ),
+    Index("ix_subscriptions_due", "status", "period_end_day"),
+    Index("ix_subscriptions_page", "organization_id", "created_ms", "id"),
+    Index("ix_subscriptions_plan", "plan_id", "status"),
+)
+
+# What one billing period grants and costs, frozen. `until_day` is empty on a free plan. `features` is a list of
+# {feature, code, name, kind, enabled, included, overage, unitPrice}; `included` is a decimal string, null is unlimited.
+subscription_terms = Table(
+    "subscription_terms",
+    metadata,
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), primary_key=True),
+    Column("since_day", Integer, primary_key=True, autoincrement=False),
+    Column("until_day", Integer),
+    Column("base_minor", BigInteger, nullable=False),
+    Column("plan_name", Text, nullable=False),
+    Column("features", JSON, nullable=False),
+)
+
+# `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw` keep both sides).
+# Windows that end by `through_day` are billed; `end_us` is the instant that the period ended.
+closes = Table(
+    "closes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("cut", Integer, nullable=False),
+    Column("start_day", Integer, nullable=False),
+    Column("through_day", Integer, nullable=False),
+    Column("end_us", BigInteger, nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("invoice_id", String(40)),
+    Column("live", JSON(none_as_null=True)),
+    Column("raw", JSON(none_as_null=True)),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("settled_ms", BigInteger),
+    Unique("subscription_id", "cut", name="uq_closes_cut"),
+    Index("ix_closes_state", "state", "organization_id"),
+)
+
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("cut", Integer, nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("period_start_ms", BigInteger, nullable=False),
+    Column("period_end_ms", BigInteger, nullable=False),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("plan_name", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Unique("subscription_id", "cut", "kind", name="uq_invoices_cut"),
+    Unique("organization_id", "number", name="uq_invoices_number"),
+    Index("ix_invoices_customer", "customer_id"),
+)
+
+# A usage line bills the rows of (feature, term, window) with `cut_after` < cut <= `cut`.
+invoice_lines = Table(
+    "invoice_lines",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("invoice_id", String(40), ForeignKey("invoices.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("line_type", String(24), nullable=False),
+    Column("charge_type", String(16), nullable=False),
+    Column("feature_id", String(40)),
+    Column("feature_code", String(255)),
+    Column("feature_name", Text),
+    Column("description", Text, nullable=False),
+    Column("quantity", String(64), nullable=False),
+    Column("unit_price", String(64), nullable=False),
+    Column("included", String(64)),
+    Column("used", String(64)),
+    Column("overage", String(64)),
+    Column("term", Integer, nullable=False),
+    Column("window_day", Integer),
+    Column("window_end_day", Integer),
+    Column("cut_after", Integer, nullable=False),
+    Column("cut", Integer, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Unique("invoice_id", "position", name="uq_invoice_lines_position"),
+)
+
+invoice_numbers = Table(
+    "invoice_numbers",
+    metadata,
+    Column("organization_id", String(40), ForeignKey("organizations.id"), primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("kind", String(40), nullable=False),
+    Column("subject_id", String(40), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger),
+    Index("ix_outbox_done", "done_ms", "id"),
+)
+
+clock_runs = Table(
+    "clock_runs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("status", String(16), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("target_ms", BigInteger, nullable=False),
+    Column("items", JSON, nullable=False),
+    Column("error", Text),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("ix_clock_runs_latest", "organization_id", "created_ms"),
+)
