@@ -1,0 +1,179 @@
+"""The HTTP front: hot routes as raw ASGI callables, everything else Litestar, one envelope for every error.
+
+Owns which path goes where, the request id on every answer, health and metrics. Decides nothing about usage or money.
+Source: DESIGN 7; contract 1.3, 2.2.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from litestar import Litestar, Request, Response, Router
+from litestar.config.app import AppConfig
+from litestar.di import Provide
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
+
+from kernel import ids, limits, wire
+from kernel.clock import Clock
+from kernel.errors import MeterlineError, Refusal, Rejected, Retryable
+from kernel.telemetry import Telemetry, logger
+
+_log = logger("http")
+
+JSON: Final = "application/json"
+RETRY_AFTER: Final = {"Retry-After": "1"}
+AsgiCallable = Callable[[Any, Any, Any], Awaitable[None]]
+# What a handler may ask for by name; see `meterline.app` for the objects.
+Dependencies = Mapping[str, Any]
+
+
+def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """Answer a refusal in the contract's envelope (2.2)."""
+    return Response(
+        wire.encode(wire.error_body(refusal)),
+        status_code=wire.status_of(refusal.code),
+        media_type=JSON,
+        headers=dict(headers or {}),
+    )
+
+
+def on_rejected(_: Request[Any, Any, Any], error: Rejected) -> Response[bytes]:
+    """Answer a request that a handler rejected."""
+    return refused(error.refusal, RETRY_AFTER if error.refusal.code in ("service_unavailable", "rate_limited") else None)
+
+
+def on_operating_error(_: Request[Any, Any, Any], error: MeterlineError) -> Response[bytes]:
+    """Answer 503 when a store is away, 500 for what an operator has to mend."""
+    if isinstance(error, Retryable):
+        return refused(Refusal(code="service_unavailable", message=f"{error}; try again"), RETRY_AFTER)
+    return on_bug(_, error)
+
+
+def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """Answer Litestar's own refusals in the contract's envelope."""
+    if isinstance(error, NotFoundException):
+        return refused(Refusal(code="not_found", message="There is nothing at this path."))
+    if isinstance(error, MethodNotAllowedException):
+        return refused(Refusal(code="method_not_allowed", message="This path does not take this method."))
+    if error.status_code == 413:  # noqa: PLR2004 - the standard's number
+        return refused(Refusal(code="payload_too_large", message=f"A body is at most {limits.BODY_BYTES_MAX} bytes."))
+    details = error.extra if isinstance(error, ValidationException) and isinstance(error.extra, list) else None
+    if error.status_code < 500:  # noqa: PLR2004 - client's fault
+        found = [
+            {"field": str(item.get("key", "unknown")), "message": str(item.get("message", ""))} for item in details or []
+        ]
+        return refused(Refusal(code="validation_error", message=error.detail or "The request is not valid.", details=found))
+    return on_bug(_, error)
+
+
+def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer 500 for what should not happen, and log it with its origin."""
+    _log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+    return refused(Refusal(code="internal_error", message="Something went wrong on our side; it is logged."))
+
+
+def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Dependencies) -> Litestar:
+    """Build the Litestar application: every route under each prefix, OpenAPI at `/schema`, which works offline."""
+    provided = {name: Provide(_constant(value), sync_to_thread=False) for name, value in dependencies.items()}
+
+    def quiet(config: AppConfig) -> AppConfig:
+        config.logging_config = None
+        return config
+
+    return Litestar(
+        route_handlers=[Router(path=prefix, route_handlers=list(routes)) for prefix in wire.PREFIXES],
+        dependencies=provided,
+        on_app_init=[quiet],
+        request_max_body_size=limits.BODY_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="Meterline",
+            version="0.1.0",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(), YamlRenderPlugin()],
+        ),
+        exception_handlers=cast(
+            "Any",
+            {
+                Rejected: on_rejected,
+                MeterlineError: on_operating_error,
+                HTTPException: on_http_error,
+                Exception: on_bug,
+            },
+        ),
+    )
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    def provide() -> Any:
+        return value
+
+    return provide
+
+
+class Front:
+    """The whole HTTP surface as one ASGI application."""
+
+    def __init__(
+        self,
+        *,
+        hot: Mapping[tuple[str, str], AsgiCallable],
+        cool: ASGIApp,
+        telemetry: Telemetry,
+        ready: Callable[[], str | None],
+        clock: Clock,
+        hot_match: Callable[[str, str, bytes], AsgiCallable | None] | None = None,
+    ) -> None:
+        """`hot` maps method and path below a prefix; `ready` tells why not, or None; `hot_match` finds what a map cannot."""
+        self._hot = {
+            (method, prefix + path): target for (method, path), target in hot.items() for prefix in wire.PREFIXES
+        }
+        self._cool = cool
+        self._telemetry = telemetry
+        self._ready = ready
+        self._clock = clock
+        self._hot_match = hot_match
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's start and end."""
+        if scope["type"] != "http":
+            await self._cool(scope, receive, send)
+            return
+        path, method = scope["path"], str(scope["method"])
+        target = self._hot.get((method, path))
+        if target is None and self._hot_match is not None:
+            target = self._hot_match(method, path, scope.get("query_string", b""))
+        if target is not None:
+            await target(scope, receive, send)
+        elif path in ("/healthz", "/readyz", "/metrics"):
+            await self._operations(path, send)
+        else:
+            await self._cool(scope, receive, self._with_request_id(send))
+
+    def _with_request_id(self, send: Send) -> Send:
+        request_id = ids.new_id(ids.REQUEST, self._clock.now_ms()).encode()
+
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), (b"x-request-id", request_id)]
+                message = cast("Message", {**message, "headers": headers})
+            await send(message)
+
+        return stamped
+
+    async def _operations(self, path: str, send: Send) -> None:
+        status, kind, body = 200, JSON, b'{"status":"ok"}'
+        if path == "/metrics":
+            kind, body = "text/plain; version=0.0.4; charset=utf-8", self._telemetry.render()
+        elif path == "/readyz" and (reason := self._ready()) is not None:
+            status, body = 503, wire.encode({"status": "not ready", "reason": reason})
+        request_id = ids.new_id(ids.REQUEST, self._clock.now_ms()).encode()
+        headers = [(b"content-type", kind.encode()), (b"x-request-id", request_id)]
+        await send(cast("Message", {"type": "http.response.start", "status": status, "headers": headers}))
+        await send(cast("Message", {"type": "http.response.body", "body": body}))
