@@ -10,7 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from kernel.errors import RecordUnreadable
-from kernel.record import ACCOUNT, Envelope, encode_record
+from kernel.record import ACCOUNT, UNREADABLE, Envelope, encode_record
 
 
 class SubscriptionStatus(StrEnum):
@@ -108,5 +108,5 @@ def decode_snapshot(data: bytes) -> Snapshot:
     """Decode what `encode_snapshot` wrote. Raises RecordUnreadable."""
     try:
         return _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RecordUnreadable(f"an account snapshot does not decode: {error}") from error

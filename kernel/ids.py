@@ -1,7 +1,8 @@
 """Ids: 16 bytes of UUIDv7, spelled as a prefix and 26 lower-case base32 characters.
 
 Owns the spelling and the making. Text in SQL, RAW and on the wire; the bare 16 bytes in the log and in LIVE.
-Invariant: `id_bytes(id_text(prefix, raw)) == raw`; ids made later sort later (by millisecond).
+The alphabet is base32hex (RFC 4648), which sorts as the bytes do. Invariants: `id_bytes(id_text(prefix, raw)) == raw`;
+ids made in a later millisecond sort later, as bytes and as text.
 """
 
 import base64
@@ -39,7 +40,7 @@ def new_id(prefix: str, now_ms: int) -> str:
 
 def id_text(prefix: str, raw: bytes) -> str:
     """Spell 16 bytes with `prefix`."""
-    return prefix + base64.b32encode(raw).decode().rstrip("=").lower()
+    return prefix + base64.b32hexencode(raw).decode().rstrip("=").lower()
 
 
 def id_bytes(text: str) -> bytes:
@@ -47,18 +48,15 @@ def id_bytes(text: str) -> bytes:
     body = text[text.rfind("_") + 1 :]
     if len(body) != _TEXT_CHARS:
         raise ValueError(f"{text!r} is not an id")
-    raw = base64.b32decode(body.upper() + "======")
-    if base64.b32encode(raw).decode().rstrip("=").lower() != body:
+    raw = base64.b32hexdecode(body.upper() + "======")
+    if id_text("", raw) != body:
         raise ValueError(f"{text!r} is not an id")
     return raw
 
 
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether `text` is spelled as an id with `prefix`."""
-    if not text.startswith(prefix):
-        return False
     try:
-        id_bytes(text)
+        return id_text(prefix, id_bytes(text)) == text
     except ValueError:
         return False
-    return True

@@ -1,26 +1,48 @@
 """Money: integer minor units of a currency, and the one place where a decimal becomes money. Pure.
 
 Unit prices stay exact decimals in the major unit; an amount becomes money once per invoice line, by a named rounding.
-Invariant: splitting money gives parts whose sum is the whole. Source: DESIGN 5; R-MONEY.
+Invariant: splitting money gives parts whose sum is the whole. Source: DESIGN 5; R-GEN-2.
 """
 
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 import msgspec
 
-from kernel.quantity import EXACT
+from kernel.quantity import EXACT, fit_places
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
 _EXPONENTS: Final = {
     **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), 0
+        (
+            "BIF",
+            "CLP",
+            "DJF",
+            "GNF",
+            "ISK",
+            "JPY",
+            "KMF",
+            "KRW",
+            "PYG",
+            "RWF",
+            "UGX",
+            "VND",
+            "VUV",
+            "XAF",
+            "XOF",
+            "XPF",
+        ),
+        0,
     ),
     **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 RATE_SCALE: Final = 10_000  # unit prices on the wire: 10,000 = one major unit (contract, decision 6)
 UNIT_PRICE_PLACES_MAX: Final = 12
+# 24 digits at most, so that price times a window's usage stays within the 60 digits of EXACT.
+UNIT_PRICE_MAX: Final = Decimal(10) ** 12
+_PRICE: Final = re.compile(r"[0-9]{1,64}(\.[0-9]{1,64})?([eE][+-]?[0-9]{1,3})?")
 
 
 def minor_places(currency: str) -> int:
@@ -49,7 +71,10 @@ class Money(msgspec.Struct, frozen=True, order=False, gc=False):
         return EXACT.scaleb(Decimal(self.minor), -minor_places(self.currency))
 
     def split(self, weights: Sequence[int]) -> list["Money"]:
-        """Split by non-negative weights (not all zero); the parts sum to the whole, left-over units go to the first parts by largest remainder."""
+        """Split by non-negative weights (not all zero); the parts sum to the whole.
+
+        Left-over units go to the largest remainders, of equal ones to the first.
+        """
         total = sum(weights)
         assert total > 0 and min(weights) >= 0, "weights are not negative and not all zero"  # noqa: PT018 - one law
         sign = -1 if self.minor < 0 else 1
@@ -62,21 +87,19 @@ class Money(msgspec.Struct, frozen=True, order=False, gc=False):
 
 
 def round_half_away(amount: Decimal, currency: str) -> Money:
-    """Turn an exact major amount into money, halves away from zero: the rounding of every invoice line (R-MONEY)."""
-    places = minor_places(currency)
-    minor = EXACT.scaleb(amount, places).quantize(Decimal(1), rounding=ROUND_HALF_UP)
+    """Turn an exact major amount into money, halves away from zero: the rounding of every invoice line (R-GEN-2)."""
+    minor = EXACT.scaleb(amount, minor_places(currency)).to_integral_value(rounding=ROUND_HALF_UP)
     return Money(int(minor), currency)
 
 
 def parse_unit_price(text: str) -> Decimal:
-    """Read a unit price in the major unit, at most 12 places, not negative. Raises ValueError with the reason."""
-    try:
-        price = Decimal(text)
-    except ArithmeticError as error:
-        raise ValueError("must be a decimal number") from error
-    exponent = price.as_tuple().exponent
-    if not isinstance(exponent, int) or price < 0:
-        raise ValueError("must be a finite number that is not negative")
-    if exponent < -UNIT_PRICE_PLACES_MAX:
-        raise ValueError(f"must have at most {UNIT_PRICE_PLACES_MAX} decimal places")
-    return price
+    """Read a unit price in the major unit: at most 12 places, not negative. Raises ValueError with the reason.
+
+    Only ASCII digits, a point and an exponent count as a number: no sign, blanks or underscores.
+    """
+    if _PRICE.fullmatch(text) is None:
+        raise ValueError("must be a decimal number that is not negative")
+    price = Decimal(text)
+    if price > UNIT_PRICE_MAX:
+        raise ValueError(f"must be at most {UNIT_PRICE_MAX}")
+    return fit_places(price, UNIT_PRICE_PLACES_MAX)

@@ -10,8 +10,10 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-DAY_MS: Final = 86_400_000
-DAY_US: Final = 86_400_000_000
+from kernel import limits
+
+DAY_MS: Final = limits.DAY_MS
+DAY_US: Final = DAY_MS * 1_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -82,7 +84,7 @@ def period_of(anchor: int, day: int, interval: Interval) -> Period:
 def instant_text(instant_ms: int) -> str:
     """Spell an instant as the wire does: ISO 8601 in UTC with milliseconds and `Z`."""
     seconds, millis = divmod(instant_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03d}Z"
 
 
 def parse_instant_us(text: str) -> int:

@@ -14,7 +14,12 @@ EXACT = Context(prec=60, traps=[Inexact, InvalidOperation, Overflow])
 
 
 def parse_quantity(value: Decimal | int) -> Decimal:
-    """Check a number of the wire and return it. Raises ValueError with the reason, in words for the sender."""
+    """Check a number of the wire and return its value. Raises ValueError with the reason, in words for the sender.
+
+    What is returned has at most nine places and no negative zero, whatever exponent the number was written with.
+    """
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004 - bad data, and one kind of error for all of it
     number = Decimal(value)
     if not number.is_finite():
         raise ValueError("must be a finite number")
@@ -22,12 +27,22 @@ def parse_quantity(value: Decimal | int) -> Decimal:
         raise ValueError("must not be negative")
     if number > QUANTITY_MAX:
         raise ValueError(f"must be at most {QUANTITY_MAX}")
+    return fit_places(number, QUANTITY_PLACES_MAX).copy_abs()
+
+
+def fit_places(number: Decimal, places_max: int) -> Decimal:
+    """Give a finite number of at most 60 digits an exponent from -`places_max` to 0, its value unchanged.
+
+    A number off the wire passes here before anything spells it: 0E-999999999 is twelve bytes as a decimal, and a
+    gigabyte once spelled without its exponent. Raises ValueError when it has more places than that.
+    """
     exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and exponent < -QUANTITY_PLACES_MAX and number != number.quantize(
-        Decimal(1).scaleb(-QUANTITY_PLACES_MAX)
-    ):
-        raise ValueError(f"must have at most {QUANTITY_PLACES_MAX} decimal places")
-    return number
+    if isinstance(exponent, int) and -places_max <= exponent <= 0:
+        return number
+    try:
+        return EXACT.quantize(number, Decimal(1).scaleb(-places_max))
+    except Inexact as error:
+        raise ValueError(f"must have at most {places_max} decimal places") from error
 
 
 def canonical(value: Decimal) -> str:

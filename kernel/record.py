@@ -27,6 +27,9 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fa
     body: msgspec.Raw
 
 
+# What msgspec raises on bytes that nobody encoded: broken UTF-8 and endless nesting are not DecodeErrors.
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Envelope)
 
@@ -40,7 +43,7 @@ def decode_record(data: bytes) -> Envelope:
     """Decode an envelope. Raises RecordUnreadable for anything but this version of the two kinds."""
     try:
         envelope = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RecordUnreadable(f"a log record does not decode: {error}") from error
     if envelope.version != RECORD_VERSION:
         raise RecordUnreadable(f"a log record has version {envelope.version}, this program reads {RECORD_VERSION}")

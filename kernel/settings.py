@@ -15,6 +15,15 @@ from kernel.errors import Misconfigured
 
 PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
+LANES_MAX: Final = 1_024  # a position spells the lane in two bytes; far fewer already outrun one fold process
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# What each URL may begin with; empty stands for the place within `data_dir`.
+_SCHEMES: Final = {
+    "log_url": (EMBEDDED, "memory://"),
+    "live_url": (EMBEDDED, "memory://"),
+    "raw_url": ("", "chdb://"),
+    "sql_url": ("", "sqlite://"),
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_retain_bytes: Annotated[int, "What a lane of the embedded log keeps at most below what is folded and sunk."] = (
         256 * 1024**2
     )
-    settle_ms: Annotated[int, "Delay after a period's end before a production organization's close (sandbox: 0)."] = 3_600_000
+    settle_ms: Annotated[int, "Delay after a period's end before a production organization's close (sandbox: 0)."] = (
+        3_600_000
+    )
     close_every_ms: Annotated[int, "How often the closer looks for due work."] = 1_000
     log_level: Annotated[str, "`debug`, `info`, `warning` or `error`."] = "info"
     shared: Annotated[Path, "Folder with the reference data that tests read."] = Path("../shared")
@@ -55,10 +66,15 @@ def _checked(values: dict[str, Any]) -> Settings:
         except ValueError as error:
             raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to a {kind.__name__}") from error
     settings = Settings(**values)
-    if not 1 <= settings.lanes <= 1024:
-        raise Misconfigured(f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to 1024")
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise Misconfigured(f"{PREFIX}LOG_LEVEL is {settings.log_level!r}: set it to debug, info, warning or error")
+    if not 1 <= settings.lanes <= LANES_MAX:
+        raise Misconfigured(f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}")
+    if settings.log_level not in LOG_LEVELS:
+        raise Misconfigured(f"{PREFIX}LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(LOG_LEVELS)}")
+    for name, schemes in _SCHEMES.items():
+        url = getattr(settings, name)
+        if url not in schemes and not any(scheme and url.startswith(scheme) for scheme in schemes):
+            allowed = " or ".join(f"{scheme}…" if scheme else "nothing" for scheme in schemes)
+            raise Misconfigured(f"{PREFIX}{name.upper()} is {url!r}: set it to {allowed}")
     for name in ("embedded_memory_bytes", "log_retain_bytes", "settle_ms", "close_every_ms"):
         if getattr(settings, name) < 0:
             raise Misconfigured(f"{PREFIX}{name.upper()} is negative: set it to 0 or more")

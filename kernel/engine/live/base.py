@@ -47,7 +47,10 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the filter saw: catalog version, LIVE's time, and per lane its header's state and the entries (aligned with the digests asked)."""
+    """What the filter saw: catalog version, LIVE's time, and per lane whether it is ready and its entries.
+
+    `entries` are aligned with the digests asked.
+    """
 
     now_ms: int
     catalog: int | None
@@ -67,7 +70,8 @@ class FoldWrite(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one fold of a slice changes, computed from `expected`.
 
     `fresh` are the digests that were taken for new: the write is refused if `generations` hold one of them.
-    `snapshots` and `accounts` are by customer (16 bytes), `outcomes` by offset. `next`, `clock_ms` and `seen_ms` are the new values.
+    `snapshots` and `accounts` are by customer (16 bytes), `outcomes` by offset.
+    `next`, `clock_ms` and `seen_ms` are the new values.
     """
 
     expected: LaneHeader
@@ -118,9 +122,9 @@ class Live(Protocol):
     async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
         """Write a fold's result, all or nothing.
 
-        `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then `Known` if one
-        of `fresh` has an entry in `generations`; else everything is written and `drop_generations` are deleted.
-        A change without outcomes and keys refreshes `seen_ms` alone and compares all the same.
+        `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then
+        `Known` if one of `fresh` has an entry in `generations`; else everything is written and `drop_generations`
+        are deleted. A change without outcomes and keys refreshes `seen_ms` alone and compares all the same.
         """
         ...
 
@@ -133,8 +137,10 @@ class Live(Protocol):
         ...
 
     async def sank(self, lane: int, *, token: bytes, begun: int, sunk: int, drop: Sequence[int]) -> bool:
-        """Raise `sunk` and drop the outcomes of `drop`; False, and nothing happens, unless the lane is ready, has
-        `token` and its `sunk` equals `begun`."""
+        """Raise `sunk` and drop the outcomes of `drop`.
+
+        False, and nothing happens, unless the lane is ready, has `token` and its `sunk` equals `begun`.
+        """
         ...
 
     async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
@@ -154,11 +160,17 @@ class Live(Protocol):
         snapshots: Mapping[bytes, bytes],
         accounts: Mapping[bytes, bytes],
     ) -> bool:
-        """Write a part of a rebuild and raise its counter from `step` to `step + 1`; False unless the lane is rebuilding with `token` at `step` (the first is 0)."""
+        """Write a part of a rebuild and raise its counter from `step` to `step + 1`.
+
+        False, and nothing happens, unless the lane is rebuilding with `token` at `step` (the first is 0).
+        """
         ...
 
     async def finish_rebuild(self, lane: int, *, step: int, header: LaneHeader) -> bool:
-        """Write the header last, which makes the lane ready; False unless it is rebuilding with the header's token at `step`."""
+        """Write the header last, which makes the lane ready.
+
+        False, and nothing happens, unless it is rebuilding with the header's token at `step`.
+        """
         ...
 
     async def rebuild_step(self, lane: int) -> tuple[bytes, int] | None:

@@ -46,9 +46,9 @@ class Log(Protocol):
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:
         """Read records from offset `start` on, in order, at most `records_max`, only durable ones.
 
-        Waits up to `wait_ms` for the first one (0: not at all), then returns an empty list. Raises `OffsetGone` when `start` lies
-        before the oldest kept record or beyond the end, `LogMissing` without the lane, `Unavailable` when the log
-        is away.
+        Waits up to `wait_ms` for the first one (0: not at all), then returns an empty list. Raises `OffsetGone`
+        when `start` lies before the oldest kept record or beyond the end, `LogMissing` without the lane,
+        `Unavailable` when the log is away.
         """
         ...
 

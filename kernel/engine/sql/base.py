@@ -26,7 +26,8 @@ class Sql(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a serializable read-write transaction: committed at the end of the block, rolled back by an exception.
 
-        Two that write at once behave as if one came after the other. A violated unique key raises SQLAlchemy's `IntegrityError`.
+        Two that write at once behave as if one came after the other. A violated unique key raises
+        SQLAlchemy's `IntegrityError`.
         """
         ...
 
