@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from kernel.record import USAGE, Envelope, encode_record
 from kernel.errors import RecordUnreadable
+from kernel.record import UNREADABLE, USAGE, Envelope, encode_record
 
 NO_DIGEST: Final = b""
 NO_REQUEST: Final = bytes(8)
@@ -57,6 +57,20 @@ def key_digest(secret: bytes, organization: bytes, customer: bytes, namespace: s
     ).digest()
 
 
+class KeyDigester:
+    """Digests many keys of one customer and namespace as `key_digest` does; their common part is hashed once."""
+
+    def __init__(self, secret: bytes, organization: bytes, customer: bytes, namespace: str) -> None:
+        self._start = blake2b(_prefixed(organization, customer, namespace.encode()), digest_size=16, key=secret)
+
+    def digest(self, key: str) -> bytes:
+        """Digest one key (16 bytes)."""
+        state = self._start.copy()
+        data = key.encode()
+        state.update(len(data).to_bytes(4, "big") + data)
+        return state.digest()
+
+
 def content_digest(feature: bytes, quantity: str) -> bytes:
     """Digest what an event says (8 bytes): the feature and the canonical quantity."""
     return blake2b(_prefixed(feature, quantity.encode()), digest_size=8).digest()
@@ -64,12 +78,27 @@ def content_digest(feature: bytes, quantity: str) -> bytes:
 
 def request_digest(header_key: str | None, dialect: str, body: bytes, index: int) -> bytes:
     """Digest an HTTP request (8 bytes): equal only for a byte-identical retry; eight zero bytes without a header."""
-    if header_key is None:
-        return NO_REQUEST
-    digest = blake2b(
-        _prefixed(header_key.encode(), dialect.encode(), body, index.to_bytes(4, "big")), digest_size=8
-    ).digest()
-    return digest if digest != NO_REQUEST else b"\x01" + NO_REQUEST[1:]
+    return RequestDigester(header_key, dialect, body).digest(index)
+
+
+class RequestDigester:
+    """Digests the events of one HTTP request; the body is hashed once for all of them."""
+
+    def __init__(self, header_key: str | None, dialect: str, body: bytes) -> None:
+        self._start = (
+            None
+            if header_key is None
+            else blake2b(_prefixed(header_key.encode(), dialect.encode(), body), digest_size=8)
+        )
+
+    def digest(self, index: int) -> bytes:
+        """Digest the event at `index` (8 bytes); eight zero bytes without a header."""
+        if self._start is None:
+            return NO_REQUEST
+        state = self._start.copy()
+        state.update(_prefixed(index.to_bytes(4, "big")))
+        digest = state.digest()
+        return digest if digest != NO_REQUEST else b"\x01" + NO_REQUEST[1:]
 
 
 _events_decoder = msgspec.msgpack.Decoder(list[UsageEvent])
@@ -84,5 +113,5 @@ def decode_usage(envelope: Envelope) -> list[UsageEvent]:
     """Decode a usage record's body. Raises RecordUnreadable."""
     try:
         return _events_decoder.decode(envelope.body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise RecordUnreadable(f"a usage record does not decode: {error}") from error
