@@ -1,0 +1,32 @@
+import pytest
+
+from tests.story.harness import Server
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A fresh embedded server, ended at the test's end."""
+    running = Server(tmp_path).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def cold_server(tmp_path):
+    """A server that is not started yet."""
+    running = Server(tmp_path)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def trace(shared, tmp_path):
+    """The real trace; where the reference folder is absent (never in CI), a file of the same shape that we make."""
+    if shared is not None:
+        return shared / "data" / "azure-llm-conv-2023.csv"
+    made = tmp_path / "trace.csv"
+    rows = [
+        f"2023-11-16 18:{n // 3600 % 60:02d}:{n % 60:02d}.0000000,{n * 7 % 4000},{n * 3 % 900}" for n in range(5_000)
+    ]
+    made.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(rows))
+    return made

@@ -1,0 +1,195 @@
+"""A real server in a process of its own, and a client that speaks HTTP to it. Shares no code with the server."""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+
+METERLINE = str(Path(sys.executable).parent / "meterline")
+SOAK = os.environ.get("METERLINE_SOAK") == "1"
+START_SECONDS = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One embedded server: `start`, `kill` (SIGKILL), `stop` (SIGTERM); the data folder and the port stay."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.port = free_port()
+        self.key = "ck_test_" + secrets.token_hex(16)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def spawn(self):
+        """Start without waiting."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [
+                METERLINE,
+                "serve",
+                "--port",
+                str(self.port),
+                "--data-dir",
+                str(self.folder / "data"),
+                "--api-key",
+                self.key,
+            ],
+            stdout=log,
+            stderr=log,
+        )
+        log.close()
+
+    def start(self):
+        self.spawn()
+        self.wait_ready()
+        print(f"meterline serve, pid {self.process.pid}, port {self.port}; servers: {self.children()}")
+        return self
+
+    def wait_ready(self):
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log()[-3000:]}")
+            try:
+                if httpx.get(self.url + "/readyz", timeout=2).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready in {START_SECONDS} s:\n{self.log()[-3000:]}")
+
+    def log(self):
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    def children(self):
+        """Name and process id of each server that this one started: `{"log": pid, "live": pid}`."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            line = " ".join(child.cmdline())
+            for name in ("log", "live"):
+                if "valkey" in line and f"{name}" in Path(child.cwd()).name:
+                    found[name] = child.pid
+        return found
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("the server did not end within 30 s of SIGTERM") from None
+
+    def command(self, *arguments, check=True):
+        """Run a meterline command on the data folder and return (exit code, its JSON)."""
+        done = subprocess.run(
+            [METERLINE, *arguments, "--data-dir", str(self.folder / "data"), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if check:
+            assert done.returncode == 0, (
+                f"{arguments}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
+        return done.returncode, json.loads(done.stdout)
+
+
+class Api:
+    """Era D of the API, as a client would call it."""
+
+    def __init__(self, server: Server, key: str | None = None):
+        self.http = httpx.AsyncClient(
+            base_url=server.url + "/api/v1",
+            headers={"x-api-key": key or server.key},
+            timeout=30,
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=200),
+        )
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self.http.aclose()
+
+    async def call(self, method, path, body=None, *, expect=200, headers=None, **query):
+        answer = await self.http.request(method, path, json=body, params=query or None, headers=headers)
+        assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text[:1000]}"
+        return answer.json()
+
+    async def feature(self, code, kind="metered"):
+        return await self.call("POST", "/features", {"name": code, "code": code, "type": kind})
+
+    async def plan(self, code, features, *, price=None):
+        """Make a plan; `features` maps a feature's id to its plan settings. `price` None makes it free."""
+        body = {"name": code, "code": code, "consumptionModel": "metered", "isPublic": True, "isFree": price is None}
+        plan = await self.call("POST", "/plans", body)
+        if price is not None:
+            monthly = {"billingInterval": "monthly", "price": price, "isDefault": True}
+            await self.call("POST", f"/plans/{plan['id']}/prices", monthly)
+        for feature, settings in features.items():
+            await self.call("POST", f"/plans/{plan['id']}/features", {"featureId": feature, **settings})
+        return plan
+
+    async def customer(self, reference):
+        return await self.call("POST", "/customers", {"id": reference, "email": f"{reference}@example.com"})
+
+    async def subscribe(self, reference, plan):
+        return await self.call("POST", "/subscriptions", {"customerId": reference, "planCode": plan})
+
+    async def access(self, reference, code):
+        return await self.call("GET", f"/feature-access/{code}", customerId=reference)
+
+    async def until_definite(self, path, body, key, *, seconds=120):
+        """Send one request, byte for byte the same, until the answer is neither 5xx nor 429 nor none."""
+        content = json.dumps(body).encode()
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                answer = await self.http.post(path, content=content, headers=headers)
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer
+            except httpx.HTTPError:
+                pass
+            assert time.monotonic() < until, f"no definite answer within {seconds} s"
+            await asyncio.sleep(random.uniform(0.05, 0.3))
+
+
+def raw_rows(server: Server, sql: str):
+    """Ask the raw store of a stopped server, without the server's code."""
+    code = (
+        "import sys, json, chdb.session\n"
+        "session = chdb.session.Session(sys.argv[1])\n"
+        "print(session.query(sys.argv[2], 'JSONCompactEachRow').bytes().decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(server.folder / "data" / "raw"), sql],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
