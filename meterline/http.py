@@ -18,7 +18,8 @@ from litestar.exceptions import (
 )
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Message, Receive, Scope, Send
 
 from kernel import ids, limits, wire
 from kernel.clock import Clock
@@ -46,7 +47,8 @@ def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Respo
 
 def on_rejected(_: Request[Any, Any, Any], error: Rejected) -> Response[bytes]:
     """Answer a request that a handler rejected."""
-    return refused(error.refusal, RETRY_AFTER if error.refusal.code in ("service_unavailable", "rate_limited") else None)
+    again = error.refusal.code in ("service_unavailable", "rate_limited")
+    return refused(error.refusal, RETRY_AFTER if again else None)
 
 
 def on_operating_error(_: Request[Any, Any, Any], error: MeterlineError) -> Response[bytes]:
@@ -66,10 +68,9 @@ def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[b
         return refused(Refusal(code="payload_too_large", message=f"A body is at most {limits.BODY_BYTES_MAX} bytes."))
     details = error.extra if isinstance(error, ValidationException) and isinstance(error.extra, list) else None
     if error.status_code < 500:  # noqa: PLR2004 - client's fault
-        found = [
-            {"field": str(item.get("key", "unknown")), "message": str(item.get("message", ""))} for item in details or []
-        ]
-        return refused(Refusal(code="validation_error", message=error.detail or "The request is not valid.", details=found))
+        found = [{"field": str(i.get("key", "unknown")), "message": str(i.get("message", ""))} for i in details or []]
+        message = error.detail or "The request is not valid."
+        return refused(Refusal(code="validation_error", message=message, details=found))
     return on_bug(_, error)
 
 
@@ -130,7 +131,10 @@ class Front:
         clock: Clock,
         hot_match: Callable[[str, str, bytes], AsgiCallable | None] | None = None,
     ) -> None:
-        """`hot` maps method and path below a prefix; `ready` tells why not, or None; `hot_match` finds what a map cannot."""
+        """Take the routes: `hot` maps method and path below a prefix, `hot_match` finds what a map cannot.
+
+        `ready` tells why the process is not ready, or None.
+        """
         self._hot = {
             (method, prefix + path): target for (method, path), target in hot.items() for prefix in wire.PREFIXES
         }
@@ -142,10 +146,10 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's start and end."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._cool(scope, receive, send)
             return
-        path, method = scope["path"], str(scope["method"])
+        path, method = scope["path"], str(cast("HTTPScope", scope)["method"])
         target = self._hot.get((method, path))
         if target is None and self._hot_match is not None:
             target = self._hot_match(method, path, scope.get("query_string", b""))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
 from kernel.errors import MeterlineError, Rejected
@@ -56,7 +57,7 @@ class OperatorFront:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one operation."""
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             return
         operation = self._operations.get(scope["path"].removeprefix(PREFIX))
         if operation is None:

@@ -109,6 +109,7 @@ class Server:
             capture_output=True,
             text=True,
             timeout=300,
+            check=False,
         )
         if check:
             assert done.returncode == 0, (
@@ -190,6 +191,7 @@ def raw_rows(server: Server, sql: str):
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Real input end to end: the trace becomes invoices that equal, to the cent, what a script computes from the file alone."""
+"""Real input end to end: the trace becomes invoices that equal, to the cent, what the file alone gives."""
 
 import csv
 import decimal
@@ -38,17 +38,17 @@ def expected(trace):
                 used[f"customer-{row % CUSTOMERS}"][feature] += int(record[column])
     cents = {}
     for customer, totals in used.items():
-        lines = [BASE] + [max(Decimal(0), totals[f] - INCLUDED[f]) * PRICE[f] for f in INCLUDED]
+        lines = [BASE] + [max(Decimal(0), totals[f] - included) * PRICE[f] for f, included in INCLUDED.items()]
         cents[customer] = [int((line * 100).quantize(Decimal(1), rounding=decimal.ROUND_HALF_UP)) for line in lines]
     return cents, 2 * (row + 1)
 
 
 async def prepare(api):
     settings = {}
-    for code in INCLUDED:
+    for code, included in INCLUDED.items():
         feature = await api.feature(code)
         overage = {"enabled": True, "unitPriceDecimal": str(PRICE[code])}
-        settings[feature["id"]] = {"includedAmount": INCLUDED[code], "overage": overage}
+        settings[feature["id"]] = {"includedAmount": included, "overage": overage}
     await api.plan("tokens", settings, price=2000)
 
 
@@ -98,8 +98,6 @@ async def test_the_trace_becomes_invoices(server, trace, tmp_path):
             assert closing["total"] == sum(wanted)
         totals = [sum(list_[1]["total"] for list_ in written.values()), sum(map(sum, cents.values()))]
         assert totals[0] == totals[1]
-        print(
-            f"{events} events, 50 start and 50 closing invoices; closing sum {totals[0]} cents, script {totals[1]} cents"
-        )
+        print(f"{events} events, 50 start and 50 closing invoices; closing {totals[0]} cents, script {totals[1]} cents")
     _, verdict = server.command("audit")
     assert verdict["differences"] == []
