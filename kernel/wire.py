@@ -137,7 +137,6 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "feature_in_use": 409,
         "price_in_use": 409,
         "plan_in_use": 409,
-        "customer_archived": 409,
         "idempotency_key_mismatch": 409,
         "idempotency_in_progress": 409,
     },

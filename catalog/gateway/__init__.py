@@ -1,0 +1,5 @@
+"""The catalog for everybody else: the cached view, and what route modules share. Public contract of `catalog`."""
+
+from catalog.gateway.catalog import Catalog
+
+__all__ = ["Catalog"]

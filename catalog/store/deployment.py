@@ -1,0 +1,30 @@
+"""The deployment's one row: epoch of the log, number of lanes, secret of the key digests."""
+
+import os
+from typing import Final
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from catalog.definition import Deployment
+from catalog.tables import deployment
+
+_ONLY: Final = 1
+_SECRET_BYTES: Final = 32  # BLAKE2b takes keys up to 64 bytes; 32 is beyond any search
+_FIRST_EPOCH: Final = 1
+
+
+async def load_deployment(conn: AsyncConnection) -> Deployment | None:
+    """Read the deployment; None before `ensure_deployment`."""
+    row = (await conn.execute(select(deployment))).one_or_none()
+    return None if row is None else Deployment(epoch=row.epoch, lanes=row.lanes, secret=row.secret)
+
+
+async def ensure_deployment(conn: AsyncConnection, lanes: int) -> Deployment:
+    """Make the deployment with epoch 1 and a random secret, or return the one that is there: lanes never change."""
+    found = await load_deployment(conn)
+    if found is not None:
+        return found
+    made = Deployment(epoch=_FIRST_EPOCH, lanes=lanes, secret=os.urandom(_SECRET_BYTES))
+    await conn.execute(insert(deployment).values(id=_ONLY, epoch=made.epoch, lanes=made.lanes, secret=made.secret))
+    return made

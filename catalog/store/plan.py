@@ -1,0 +1,185 @@
+"""Plans, read whole with prices and features; their prices and features are stored by the neighbour modules."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from catalog.definition import Feature, Plan, PlanFeature, PlanPrice
+from catalog.store.feature import feature_of_row
+from catalog.store.version import raise_version
+from catalog.tables import features, plan_features, plan_prices, plans
+from kernel import ids
+from kernel.errors import rejected
+from kernel.period import Interval
+
+_IN_ONE_QUERY: Final = 500  # SQLite takes 32,766 variables, PostgreSQL's driver as many
+
+
+async def create_plan(conn: AsyncConnection, plan: Plan) -> Plan:
+    """Store a new plan without prices and features. Raises Rejected `duplicate` when its code is taken (R-PLAN-11)."""
+    organization = ids.id_text(ids.ORGANIZATION, plan.organization)
+    taken = select(plans.c.id).where(
+        plans.c.organization_id == organization, plans.c.code == plan.code, plans.c.deleted_ms == 0
+    )
+    if (await conn.execute(taken)).first() is not None:
+        raise rejected("duplicate", f"A plan with the code {plan.code} exists.", param="code")
+    await conn.execute(
+        insert(plans).values(
+            id=plan.id,
+            organization_id=organization,
+            code=plan.code,
+            name=plan.name,
+            description=plan.description,
+            is_public=plan.is_public,
+            is_free=plan.is_free,
+            is_default=plan.is_default,
+            sort_order=plan.sort_order,
+            metadata=plan.metadata,
+            version=await raise_version(conn),
+            created_ms=plan.created_ms,
+            updated_ms=plan.updated_ms,
+        )
+    )
+    return plan
+
+
+async def load_plan(conn: AsyncConnection, organization: bytes, reference: str, *, removed: bool = False) -> Plan:
+    """Read a plan whole by its id or code, a removed one by its id and only with `removed`.
+
+    Raises Rejected `plan_not_found`.
+    """
+    by_code = (plans.c.code == reference) & (plans.c.deleted_ms == 0)
+    statement = select(plans).where(
+        plans.c.organization_id == ids.id_text(ids.ORGANIZATION, organization),
+        or_(plans.c.id == reference, by_code),
+    )
+    if not removed:
+        statement = statement.where(plans.c.deleted_ms == 0)
+    row = (await conn.execute(statement)).first()
+    if row is None:
+        raise rejected("plan_not_found", f"There is no plan {reference}.", param="planId")
+    return (await _whole(conn, [row]))[0]
+
+
+async def list_plans(conn: AsyncConnection, organization: bytes, *, private: bool) -> list[Plan]:
+    """Read an organization's plans whole, in their order; private ones only with `private` (R-PLAN-5)."""
+    statement = (
+        select(plans)
+        .where(plans.c.organization_id == ids.id_text(ids.ORGANIZATION, organization), plans.c.deleted_ms == 0)
+        .order_by(plans.c.sort_order, plans.c.created_ms, plans.c.id)
+    )
+    if not private:
+        statement = statement.where(plans.c.is_public)
+    return await _whole(conn, list(await conn.execute(statement)))
+
+
+async def save_plan(conn: AsyncConnection, plan: Plan) -> Plan:
+    """Store a plan's texts, visibility and metadata."""
+    await conn.execute(
+        update(plans)
+        .where(plans.c.id == plan.id)
+        .values(
+            name=plan.name,
+            description=plan.description,
+            is_public=plan.is_public,
+            metadata=plan.metadata,
+            updated_ms=plan.updated_ms,
+            version=await raise_version(conn),
+        )
+    )
+    return plan
+
+
+async def touch_plan(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
+    """Say that a plan's prices or features changed, and return the catalog's new version."""
+    version = await raise_version(conn)
+    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
+    return version
+
+
+async def remove_plan(conn: AsyncConnection, plan: Plan, now_ms: int) -> None:
+    """Remove a plan; whether a subscription has it is asked before (R-PLAN-10). Its features may then be removed."""
+    version = await raise_version(conn)
+    for table, own in ((plans, plans.c.id), (plan_prices, plan_prices.c.plan_id)):
+        await conn.execute(
+            update(table)
+            .where(own == plan.id, table.c.deleted_ms == 0)
+            .values(deleted_ms=now_ms, updated_ms=now_ms, version=version)
+        )
+    await conn.execute(plan_features.delete().where(plan_features.c.plan_id == plan.id))
+
+
+def price_of_row(row: Row[Any]) -> PlanPrice:
+    """Turn a row into its value."""
+    return PlanPrice(
+        id=row.id,
+        plan=row.plan_id,
+        interval=Interval(row.interval),
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        is_default=row.is_default,
+        metadata=row.metadata,
+        created_ms=row.created_ms,
+        updated_ms=row.updated_ms,
+    )
+
+
+async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
+    prices: dict[str, list[PlanPrice]] = {row.id: [] for row in rows}
+    granted: dict[str, list[PlanFeature]] = {row.id: [] for row in rows}
+    for some in _slices([row.id for row in rows]):
+        for price in await conn.execute(
+            select(plan_prices)
+            .where(plan_prices.c.plan_id.in_(some), plan_prices.c.deleted_ms == 0)
+            .order_by(plan_prices.c.created_ms, plan_prices.c.id)
+        ):
+            prices[price.plan_id].append(price_of_row(price))
+        known = {feature.id_text: feature for feature in await _features_of(conn, some)}
+        for link in await conn.execute(
+            select(plan_features)
+            .where(plan_features.c.plan_id.in_(some))
+            .order_by(plan_features.c.created_ms, plan_features.c.feature_id)
+        ):
+            granted[link.plan_id].append(_plan_feature(link, known[link.feature_id]))
+    return [
+        Plan(
+            id=row.id,
+            organization=ids.id_bytes(row.organization_id),
+            code=row.code,
+            name=row.name,
+            description=row.description,
+            is_public=row.is_public,
+            is_free=row.is_free,
+            is_default=row.is_default,
+            sort_order=row.sort_order,
+            metadata=row.metadata,
+            prices=tuple(prices[row.id]),
+            features=tuple(granted[row.id]),
+            created_ms=row.created_ms,
+            updated_ms=row.updated_ms,
+        )
+        for row in rows
+    ]
+
+
+async def _features_of(conn: AsyncConnection, plan_ids: Sequence[str]) -> list[Feature]:
+    used = select(plan_features.c.feature_id).where(plan_features.c.plan_id.in_(plan_ids))
+    return [feature_of_row(row) for row in await conn.execute(select(features).where(features.c.id.in_(used)))]
+
+
+def _plan_feature(row: Row[Any], feature: Feature) -> PlanFeature:
+    return PlanFeature(
+        feature=feature,
+        enabled=row.enabled,
+        included=Decimal(row.included),
+        unlimited=row.unlimited,
+        overage=row.overage,
+        unit_price=row.unit_price,
+    )
+
+
+def _slices(all_ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (all_ids[at : at + _IN_ONE_QUERY] for at in range(0, len(all_ids), _IN_ONE_QUERY))
