@@ -1,0 +1,102 @@
+"""The tables of RAW: events, account records, progress and refusals.
+
+Owns their DDL alone; who reads and writes them is `aggregator.store`. Invariants: a row that is written twice replaces
+itself (ReplacingMergeTree, read with FINAL), so whatever was inserted and not confirmed may be inserted again; an
+insert is on the disk when it returns (fsync settings). Ids are text, digests hexadecimal. Source: DESIGN 3.6.
+"""
+
+from typing import Final
+
+EVENTS: Final = "events"
+ACCOUNT_RECORDS: Final = "account_records"
+PROGRESS: Final = "progress"
+REFUSALS: Final = "refusals"
+
+_DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
+
+# One row an event, refused ones too. `at` is when it took effect (the lower of the gateway's and the log's time),
+# `window` the first day of its usage window and `window_end` the day after the last, both of the epoch when it counts
+# nowhere; `original` is the event that holds the key. The minmax index finds an event by its place in the log.
+_EVENTS: Final = f"""
+CREATE TABLE IF NOT EXISTS {EVENTS} (
+    organization String,
+    customer String,
+    feature String,
+    event_time DateTime64(6, 'UTC'),
+    epoch UInt8,
+    lane UInt16,
+    `offset` UInt64,
+    `index` UInt16,
+    at DateTime64(3, 'UTC'),
+    accepted_at DateTime64(3, 'UTC'),
+    clock_ms Nullable(Int64),
+    has_timestamp Bool,
+    quantity Decimal(38, 9),
+    key String,
+    digest String,
+    content String,
+    request String,
+    properties Array(Tuple(String, String)),
+    gateway LowCardinality(String),
+    verdict LowCardinality(String),
+    code LowCardinality(String),
+    term UInt32,
+    window Date32,
+    window_end Date32,
+    cut UInt32,
+    original String,
+    original_at DateTime64(3, 'UTC'),
+    limited Bool,
+    INDEX by_offset `offset` TYPE minmax GRANULARITY 1
+) ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(event_time)
+ORDER BY (organization, customer, feature, event_time, epoch, lane, `offset`, `index`)
+{_DURABLE}"""
+
+# Every account record of the log; `snapshot` is its body.
+_ACCOUNT_RECORDS: Final = f"""
+CREATE TABLE IF NOT EXISTS {ACCOUNT_RECORDS} (
+    epoch UInt8,
+    lane UInt16,
+    `offset` UInt64,
+    time DateTime64(3, 'UTC'),
+    organization String,
+    customer String,
+    rev UInt64,
+    cut UInt32,
+    snapshot String
+) ENGINE = ReplacingMergeTree
+ORDER BY (lane, epoch, `offset`)
+{_DURABLE}"""
+
+# Below `next` everything of the lane is in the two tables above; the greatest `next` rules. `clock_ms` is the lane's
+# clock there.
+_PROGRESS: Final = f"""
+CREATE TABLE IF NOT EXISTS {PROGRESS} (
+    epoch UInt8,
+    lane UInt16,
+    next UInt64,
+    clock_ms Int64
+) ENGINE = ReplacingMergeTree(next)
+ORDER BY (epoch, lane)
+{_DURABLE}"""
+
+# Requests that the catalog alone refused; they never reached the log. `customer`, `feature`, `quantity` and `key` are
+# what the client sent, `body` the beginning of it.
+_REFUSALS: Final = f"""
+CREATE TABLE IF NOT EXISTS {REFUSALS} (
+    organization String,
+    at DateTime64(3, 'UTC'),
+    id String,
+    customer String,
+    feature String,
+    quantity String,
+    key String,
+    code LowCardinality(String),
+    message String,
+    body String
+) ENGINE = ReplacingMergeTree
+ORDER BY (organization, at, id)
+{_DURABLE}"""
+
+RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS)
