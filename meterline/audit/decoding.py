@@ -1,0 +1,208 @@
+"""Reading the stored bytes with code of the audit's own, so that a mistake in the pipeline's encoders shows. Pure.
+
+Layouts, as the design fixes them: record `[version, kind, gateway, body]` (DESIGN 3.2); account `rev` and msgpack of
+clock, cut and totals, key entry of 34 bytes (DESIGN 3.3); outcome `[verdict, code, …]` (DESIGN 3.5).
+"""
+
+import base64
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+KEY_ENTRY_BYTES: Final = 34
+UNITS: Final = Decimal(10) ** -9
+_EVENT_FIELDS: Final = 13
+
+Position = tuple[int, int, int, int]  # epoch, lane, offset, index
+
+
+class Attempt(NamedTuple):
+    """One event as the judge sees it.
+
+    Ids are bytes; `effective_ms` is the lower of `at` and the log's time (DESIGN 3.2).
+    """
+
+    position: Position
+    organization: bytes
+    customer: bytes
+    feature: bytes
+    event_time_us: int
+    effective_ms: int
+    clock_ms: int | None
+    has_timestamp: bool
+    quantity: Decimal
+    key: str
+    digest: bytes
+    content: bytes
+    request: bytes
+    properties: tuple[tuple[str, str], ...]
+    gateway: str
+
+    @property
+    def accepted_ms(self) -> int:
+        """Tell when it was accepted on the organization's clock."""
+        return self.effective_ms if self.clock_ms is None else self.clock_ms
+
+
+class FeatureRule(NamedTuple):
+    """What the terms say of a feature: `included` in whole units, None is unlimited."""
+
+    kind: str
+    enabled: bool
+    included: Decimal | None
+    overage: bool
+
+    @property
+    def limited(self) -> bool:
+        """Tell whether usage stops at `included`."""
+        return self.kind == "metered" and self.included is not None and not self.overage
+
+
+class TermsRule(NamedTuple):
+    """Terms as the account record carries them."""
+
+    number: int
+    start_us: int
+    anchor: int
+    since: int
+    features: dict[bytes, FeatureRule]
+
+
+class AccountRecord(NamedTuple):
+    """One account record: `body` is its bytes, as LIVE keeps them."""
+
+    organization: bytes
+    customer: bytes
+    rev: int
+    status: str | None
+    end_us: int | None
+    terms: TermsRule | None
+    next: TermsRule | None
+    cut: int
+    body: bytes
+
+
+class KeyEntry(NamedTuple):
+    """One remembered key."""
+
+    kind: str
+    position: Position
+    at_ms: int
+    content: bytes
+    request: bytes
+
+    def to_bytes(self) -> bytes:
+        """Spell the 34 bytes: kind 1, epoch 1, lane 2, offset 6, index 2, at 6, content 8, request 8."""
+        return (
+            self.kind.encode()
+            + position_bytes(self.position)
+            + self.at_ms.to_bytes(6, "big")
+            + self.content
+            + self.request
+        )
+
+
+class LiveAccount(NamedTuple):
+    """An account as LIVE keeps it; totals by (feature, term, window): end, now, at the last cut."""
+
+    rev: int
+    clock_ms: int
+    cut: int
+    totals: dict[tuple[bytes, int, int], tuple[int, Decimal, Decimal]]
+
+
+def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes) -> list[Attempt] | AccountRecord:
+    """Read one record of the log. Raises ValueError for anything but version 1 of the two kinds."""
+    version, kind, gateway, body = msgspec.msgpack.decode(data, type=tuple[int, str, str, msgspec.Raw])
+    if version != 1 or kind not in ("u", "a"):
+        raise ValueError(f"version {version} kind {kind!r}")
+    if kind == "a":
+        return decode_snapshot(bytes(body))
+    events: list[list[Any]] = msgspec.msgpack.decode(body)
+    return [_attempt((epoch, lane, offset, index), time_ms, gateway, event) for index, event in enumerate(events)]
+
+
+def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any]) -> Attempt:
+    if len(event) != _EVENT_FIELDS:
+        raise ValueError(f"an event has {len(event)} fields")
+    (
+        organization,
+        customer,
+        feature,
+        time_us,
+        at_ms,
+        clock_ms,
+        quantity,
+        key,
+        digest,
+        content,
+        request,
+        stamped,
+        pairs,
+    ) = event
+    return Attempt(
+        position,
+        organization,
+        customer,
+        feature,
+        time_us,
+        min(at_ms, time_ms),
+        clock_ms,
+        stamped,
+        Decimal(quantity),
+        key,
+        digest,
+        content,
+        request,
+        tuple((name, value) for name, value in pairs),
+        gateway,
+    )
+
+
+def decode_snapshot(body: bytes) -> AccountRecord:
+    """Read the body of an account record."""
+    organization, customer, rev, status, end_us, terms, following, cut = msgspec.msgpack.decode(body)
+    return AccountRecord(organization, customer, rev, status, end_us, _terms(terms), _terms(following), cut, body)
+
+
+def _terms(value: Sequence[Any] | None) -> TermsRule | None:
+    if value is None:
+        return None
+    number, _subscription, _plan, start_us, anchor, since, _free, features = value
+    rules = {
+        feature: FeatureRule(kind, enabled, None if included is None else included * UNITS, overage)
+        for feature, _code, kind, enabled, included, overage, _price in features
+    }
+    return TermsRule(number, start_us, anchor, since, rules)
+
+
+def decode_account(data: bytes) -> LiveAccount:
+    """Read an account: eight bytes of `rev`, then clock, cut and rows of totals in 16-byte units of 1e-9."""
+    clock_ms, cut, rows = msgspec.msgpack.decode(data[8:])
+    totals = {
+        (feature, term, window): (end, _units(now), _units(at_cut)) for feature, term, window, end, now, at_cut in rows
+    }
+    return LiveAccount(int.from_bytes(data[:8], "big"), clock_ms, cut, totals)
+
+
+def _units(data: bytes) -> Decimal:
+    return int.from_bytes(data, "big", signed=True) * UNITS
+
+
+def decode_outcomes(data: bytes) -> list[list[Any]]:
+    """Read one record's outcomes: verdict, code, term, window, window's end, cut, original, its time, limited."""
+    outcomes: list[list[Any]] = msgspec.msgpack.decode(data)
+    return outcomes
+
+
+def position_bytes(position: Position) -> bytes:
+    """Spell a position: epoch 1, lane 2, offset 6, index 2."""
+    epoch, lane, offset, index = position
+    return epoch.to_bytes(1, "big") + lane.to_bytes(2, "big") + offset.to_bytes(6, "big") + index.to_bytes(2, "big")
+
+
+def event_id(position: Position) -> str:
+    """Spell a position as the event's id: base32hex of its bytes."""
+    return "evt_" + base64.b32hexencode(position_bytes(position)).decode().rstrip("=").lower()

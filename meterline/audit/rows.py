@@ -1,0 +1,143 @@
+"""Reading RAW and SQL, by statements of the audit's own."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import text
+
+from kernel import ids
+from kernel.engine.raw.base import Raw
+from kernel.engine.sql.base import Sql
+from meterline.audit.decoding import AccountRecord, Attempt, decode_snapshot
+
+_EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Micro(event_time), epoch, lane, `offset`,
+    `index`, toUnixTimestamp64Milli(at), toUnixTimestamp64Milli(accepted_at), clock_ms, has_timestamp,
+    toString(quantity), key, digest, content, request, properties, toString(gateway), toString(verdict), toString(code), term,
+    dateDiff('day', toDate32('1970-01-01'), `window`), dateDiff('day', toDate32('1970-01-01'), window_end), cut,
+    original, limited"""
+
+
+class Stored(NamedTuple):
+    """One row of RAW: the attempt, and the outcome beside it. `original` is an event id or empty."""
+
+    attempt: Attempt
+    accepted_ms: int
+    verdict: str
+    code: str
+    term: int
+    window: int
+    window_end: int
+    cut: int
+    original: str
+    limited: bool
+
+
+async def progress(raw: Raw) -> dict[tuple[int, int], int]:
+    """Read, by epoch and lane, the offset below which RAW has everything."""
+    rows = await raw.query("SELECT epoch, lane, max(next) FROM progress GROUP BY epoch, lane")
+    return {(int(epoch), int(lane)): int(following) for epoch, lane, following in rows}
+
+
+async def stored_events(raw: Raw, epoch: int, lane: int, start: int, end: int) -> list[Stored]:
+    """Read the rows of a lane with offsets from `start` up to, but without, `end`, in the order of the log."""
+    rows = await raw.query(
+        f"SELECT {_EVENT_COLUMNS} FROM events FINAL WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}}"
+        " AND `offset` >= {start:UInt64} AND `offset` < {end:UInt64} ORDER BY `offset`, `index`",
+        {"epoch": epoch, "lane": lane, "start": start, "end": end},
+    )
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    organization, customer, feature, time_us, epoch, lane, offset, index, at, accepted = row[:10]
+    clock_ms, stamped, quantity, key, digest, content, request, properties, gateway = row[10:19]
+    verdict, code, term, window, window_end, cut, original, limited = row[19:]
+    attempt = Attempt(
+        (int(epoch), int(lane), int(offset), int(index)),
+        ids.id_bytes(organization),
+        ids.id_bytes(customer),
+        ids.id_bytes(feature),
+        int(time_us),
+        int(at),
+        None if clock_ms is None else int(clock_ms),
+        bool(stamped),
+        Decimal(quantity),
+        key,
+        bytes.fromhex(digest),
+        bytes.fromhex(content),
+        bytes.fromhex(request),
+        tuple((str(pair[0]), str(pair[1])) for pair in properties),
+        gateway,
+    )
+    days = int(window), int(window_end)
+    return Stored(attempt, int(accepted), verdict, code, int(term), *days, int(cut), original, bool(limited))
+
+
+async def stored_records(raw: Raw, epoch: int, lane: int, start: int, end: int) -> dict[int, AccountRecord]:
+    """Read the account records of a lane by offset. Raises ValueError for one whose columns are not its body's."""
+    rows = await raw.query(
+        "SELECT `offset`, rev, cut, snapshot FROM account_records FINAL WHERE epoch = {epoch:UInt8} AND"
+        " lane = {lane:UInt16} AND `offset` >= {start:UInt64} AND `offset` < {end:UInt64} ORDER BY `offset`",
+        {"epoch": epoch, "lane": lane, "start": start, "end": end},
+    )
+    found = {}
+    for offset, rev, cut, snapshot in rows:
+        record = decode_snapshot(bytes.fromhex(snapshot))
+        if (record.rev, record.cut) != (int(rev), int(cut)):
+            raise ValueError(f"account record {epoch}.{lane}.{offset}: its columns are not its body's")
+        found[int(offset)] = record
+    return found
+
+
+class Books(NamedTuple):
+    """What SQL says at one moment: rows by name of table."""
+
+    accounts: list[Mapping[str, Any]]
+    organizations: list[Mapping[str, Any]]
+    subscriptions: list[Mapping[str, Any]]
+    terms: list[Mapping[str, Any]]
+    closes: list[Mapping[str, Any]]
+    invoices: list[Mapping[str, Any]]
+    lines: list[Mapping[str, Any]]
+    features: dict[str, str]
+
+
+async def books(sql: Sql) -> Books:
+    """Read the tables of billing in one snapshot."""
+    async with sql.snapshot() as connection:
+
+        async def rows(statement: str) -> list[Mapping[str, Any]]:
+            return [dict(row) for row in (await connection.execute(text(statement))).mappings()]
+
+        terms = await rows("SELECT subscription_id, since_day, until_day, base_minor, features FROM subscription_terms")
+        for row in terms:
+            row["features"] = _json(row["features"])  # type: ignore[index]  # a dict, made two lines above
+        return Books(
+            accounts=await rows("SELECT customer_id, organization_id, rev, cut, open_cut FROM accounts"),
+            organizations=await rows("SELECT id, currency, clock_ms, settle_ms, environment FROM organizations"),
+            subscriptions=await rows(
+                "SELECT id, organization_id, customer_id, status, free, currency, term, period_start_day,"
+                " period_end_day FROM subscriptions"
+            ),
+            terms=terms,
+            closes=await rows(
+                "SELECT id, organization_id, customer_id, subscription_id, cut, through_day, final, state,"
+                " invoice_id FROM closes"
+            ),
+            invoices=await rows(
+                "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency, total_minor"
+                " FROM invoices"
+            ),
+            lines=await rows(
+                "SELECT invoice_id, position, kind, feature_id, feature_code, quantity, unit_price, included, used,"
+                " overage, term, window_day, window_end_day, cut_after, cut, amount_minor FROM invoice_lines"
+                " ORDER BY invoice_id, position"
+            ),
+            features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
+        )
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value, parse_float=Decimal) if isinstance(value, str | bytes) else value
