@@ -108,11 +108,9 @@ def decode_track(body: bytes) -> Candidate | Refusal:
     """Read the body of one track call; an empty one is `{}` (contract 1.6)."""
     try:
         body.decode()
-        return decode_element(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         return invalid_json(str(error))
-    except RecursionError:
-        return invalid_json("it is nested too deeply")
+    return decode_element(body or b"{}")
 
 
 def decode_batch(body: bytes) -> list[msgspec.Raw] | Refusal:
@@ -132,11 +130,19 @@ def decode_batch(body: bytes) -> list[msgspec.Raw] | Refusal:
 
 
 def decode_element(element: bytes | msgspec.Raw) -> Candidate | Refusal:
-    """Read one event. Raises what msgspec raises for bytes that are not JSON, and for nothing else."""
+    """Read one event; names every field that is wrong."""
     try:
         track = _track.decode(element)
     except msgspec.ValidationError as error:
         return field_errors(_wrong_types(element) or [("body", str(error))])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return invalid_json(str(error))
+    except RecursionError:
+        return invalid_json("it is nested too deeply")
+    return _checked(track)
+
+
+def _checked(track: _Track) -> Candidate | Refusal:
     errors: _Errors = []
     feature = track.feature if track.feature is not None else track.feature_code
     if feature is None:

@@ -1,0 +1,197 @@
+"""One usage request under way: what it asks, how the catalog sees it, what became of each of its events.
+
+Owns a call from its body to its last settled event. Invariant: it ends exactly once, when every event is settled or
+when it is refused as a whole. Source: DESIGN 3.4.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from catalog.definition import WRITE, Customer, Deployment, Feature, Organization, Principal
+from ingest.answer import Settled
+from ingest.event import RequestDigester, UsageEvent
+from ingest.head import Head
+from ingest.matching import Known, Sent, match_events
+from ingest.usage_event import Frame
+from ingest.validation import Candidate, decode_batch, decode_element, decode_track, key_error
+from kernel.errors import Refusal
+
+UNAUTHORIZED: Final = Refusal(code="unauthorized", message="The API key is missing, unknown or expired.")
+FORBIDDEN: Final = Refusal(code="forbidden", message="This API key may not write usage.")
+
+
+class CatalogReader(Protocol):
+    """What admission reads of `catalog.gateway.Catalog`."""
+
+    @property
+    def version(self) -> int:
+        """Tell the version of what is cached."""
+        ...
+
+    @property
+    def deployment(self) -> Deployment:
+        """Tell the deployment's fixed facts."""
+        ...
+
+    def principal(self, key: str) -> Principal | None:
+        """Tell whose key it is."""
+        ...
+
+    def organization(self, organization: bytes) -> Organization:
+        """Tell an organization that has a key."""
+        ...
+
+    def feature(self, organization: bytes, code: str) -> Feature | None:
+        """Find a feature by its event code, else its code."""
+        ...
+
+    def customer_cached(self, organization: bytes, reference: str) -> Customer | None:
+        """Find a customer among the cached ones."""
+        ...
+
+    async def customers(self, organization: bytes, references: Sequence[str]) -> dict[str, Customer | None]:
+        """Find customers; None for a reference that names nobody."""
+        ...
+
+    async def refresh(self, version: int | None = None) -> None:
+        """Read what changed, up to `version` at least; None asks SQL what is newest."""
+        ...
+
+
+class Call:
+    """A request, its events and what became of them."""
+
+    __slots__ = (
+        "_candidates",
+        "_codes",
+        "_malformed",
+        "_open",
+        "at_ms",
+        "batch",
+        "body",
+        "done",
+        "elements",
+        "events",
+        "head",
+        "organization",
+        "refusal",
+        "settled",
+        "version",
+    )
+
+    def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int) -> None:
+        """Read the body. `at_ms` is when the request was read."""
+        self.head = head
+        self.body = body
+        self.batch = batch
+        self.at_ms = at_ms
+        self.elements: Sequence[msgspec.Raw] = ()
+        self.events: list[UsageEvent | Refusal] = []
+        self.settled: list[Settled | None] = []
+        self.refusal: Refusal | None = None
+        self.organization: Organization | None = None
+        self.version = -1
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._malformed: Refusal | None = None
+        self._candidates: list[Candidate | Refusal] = []
+        self._codes: dict[bytes, str] = {}
+        self._open = 0
+        self._decode()
+
+    def _decode(self) -> None:
+        key = self.head.idempotency_key
+        if key is not None:
+            self._malformed = key_error(key)
+        if not self.batch:
+            self._candidates = [decode_track(self.body)]
+            return
+        elements = decode_batch(self.body)
+        if isinstance(elements, Refusal):
+            self._malformed = self._malformed or elements
+            return
+        self.elements = elements
+        self._candidates = [decode_element(element) for element in elements]
+
+    async def resolve(self, catalog: CatalogReader) -> None:
+        """Authenticate and match the events with the catalog as it is cached; may be done again with a newer one."""
+        version = catalog.version
+        self.events, self.refusal = [], None
+        organization = self._authenticated(catalog)
+        if organization is not None:
+            self.organization = organization
+            known = await self._known(catalog, organization)
+            self._codes = {feature.id: feature.code for feature in known.features.values() if feature is not None}
+            sent = Sent(
+                at_ms=self.at_ms,
+                header_key=self.head.idempotency_key,
+                batch=self.batch,
+                requests=RequestDigester(self.head.idempotency_key, self.head.dialect.value, self.body),
+            )
+            self.events = match_events(self._candidates, known, sent, catalog.deployment.secret)
+        self.settled = [None] * len(self.events)
+        self._open = len(self.events)
+        self.version = version
+
+    def _authenticated(self, catalog: CatalogReader) -> Organization | None:
+        key = self.head.api_key
+        principal = catalog.principal(key) if key is not None else None
+        if principal is None or (principal.expires_ms is not None and principal.expires_ms <= self.at_ms):
+            self.refusal = UNAUTHORIZED
+            return None
+        self.refusal = self._malformed if principal.may("usage", WRITE) else FORBIDDEN
+        organization = catalog.organization(principal.organization)
+        self.organization = organization
+        return organization if self.refusal is None else None
+
+    async def _known(self, catalog: CatalogReader, organization: Organization) -> Known:
+        customers: dict[str, Customer | None] = {}
+        features: dict[str, Feature | None] = {}
+        for candidate in self._candidates:
+            if type(candidate) is Candidate:
+                if candidate.customer not in customers:
+                    customers[candidate.customer] = catalog.customer_cached(organization.id, candidate.customer)
+                if candidate.feature not in features:
+                    features[candidate.feature] = catalog.feature(organization.id, candidate.feature)
+        missing = [reference for reference, customer in customers.items() if customer is None]
+        if missing:
+            customers.update(await catalog.customers(organization.id, missing))
+        return Known(organization=organization, customers=customers, features=features)
+
+    def candidate(self, index: int) -> Candidate | None:
+        """Tell the event at `index` as the client described it; None when it could not be read."""
+        found = self._candidates[index] if index < len(self._candidates) else None
+        return found if isinstance(found, Candidate) else None
+
+    def settle(self, index: int, settled: Settled) -> None:
+        """Say what became of the event at `index`; the first word stands."""
+        if self.settled[index] is None:
+            self.settled[index] = settled
+            self._open -= 1
+            if not self._open and not self.done.done():
+                self.done.set_result(None)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the call with one refusal for all of it."""
+        self.refusal = refusal
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """End the call with an error that nobody expected."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+    def frame(self) -> Frame:
+        """Tell what its answers share."""
+        assert self.organization is not None, "an answer to events belongs to an organization"
+        return Frame(
+            dialect=self.head.dialect,
+            organization=self.organization.id_text,
+            livemode=self.organization.livemode,
+            codes=self._codes,
+            keys=[each.key if type(each) is Candidate else None for each in self._candidates],
+            respond_async=self.head.respond_async,
+        )
