@@ -1,0 +1,33 @@
+"""The command line. One module a group of commands; each is a thin shell around an operation. Source: DESIGN 7."""
+
+import sys
+
+import typer
+
+from kernel.errors import MeterlineError, Rejected
+from meterline.cli import data, manage, measure, server
+from meterline.cli.output import errors, exit_code_of
+
+app = typer.Typer(
+    name="meterline",
+    help="Usage metering and billing that is exact.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for group in (server, data, manage, measure):
+    group.add_to(app)
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; ends the process with 0, 1, 2 or 3."""
+    try:
+        app()
+    except MeterlineError as error:
+        words = error.refusal.message if isinstance(error, Rejected) else str(error)
+        errors.print(f"[bold red]meterline:[/] {words}", markup=True)
+        sys.exit(exit_code_of(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

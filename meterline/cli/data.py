@@ -1,0 +1,211 @@
+"""Commands about usage and its proof: import, export, audit, explain, rebuild, close."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.tree import Tree
+
+from kernel.clock import SystemClock
+from kernel.errors import Misconfigured
+from meterline.cli.call import call
+from meterline.cli.output import FOUND, OK, DataDir, Json, console, end, print_json, print_table, settings_of, wait_for
+from meterline.cli.server import read_server_file
+from meterline.importer.api import Api
+from meterline.importer.mapping import Mapping, parse_mapping
+from meterline.importer.source import SourceFile, open_source
+from meterline.importer.transfer import Summary, Transfer
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="CSV, JSONL or Parquet.")],
+    *,
+    mapping: Annotated[Path, typer.Option(help="Mapping file (TOML): which columns become which events.")],
+    url: Annotated[str | None, typer.Option(help="Base URL; default: the server that `run` left here.")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Key; default: the one of `run`.")] = None,
+    prepare_only: Annotated[bool, typer.Option(help="Make and subscribe the customers alone.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Send a file's rows as usage events. Run it again to go on where it stopped: nothing counts twice."""
+    known = read_server_file(settings_of(data_dir).data_dir)
+    url = url or (known.url if known else None)
+    api_key = api_key or (known.api_key if known else None)
+    if url is None or api_key is None:
+        raise Misconfigured("no server is known here: give --url and --api-key, or --data-dir of a `meterline run`")
+    if not mapping.is_file():
+        raise Misconfigured(f"there is no mapping file {mapping}")
+    compiled = parse_mapping(mapping.read_bytes())
+    source = open_source(file)
+    if source.columns is not None and (missing := compiled.columns() - source.columns):
+        raise Misconfigured(f"{file.name} has no column {', '.join(sorted(missing))}, which the mapping names")
+    summary = wait_for(_transfer(source, compiled, url, api_key, prepare_only=prepare_only, quiet=as_json))
+    if as_json:
+        print_json(summary)
+    else:
+        _print_summary(summary, prepare_only=prepare_only)
+    end(OK if summary.clean else FOUND)
+
+
+async def _transfer(
+    source: SourceFile, mapping: Mapping, url: str, api_key: str, *, prepare_only: bool, quiet: bool
+) -> Summary:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=quiet) as progress:
+        task = progress.add_task("customers" if prepare_only else "rows", total=max(source.lines, 1))
+
+        def told(summary: Summary) -> None:
+            progress.update(task, completed=summary.rows, total=max(source.lines, summary.rows))
+
+        async with Api(url, api_key) as api:
+            return await Transfer(source, mapping, api, SystemClock(), told).run(prepare_only=prepare_only)
+
+
+def _print_summary(summary: Summary, *, prepare_only: bool) -> None:
+    rows: list[tuple[str, object]] = [("rows", summary.rows), ("customers", summary.customers)]
+    rows.append(("newly subscribed", summary.subscribed))
+    if not prepare_only:
+        for name in ("events", "accepted", "pending", "duplicates", "conflicts", "blocked", "rejected"):
+            rows.append((name, getattr(summary, name)))  # noqa: PERF401 - reads better as it is printed
+        rows.append(("empty values", summary.empty_values))
+    rows += [("bad rows", summary.bad_rows), ("seconds", summary.seconds)]
+    if not prepare_only:
+        rows.append(("events a second", summary.events_per_second))
+    print_table(summary.file, ["", "#"], rows)
+    if summary.problems:
+        print_table("Not taken (the first ones)", ["line#", "why"], [(p.line, p.reason) for p in summary.problems])
+
+
+def export(
+    *,
+    organization: Annotated[str, typer.Option(help="Whose events: org_…")],
+    output: Annotated[Path, typer.Option(help="File to write.")],
+    file_format: Annotated[str, typer.Option("--format", help="jsonl, csv or parquet.")] = "jsonl",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write an organization's raw events, refused ones too, with verdict, window and cut."""
+    from meterline.cli.export import export_file  # noqa: PLC0415 - chDB, needed for Parquet alone
+
+    result = wait_for(export_file(settings_of(data_dir), organization, output, file_format))
+    if as_json:
+        print_json(result)
+    else:
+        console.print(f"{result['rows']:,} events in {output}")
+
+
+def audit(*, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Recompute everything from log and RAW, and compare log, LIVE, RAW and invoices."""
+    report = wait_for(call(settings_of(data_dir), "audit", {}))
+    if as_json:
+        print_json(report)
+    else:
+        print_report(report)
+    end(FOUND if report["differenceCount"] else OK)
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """Print an audit's report for people."""
+    names = {
+        "records": "records of the log",
+        "events": "events",
+        "eventsCounted": "counted by the audit",
+        "keysCounted": "keys counted by the audit",
+        "rows": "rows in RAW",
+        "rowsCounted": "counted in RAW",
+        "accounts": "accounts compared in LIVE",
+        "keysLive": "keys compared in LIVE",
+        "invoices": "invoices",
+        "invoiceLines": "invoice lines",
+        "seconds": "seconds",
+    }
+    print_table("Audit", ["", "#"], [(text, report[name]) for name, text in names.items()])
+    sums = [
+        (one["organization"], feature["feature"], feature["log"], feature["raw"], feature["live"])
+        for one in report["organizations"]
+        for feature in one["features"]
+    ]
+    print_table("Counted usage", ["organization", "feature", "log#", "RAW#", "LIVE#"], sums)
+    if report["differences"]:
+        found = [(one["kind"], one["where"], one["what"]) for one in report["differences"]]
+        print_table("Differences", ["kind", "where", "what"], found)
+    if report["unbilled"]:
+        rows = [(one["customer"], one["feature"], one["window"], one["amountMinor"]) for one in report["unbilled"]]
+        print_table("Unbilled", ["customer", "feature", "window", "minor units#"], rows)
+    for note in report["notes"]:
+        console.print(f"note: {note}")
+    if not report["logComplete"]:
+        console.print("note: the log's oldest records are gone; for them the audit took RAW's word on what was sent")
+    count = report["differenceCount"]
+    console.print("[bold green]consistent: zero differences[/]" if count == 0 else f"[bold red]{count} differences[/]")
+
+
+def explain(
+    what: Annotated[str, typer.Argument(help="evt_…, rej_…, inv_…, cus_… or a customer's own id.")],
+    *,
+    organization: Annotated[str | None, typer.Option(help="org_…, needed for a customer's own id.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Say where an event, invoice or customer stands, and why."""
+    result = wait_for(call(settings_of(data_dir), "explain", {"what": what, "organization": organization}))
+    if as_json:
+        print_json(result)
+    else:
+        tree = Tree(f"[bold]{what}[/]")
+        _branches(tree, result)
+        console.print(tree)
+
+
+def _branches(tree: Tree, value: Any) -> None:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, inner in pairs:
+        if isinstance(inner, dict | list) and inner:
+            _branches(tree.add(str(name)), inner)
+        else:
+            tree.add(f"{name}: {'' if inner is None else inner}")
+
+
+def rebuild(
+    *,
+    lane: Annotated[list[int] | None, typer.Option(help="Lane to rebuild; default: all.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild the live store from RAW and the log; usage goes on meanwhile."""
+    result = wait_for(call(settings_of(data_dir), "rebuild", {"lanes": lane or None}))
+    if as_json:
+        print_json(result)
+        return
+    print_table(
+        "Rebuilt",
+        ["lane#", "accounts#", "keys#", "seconds#"],
+        [(one["lane"], one["accounts"], one["keys"], one["seconds"]) for one in result["lanes"]],
+    )
+
+
+def close(
+    *,
+    organization: Annotated[str | None, typer.Option(help="org_…; default: all.")] = None,
+    resume: Annotated[bool, typer.Option(help="Take up closes that stopped on a difference.")] = True,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Do all closing work that is due now."""
+    result = wait_for(call(settings_of(data_dir), "close", {"organization": organization, "resume": resume}))
+    if as_json:
+        print_json(result)
+    else:
+        console.print(f"{result['invoices']} invoices written, {result['stopped']} closes stopped")
+    end(FOUND if result["stopped"] else OK)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("import")(import_file)
+    app.command("export")(export)
+    app.command("audit")(audit)
+    app.command("explain")(explain)
+    app.command("rebuild")(rebuild)
+    app.command("close")(close)
