@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 from litestar import Litestar, Request, Response, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
@@ -18,8 +19,7 @@ from litestar.exceptions import (
 )
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.enums import ScopeType
-from litestar.types import ASGIApp, ControllerRouterHandler, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from kernel import ids, limits, wire
 from kernel.clock import Clock
@@ -149,7 +149,7 @@ class Front:
         if scope["type"] != ScopeType.HTTP:
             await self._cool(scope, receive, send)
             return
-        path, method = scope["path"], str(cast("HTTPScope", scope)["method"])
+        path, method = scope["path"], str(scope["method"])
         target = self._hot.get((method, path))
         if target is None and self._hot_match is not None:
             target = self._hot_match(method, path, scope.get("query_string", b""))
