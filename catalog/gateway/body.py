@@ -27,8 +27,8 @@ def decode_body(body: bytes, content_type: str | None, kind: type[T]) -> T:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise _fault(str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise rejected("invalid_json", f"The body is not JSON: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise rejected("invalid_json", f"The body is not JSON that can be read: {error}.") from error
 
 
 def _is_json(content_type: str) -> bool:

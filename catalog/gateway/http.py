@@ -67,11 +67,15 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 class AccessGateway(Protocol):
     """Feature access as the aggregator gives it: `GET /features` with a `customerId` is a question about access."""
 
-    async def list(self, caller: Caller, customer_ref: str, request: HttpRequest) -> Response[bytes]:
+    async def list(
+        self, principal: Principal, dialect: Dialect, customer_ref: str, request: HttpRequest
+    ) -> Response[bytes]:
         """Answer all feature states of a customer."""
         ...
 
-    async def one(self, caller: Caller, code: str, customer_ref: str, request: HttpRequest) -> Response[bytes]:
+    async def one(
+        self, principal: Principal, dialect: Dialect, code: str, customer_ref: str, request: HttpRequest
+    ) -> Response[bytes]:
         """Answer one feature's state for a customer; `action=canUse` is honoured."""
         ...
 

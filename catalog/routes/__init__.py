@@ -1,0 +1,14 @@
+"""The catalog's management API in era D's shapes, wrapped for older eras; `catalog.rule` decides what is refused."""
+
+from typing import Final
+
+from litestar import Router
+
+from catalog.routes.customer import CUSTOMERS
+from catalog.routes.feature import FEATURES
+from catalog.routes.key import KEYS
+from catalog.routes.plan import PLANS
+from catalog.routes.plan_feature import PLAN_FEATURES
+from catalog.routes.price import PRICES
+
+ROUTES: Final[tuple[Router, ...]] = (CUSTOMERS, FEATURES, PLANS, PRICES, PLAN_FEATURES, KEYS)

@@ -1,0 +1,139 @@
+"""What the catalog refuses, and how words of the wire become its values. Pure.
+
+Every refusal names the field at fault and says what would be taken. Source: billing-rules 4 to 7; contract 4.1.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from catalog.definition import Feature, FeatureKind, Plan, PlanFeature
+from kernel import ids
+from kernel.errors import invalid
+from kernel.money import parse_unit_price
+from kernel.period import Interval
+from kernel.quantity import canonical, parse_quantity
+from kernel.wire import unit_price_of_rate
+
+_CODE: Final = re.compile(r"[a-z0-9_]{1,200}")
+# One @ between a local part and a domain with a dot, no blanks: what a mail server would be asked about at all.
+_EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+_EMAIL_CHARS_MAX: Final = 254
+_COUNTRY: Final = re.compile(r"[A-Za-z]{2}")
+_RESERVED_CODES: Final = frozenset({"manage", "active", "batch", "bulk"})  # they are words of paths (contract 4.5)
+REFERENCE_CHARS_MAX: Final = 255
+AMOUNT_MINOR_MAX: Final = 10**12  # ten billion of a currency with hundredths: far beyond any plan, far below 64 bits
+KINDS: Final = {"boolean": FeatureKind.BOOLEAN, "metered": FeatureKind.METERED, "usage": FeatureKind.METERED}
+
+
+def code_of(text: str, field: str = "code") -> str:
+    """Check a code (R-FEAT-2, R-PLAN-11)."""
+    if not _CODE.fullmatch(text):
+        raise invalid(field, "must be 1 to 200 of the characters a to z, 0 to 9 and _")
+    if text in _RESERVED_CODES:
+        raise invalid(field, f"must not be one of the words {', '.join(sorted(_RESERVED_CODES))}")
+    return text
+
+
+def name_of(text: str, field: str = "name") -> str:
+    """Check a name: it is not blank."""
+    if not text.strip():
+        raise invalid(field, "must not be blank")
+    return text
+
+
+def email_of(text: str) -> str:
+    """Check an e-mail address (R-CUST-4); the field is `email` in every era (contract 2.2)."""
+    if len(text) > _EMAIL_CHARS_MAX or not _EMAIL.fullmatch(text):
+        raise invalid("email", "must be a valid e-mail address")
+    return text
+
+
+def external_id_of(text: str) -> str:
+    """Check a seller's own customer id (R-CUST-10)."""
+    if not 1 <= len(text) <= REFERENCE_CHARS_MAX:
+        raise invalid("id", f"must have 1 to {REFERENCE_CHARS_MAX} characters")
+    if text.startswith(ids.CUSTOMER):
+        raise invalid("id", f"must not start with {ids.CUSTOMER}: that is how Meterline's own ids start")
+    return text
+
+
+def country_of(text: str) -> str:
+    """Check a country: two letters of ISO 3166."""
+    if not _COUNTRY.fullmatch(text):
+        raise invalid("address.country", "must be a country code of two letters")
+    return text.upper()
+
+
+def kind_of(word: str) -> FeatureKind:
+    """Read a feature's type; `usage` is the newer word for `metered`."""
+    if word not in KINDS:
+        raise invalid("type", f"{word} is not supported: use boolean or metered (usage)")
+    return KINDS[word]
+
+
+def interval_of(word: str) -> Interval:
+    """Read a price's interval; billing knows months."""
+    if word != Interval.MONTHLY:
+        raise invalid("billingInterval", f"{word} is not supported: use monthly")
+    return Interval.MONTHLY
+
+
+def consumption_of(word: str | None) -> None:
+    """Check a plan's consumption model; plans are metered."""
+    if word not in (None, "metered"):
+        raise invalid("consumptionModel", f"{word} is not supported: use metered")
+
+
+def amount_of(price: int | None) -> int:
+    """Check a price in minor units."""
+    if price is None:
+        raise invalid("price", "is required")
+    if not 0 <= price <= AMOUNT_MINOR_MAX:
+        raise invalid("price", f"must be from 0 to {AMOUNT_MINOR_MAX} minor units")
+    return price
+
+
+def unit_price_of(rate: int | None, decimal: str | None) -> str:
+    """Read a unit price: a decimal string in the major unit, or else an integer at the rate scale (decision 6)."""
+    if decimal is not None:
+        try:
+            return canonical(parse_unit_price(decimal))
+        except ValueError as error:
+            raise invalid("overage.unitPriceDecimal", str(error)) from error
+    if rate is not None and rate < 0:
+        raise invalid("overage.unitPrice", "must not be negative")
+    try:
+        return canonical(parse_unit_price(unit_price_of_rate(rate or 0)))
+    except (ValueError, ArithmeticError) as error:
+        raise invalid("overage.unitPrice", "is too large") from error
+
+
+def included_of(amount: Decimal) -> Decimal:
+    """Check an included quantity."""
+    try:
+        return parse_quantity(amount)
+    except ValueError as error:
+        raise invalid("includedAmount", str(error)) from error
+
+
+def check_priced(plan: Plan) -> None:
+    """Refuse a price on a free plan (R-PLAN-6)."""
+    if plan.is_free:
+        raise invalid("billingInterval", "A free plan has no prices.")
+
+
+def check_granted(plan: Plan, granted: PlanFeature) -> PlanFeature:
+    """Refuse what a plan may not grant: overage on a free plan (R-PLAN-6), quantities of a boolean feature."""
+    if plan.is_free and granted.overage:
+        raise invalid("overage", "A free plan has no overage.")
+    if granted.feature.kind is FeatureKind.BOOLEAN and (granted.overage or granted.unlimited or granted.included):
+        raise invalid("includedAmount", "A boolean feature has no quantity: it is enabled or not.")
+    return granted
+
+
+def check_event_code(feature: Feature) -> Feature:
+    """Refuse an event code on a boolean feature that would shadow another feature's code: only events name it."""
+    if feature.kind is FeatureKind.BOOLEAN and feature.event_code != feature.code:
+        raise invalid("eventCode", "A boolean feature takes no events.")
+    return feature
