@@ -77,7 +77,7 @@ def test_what_has_one_owner_is_used_through_it(modules):
 
 def test_no_float_is_made_near_amounts(modules):
     found = [
-        f"{module.path}:{node.lineno} makes a float: use Decimal"
+        f"{module.path}:{node.lineno} makes a float: use Decimal (math.inf for no bound)"
         for module in modules
         if module.package in NO_FLOAT
         for node in ast.walk(module.tree)
