@@ -1,8 +1,8 @@
 """What one subscription grants, frozen: the terms, and the account's snapshot that carries them. Contract of `catalog`.
 
 Owns the body of an account record (`[version, "a", gateway, snapshot]`). Invariants: a snapshot is whole, never a
-difference; of two the one with the greater `rev` rules; terms never change, new terms get a new number or take over from
-a window on.
+difference; of two the one with the greater `rev` rules; terms never change, new terms get a new number or take over
+from a window on.
 Source: DESIGN 3.2, 3.8; R-PRICE-1.
 """
 
@@ -29,7 +29,8 @@ class FeatureTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, g
     """What the terms say of one feature.
 
     `feature` is its id (16 bytes); `kind` is `boolean` or `metered`. `included` counts 1e-9 units a usage
-    window, None is unlimited. With `overage` off usage stops at `included`. `unit_price` is a decimal string in the currency's major unit.
+    window, None is unlimited. With `overage` off usage stops at `included`. `unit_price` is a decimal string in the
+    currency's major unit.
     """
 
     feature: bytes
