@@ -190,8 +190,6 @@ clock_runs = Table(
     Column("status", String(16), nullable=False),
     Column("started_ms", BigInteger, nullable=False),
     Column("target_ms", BigInteger, nullable=False),
-    Column("items", JSON, nullable=False),
-    Column("error", Text),
     Column("created_ms", BigInteger, nullable=False),
     Index("ix_clock_runs_latest", "organization_id", "created_ms"),
 )

@@ -1,0 +1,121 @@
+"""Closes in SQL: cuts that were taken, and how far each came."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+
+_c = tables.closes.c
+
+
+class CloseState(StrEnum):
+    """How far a close came: cut taken, settled with or without an invoice, stopped because LIVE and RAW differ."""
+
+    CUT = "cut"
+    SETTLED = "settled"
+    STOPPED = "stopped"
+
+
+class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A close as its row has it; `live` and `raw` keep both sides of a difference, `{window: units}`."""
+
+    id: str
+    organization_id: str
+    customer_id: str
+    subscription_id: str
+    cut: int
+    start_day: int
+    through_day: int
+    end_us: int
+    final: bool
+    state: CloseState
+    invoice_id: str | None
+    live: dict[str, str] | None
+    raw: dict[str, str] | None
+    created_ms: int
+    settled_ms: int | None
+
+
+_COLUMNS: Final = [_c[name] for name in CloseRow.__struct_fields__]
+
+
+def _close(row: Row[Any]) -> CloseRow:
+    return msgspec.convert(row._asdict(), CloseRow)
+
+
+async def add(connection: AsyncConnection, close: CloseRow) -> None:
+    """Write a close. Raises IntegrityError when its cut is closed already."""
+    await connection.execute(insert(tables.closes).values(**msgspec.structs.asdict(close)))
+
+
+async def unsettled(connection: AsyncConnection, organization_id: str | None, after: str, limit: int) -> list[CloseRow]:
+    """List closes whose cut is taken and that are not stopped, oldest first, those after the id `after`."""
+    query = select(*_COLUMNS).where(_c.state == CloseState.CUT, _c.id > after)
+    if organization_id is not None:
+        query = query.where(_c.organization_id == organization_id)
+    return [_close(row) for row in await connection.execute(query.order_by(_c.id).limit(limit))]
+
+
+async def unsettled_of(connection: AsyncConnection, customer_id: str) -> CloseRow | None:
+    """Read a customer's close that is at its cut; None when there is none."""
+    query = select(*_COLUMNS).where(_c.customer_id == customer_id, _c.state == CloseState.CUT)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _close(row)
+
+
+async def since(connection: AsyncConnection, organization_id: str, created_ms: int, limit: int) -> list[CloseRow]:
+    """List an organization's closes whose cut was taken at `created_ms` (real time) or later, oldest first."""
+    query = select(*_COLUMNS).where(_c.organization_id == organization_id, _c.created_ms >= created_ms)
+    return [_close(row) for row in await connection.execute(query.order_by(_c.end_us, _c.id).limit(limit))]
+
+
+async def open_of(connection: AsyncConnection, subscription_id: str) -> CloseRow | None:
+    """Read the subscription's close that is not settled; None when there is none."""
+    query = select(*_COLUMNS).where(_c.subscription_id == subscription_id, _c.state != CloseState.SETTLED)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _close(row)
+
+
+async def of_subscription(connection: AsyncConnection, subscription_id: str) -> list[CloseRow]:
+    """List a subscription's closes by cut."""
+    query = select(*_COLUMNS).where(_c.subscription_id == subscription_id).order_by(_c.cut)
+    return [_close(row) for row in await connection.execute(query)]
+
+
+async def read_all(connection: AsyncConnection, ids: Sequence[str]) -> list[CloseRow]:
+    """Read closes by id, oldest cut first."""
+    query = select(*_COLUMNS).where(_c.id.in_(ids)).order_by(_c.end_us, _c.cut)
+    return [_close(row) for row in await connection.execute(query)]
+
+
+async def settle(connection: AsyncConnection, close: CloseRow, invoice_id: str | None, now_ms: int) -> bool:
+    """Settle a close with its invoice (None: nothing to bill); False when another did."""
+    settled = await connection.execute(
+        update(tables.closes)
+        .where(_c.id == close.id, _c.state == CloseState.CUT)
+        .values(state=CloseState.SETTLED, invoice_id=invoice_id, settled_ms=now_ms, live=None, raw=None)
+    )
+    return settled.rowcount == 1
+
+
+async def stop(connection: AsyncConnection, close: CloseRow, live: dict[str, str], raw: dict[str, str]) -> bool:
+    """Stop a close and keep both sides; False when it is not at its cut any more."""
+    stopped = await connection.execute(
+        update(tables.closes)
+        .where(_c.id == close.id, _c.state == CloseState.CUT)
+        .values(state=CloseState.STOPPED, live=live, raw=raw)
+    )
+    return stopped.rowcount == 1
+
+
+async def resume(connection: AsyncConnection, organization_id: str | None) -> int:
+    """Set stopped closes back to their cut, so that the closer compares again; returns how many."""
+    change = update(tables.closes).where(_c.state == CloseState.STOPPED).values(state=CloseState.CUT)
+    if organization_id is not None:
+        change = change.where(_c.organization_id == organization_id)
+    return (await connection.execute(change)).rowcount

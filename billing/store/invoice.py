@@ -1,0 +1,186 @@
+"""Invoices in SQL: written once, with their number and their outbox row in one transaction, and never changed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+from billing.closing import Billed, Window
+from billing.invoice import OUTSTANDING, InvoiceDraft, Line, LineKind
+from kernel import ids
+from kernel.period import Period
+from kernel.quantity import to_units
+
+_i = tables.invoices.c
+_l = tables.invoice_lines.c
+INVOICE_CREATED: Final = "invoice.created"
+OUTBOX_ID: Final = "obx_"
+
+
+class InvoiceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoice as its row has it, without its lines."""
+
+    id: str
+    organization_id: str
+    customer_id: str
+    subscription_id: str
+    cut: int
+    kind: str
+    number: int
+    status: str
+    currency: str
+    total_minor: int
+    period_start_ms: int
+    period_end_ms: int
+    issued_ms: int
+    due_ms: int
+    plan_name: str
+    created_ms: int
+
+
+_COLUMNS: Final = [_i[name] for name in InvoiceRow.__struct_fields__]
+
+
+async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> InvoiceRow:
+    """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
+
+    Raises IntegrityError when an invoice of the same (subscription, cut, kind) exists.
+    """
+    invoice = InvoiceRow(
+        id=ids.new_id(ids.INVOICE, now_ms),
+        number=await _next_number(connection, draft.organization_id),
+        status=OUTSTANDING,
+        total_minor=draft.total_minor,
+        created_ms=now_ms,
+        organization_id=draft.organization_id,
+        customer_id=draft.customer_id,
+        subscription_id=draft.subscription_id,
+        cut=draft.cut,
+        kind=draft.kind,
+        currency=draft.currency,
+        period_start_ms=draft.period_start_ms,
+        period_end_ms=draft.period_end_ms,
+        issued_ms=draft.issued_ms,
+        due_ms=draft.due_ms,
+        plan_name=draft.plan_name,
+    )
+    await connection.execute(insert(tables.invoices).values(**msgspec.structs.asdict(invoice)))
+    lines = [_line_row(invoice.id, at, line, now_ms) for at, line in enumerate(draft.lines)]
+    await connection.execute(insert(tables.invoice_lines), lines)
+    await connection.execute(
+        insert(tables.outbox).values(
+            id=ids.new_id(OUTBOX_ID, now_ms),
+            organization_id=invoice.organization_id,
+            kind=INVOICE_CREATED,
+            subject_id=invoice.id,
+            payload={"invoiceId": invoice.id, "customerId": invoice.customer_id},
+            created_ms=now_ms,
+        )
+    )
+    return invoice
+
+
+async def _next_number(connection: AsyncConnection, organization_id: str) -> int:
+    """Take the organization's next number; a transaction that is rolled back leaves no gap (R-INV-10)."""
+    n = tables.invoice_numbers.c
+    raised = await connection.execute(
+        update(tables.invoice_numbers)
+        .where(n.organization_id == organization_id)
+        .values(last=n.last + 1)
+        .returning(n.last)
+    )
+    row = raised.first()
+    if row is not None:
+        return int(row.last)
+    await connection.execute(insert(tables.invoice_numbers).values(organization_id=organization_id, last=1))
+    return 1
+
+
+def _line_row(invoice_id: str, position: int, line: Line, now_ms: int) -> dict[str, Any]:
+    row = msgspec.structs.asdict(line)
+    window: Period | None = row.pop("window")
+    return {
+        **row,
+        "id": ids.new_id(ids.INVOICE_LINE, now_ms),
+        "invoice_id": invoice_id,
+        "position": position,
+        "line_type": line.line_type,
+        "window_day": None if window is None else window.start,
+        "window_end_day": None if window is None else window.end,
+    }
+
+
+async def read(connection: AsyncConnection, invoice_id: str, organization_id: str | None = None) -> InvoiceRow | None:
+    """Read an invoice, of one organization when that is given; None when there is none."""
+    query = select(*_COLUMNS).where(_i.id == invoice_id)
+    if organization_id is not None:
+        query = query.where(_i.organization_id == organization_id)
+    row = (await connection.execute(query)).first()
+    return None if row is None else InvoiceRow(**row._asdict())
+
+
+async def read_all(connection: AsyncConnection, invoice_ids: Sequence[str]) -> dict[str, InvoiceRow]:
+    """Read invoices by id."""
+    rows = await connection.execute(select(*_COLUMNS).where(_i.id.in_(invoice_ids)))
+    return {row.id: InvoiceRow(**row._asdict()) for row in rows}
+
+
+async def page(
+    connection: AsyncConnection,
+    organization_id: str,
+    *,
+    customer_id: str | None,
+    subscription_id: str | None,
+    status: str | None,
+    limit: int,
+    before: int | None,
+) -> list[InvoiceRow]:
+    """List invoices newest first, those with a number below `before`."""
+    wanted = {"customer_id": customer_id, "subscription_id": subscription_id, "status": status}
+    query = select(*_COLUMNS).where(_i.organization_id == organization_id)
+    query = query.where(*(_i[name] == value for name, value in wanted.items() if value is not None))
+    if before is not None:
+        query = query.where(_i.number < before)
+    rows = await connection.execute(query.order_by(_i.number.desc()).limit(limit))
+    return [InvoiceRow(**row._asdict()) for row in rows]
+
+
+async def lines(connection: AsyncConnection, invoice_id: str) -> list[tuple[str, Line]]:
+    """Read an invoice's lines in order, each with its id."""
+    query = select(tables.invoice_lines).where(_l.invoice_id == invoice_id).order_by(_l.position)
+    return [(row.id, _line(row)) for row in await connection.execute(query)]
+
+
+async def line(connection: AsyncConnection, invoice_id: str, line_id: str) -> Line | None:
+    """Read one line of an invoice."""
+    query = select(tables.invoice_lines).where(_l.invoice_id == invoice_id, _l.id == line_id)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _line(row)
+
+
+def _line(row: Row[Any]) -> Line:
+    values = {name: getattr(row, name) for name in Line.__struct_fields__ if name not in ("window", "kind")}
+    window = None if row.window_day is None else Period(row.window_day, row.window_end_day)
+    return Line(**values, kind=LineKind(row.kind), window=window)
+
+
+async def billed(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, dict[Window, Billed]]:
+    """Sum what the invoices of subscriptions billed of each window so far."""
+    query = (
+        select(_i.subscription_id, _l.feature_id, _l.term, _l.window_day, _l.quantity, _l.amount_minor, _l.cut)
+        .join(tables.invoice_lines, _l.invoice_id == _i.id)
+        .where(_i.subscription_id.in_(subscription_ids), _l.window_day.is_not(None))
+    )
+    found: dict[str, dict[Window, Billed]] = {one: {} for one in subscription_ids}
+    for row in await connection.execute(query):
+        window = Window(row.feature_id, row.term, row.window_day)
+        before = found[row.subscription_id].get(window, Billed(units=0, minor=0, cut=0))
+        found[row.subscription_id][window] = Billed(
+            units=before.units + to_units(row.quantity),
+            minor=before.minor + row.amount_minor,
+            cut=max(before.cut, row.cut),
+        )
+    return found

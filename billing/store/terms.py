@@ -1,0 +1,45 @@
+"""Frozen terms in SQL: one row a subscription's billing period."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+from billing.frozen import PeriodTerms
+
+_t = tables.subscription_terms.c
+
+
+async def put(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
+    """Write a period's terms; those that start on the same day are replaced."""
+    await drop(connection, subscription_id, period.since_day)
+    await connection.execute(insert(tables.subscription_terms).values(subscription_id=subscription_id, **_row(period)))
+
+
+async def drop(connection: AsyncConnection, subscription_id: str, since_day: int) -> None:
+    """Remove terms that were announced and do not come."""
+    await connection.execute(
+        delete(tables.subscription_terms).where(_t.subscription_id == subscription_id, _t.since_day == since_day)
+    )
+
+
+async def of(connection: AsyncConnection, subscription_id: str) -> list[PeriodTerms]:
+    """Read a subscription's terms, oldest first."""
+    return (await of_all(connection, [subscription_id])).get(subscription_id, [])
+
+
+async def of_all(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, list[PeriodTerms]]:
+    """Read the terms of many subscriptions, each oldest first."""
+    query = select(tables.subscription_terms).where(_t.subscription_id.in_(subscription_ids)).order_by(_t.since_day)
+    found: dict[str, list[PeriodTerms]] = {}
+    for row in await connection.execute(query):
+        found.setdefault(row.subscription_id, []).append(msgspec.convert(row._asdict(), PeriodTerms))
+    return found
+
+
+def _row(period: PeriodTerms) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(period)
+    return row

@@ -1,0 +1,285 @@
+"""The closer: it ends periods. Cut, wait, compare LIVE with RAW, write the invoice.
+
+Invariants: one invoice a (subscription, cut, kind), however many closers run and wherever one dies, because each step
+starts from `closes`; none from sums on which LIVE and RAW differ; a customer's next cut waits until this one is
+settled. Source: DESIGN 3.8.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from typing import Final
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from aggregator.account import Account, decode_account
+from aggregator.store import UsageStore
+from billing.agreement import difference
+from billing.closing import Window, WindowUsage
+from billing.store import close as closes
+from billing.store import cut as cuts
+from billing.store import subscription as subscriptions
+from billing.store.close import CloseRow
+from billing.worker.relay import Relay
+from billing.worker.settling import Settled, settle, stop
+from catalog.gateway import Catalog
+from kernel import ids
+from kernel.clock import Clock
+from kernel.engine.live.base import Live
+from kernel.engine.sql.base import Sql
+from kernel.errors import MeterlineError
+from kernel.lane import lane_of
+from kernel.settings import Settings
+from kernel.telemetry import CounterName, Telemetry, logger
+
+_log = logger("closer")
+
+# 50 customers are one query of RAW and one look a lane; two batches overlap so that one's waiting is the other's work.
+BATCH_CUSTOMERS: Final = 50
+_BATCHES_AT_ONCE: Final = 2
+_DUE_MAX: Final = 500
+_PAGE: Final = 500
+# How long one batch waits for fold and sink before it is left for the next pass. They take about 50 ms.
+_WAIT_SECONDS: Final = 20
+_LOOK_MS_MIN: Final = 2
+_LOOK_MS_MAX: Final = 200
+
+
+class CloseSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call did: closes settled and stopped, invoices written; `waiting` cuts stay open for fold or sink."""
+
+    settled: int
+    invoices: int
+    stopped: int
+    waiting: int
+
+
+class Closer:
+    """Closes ended periods, of all organizations or one."""
+
+    def __init__(
+        self,
+        sql: Sql,
+        live: Live,
+        usage_store: UsageStore,
+        sink_flush: Callable[[], Awaitable[None]],
+        relay: Relay,
+        catalog: Catalog,
+        clock: Clock,
+        telemetry: Telemetry,
+        settings: Settings,
+    ) -> None:
+        self._sql = sql
+        self._live = live
+        self._usage_store = usage_store
+        self._sink_flush = sink_flush
+        self._relay = relay
+        self._catalog = catalog
+        self._clock = clock
+        self._telemetry = telemetry
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+        self._runs: set[asyncio.Task[CloseSummary]] = set()
+
+    def start(self) -> None:
+        """Run the loop in the background, every `close_every_ms`."""
+        self._task = asyncio.create_task(self.run(), name="closer")
+
+    async def stop(self) -> None:
+        """End the loop wherever it stands; the next start resumes from `closes`."""
+        running = [*self._runs, *([] if self._task is None else [self._task])]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        self._task = None
+
+    async def run(self) -> None:
+        """Close what is due, for ever."""
+        while True:
+            try:
+                await self.close_due()
+            except MeterlineError as error:
+                _log.warning("the closer waits", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - the loop outlives a fault of one pass, which is logged
+                _log.error("a pass of the closer failed", exc_info=error)
+            await asyncio.sleep(self._settings.close_every_ms / 1000)
+
+    async def close_due(self, organization: str | None = None, *, resume: bool = False) -> CloseSummary:
+        """Close everything that is due, period after period, until nothing is; of one organization (`org_…`) or all.
+
+        `resume` takes up stopped closes as well, after a rebuild. Cuts whose fold or sink does not follow in time stay
+        open, and are counted as waiting.
+        """
+        if resume:
+            async with self._sql.transaction() as connection:
+                await closes.resume(connection, organization)
+        total, waiting = Settled(), set[str]()
+        while True:
+            taken = await self._take_cuts(organization)
+            done = await self._pass(organization, waiting)
+            total, waiting = total + done.settled, waiting | done.waiting
+            if not taken and not done.tried:
+                return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
+
+    async def close_customer(self, customer_id: str) -> None:
+        """Settle a customer's open cut, if it has one, as far as fold and sink let it within one batch's wait."""
+        async with self._sql.snapshot() as connection:
+            found = await closes.unsettled_of(connection, customer_id)
+        if found is not None:
+            await self._settle_batch([found])
+
+    def close_in_background(self, organization: str) -> asyncio.Task[CloseSummary]:
+        """Start closing what is due of an organization; the task ends by itself, or with `stop`."""
+        task = asyncio.create_task(self.close_due(organization), name=f"close {organization}")
+        self._runs.add(task)
+        task.add_done_callback(self._runs.discard)
+        return task
+
+    async def _pass(self, organization: str | None, waiting: set[str]) -> "_Done":
+        """Try every open cut once, but those that are known to wait."""
+        done, after = _Done(settled=Settled(), waiting=set(), tried=False), ""
+        while True:
+            async with self._sql.snapshot() as connection:
+                found = await closes.unsettled(connection, organization, after, _PAGE)
+            if not found:
+                return done
+            after = found[-1].id
+            fresh = [close for close in found if close.id not in waiting]
+            done = done + await self._settle_all(fresh)
+
+    async def _take_cuts(self, organization: str | None) -> int:
+        """Take the cuts that are due, a batch a transaction; returns how many (step a)."""
+        real_ms = self._clock.now_ms()
+        async with self._sql.snapshot() as connection:
+            due = await subscriptions.due(
+                connection,
+                real_now_ms=real_ms,
+                settle_ms=self._settings.settle_ms,
+                organization_id=organization,
+                limit=_DUE_MAX,
+            )
+        taken = 0
+        for at in range(0, len(due), BATCH_CUSTOMERS):
+            async with self._sql.transaction() as connection:
+                for subscription in due[at : at + BATCH_CUSTOMERS]:
+                    taken += await cuts.take(connection, subscription, real_ms) is not None
+        return taken
+
+    async def _settle_all(self, found: Sequence[CloseRow]) -> "_Done":
+        slots = asyncio.Semaphore(_BATCHES_AT_ONCE)
+
+        async def one(batch: Sequence[CloseRow]) -> _Done:
+            async with slots:
+                return await self._settle_batch(batch)
+
+        total = _Done(settled=Settled(), waiting=set(), tried=False)
+        for answer in await asyncio.gather(*(one(batch) for batch in _batches(found))):
+            total = total + answer
+        return total
+
+    async def _settle_batch(self, batch: Sequence[CloseRow]) -> "_Done":
+        """Settle closes of one organization, at most one a customer (steps b to e)."""
+        await self._relay.show_all({close.customer_id for close in batch})
+        frozen = await self._wait_for_cuts(batch)
+        ready = [close for close in batch if close.customer_id in frozen]
+        done = Settled()
+        if ready:
+            done = await self._compare_and_write(ready, frozen)
+        return _Done(settled=done, waiting={close.id for close in batch if close.customer_id not in frozen}, tried=True)
+
+    async def _wait_for_cuts(self, batch: Sequence[CloseRow]) -> Mapping[str, Account]:
+        """Wait until fold and sink passed each cut's line; returns the accounts whose totals stand frozen (step b)."""
+        frozen: dict[str, Account] = {}
+        pause_ms: float = _LOOK_MS_MIN
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_SECONDS):
+                while missing := {c.customer_id: c.cut for c in batch if c.customer_id not in frozen}:
+                    folded = await self._folded(missing)
+                    frozen.update(await self._sunk(missing, folded))
+                    if len(frozen) < len(batch):
+                        await self._sink_flush()
+                        await asyncio.sleep(pause_ms / 1000)
+                        pause_ms = min(pause_ms * 2, _LOOK_MS_MAX)
+        return frozen
+
+    async def _folded(self, wanted: Mapping[str, int]) -> dict[str, Account]:
+        """Read the accounts that LIVE has at the wanted cut."""
+        lanes = self._catalog.deployment.lanes
+        found: dict[str, Account] = {}
+        by_lane: dict[int, list[str]] = {}
+        for customer in wanted:
+            by_lane.setdefault(lane_of(ids.id_bytes(customer), lanes), []).append(customer)
+        for lane, customers in by_lane.items():
+            view = await self._live.view(lane, [ids.id_bytes(customer) for customer in customers])
+            for customer, state in zip(customers, view.accounts, strict=True):
+                account = None if view.header is None or state.account is None else decode_account(state.account)
+                if account is not None and account.cut == wanted[customer]:
+                    found[customer] = account
+        return found
+
+    async def _sunk(self, wanted: Mapping[str, int], folded: Mapping[str, Account]) -> dict[str, Account]:
+        """Keep those accounts whose lane RAW holds beyond the first record of the wanted cut."""
+        cuts_of = {customer: wanted[customer] for customer in folded}
+        positions = await self._usage_store.first_cut_positions(cuts_of)
+        progress = await self._usage_store.progress(self._catalog.deployment.epoch)
+        return {
+            customer: folded[customer]
+            for customer, (lane, offset) in positions.items()
+            if progress.get(lane, (0, 0))[0] > offset
+        }
+
+    async def _compare_and_write(self, ready: Sequence[CloseRow], frozen: Mapping[str, Account]) -> Settled:
+        """Compare both sides and write invoices; a close on which they differ stops (steps c to e)."""
+        organization = ready[0].organization_id
+        wanted = {close.customer_id: close.cut for close in ready}
+        totals: dict[str, dict[Window, WindowUsage]] = {customer: {} for customer in wanted}
+        for row in await self._usage_store.totals_at_cut(organization, wanted):
+            window = Window(row.feature, row.term, row.window)
+            totals[row.customer][window] = WindowUsage(end=row.window_end, units=row.units)
+        agreed, stopped = [], 0
+        for close in ready:
+            found = difference(frozen[close.customer_id], totals[close.customer_id])
+            if found is None:
+                agreed.append(close)
+            elif await stop(self._sql, close, found):
+                stopped += 1
+                self._telemetry.count(CounterName.CLOSE_STOPPED)
+                _log.error(
+                    "an invoice stops: LIVE and RAW differ; rebuild, then close",
+                    close=close.id,
+                    customer=close.customer_id,
+                    cut=close.cut,
+                    live=found.live,
+                    raw=found.raw,
+                )
+        try:
+            done = await settle(self._sql, agreed, totals, self._clock.now_ms())
+        except IntegrityError:  # another closer wrote one of them between our reads and our commit: look again
+            return Settled(stopped=stopped)
+        if done.invoices:
+            self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
+        return done + Settled(stopped=stopped)
+
+
+class _Done(msgspec.Struct, frozen=True, kw_only=True):
+    settled: Settled
+    waiting: set[str]
+    tried: bool
+
+    def __add__(self, other: "_Done") -> "_Done":
+        return _Done(
+            settled=self.settled + other.settled,
+            waiting=self.waiting | other.waiting,
+            tried=self.tried or other.tried,
+        )
+
+
+def _batches(found: Sequence[CloseRow]) -> Iterator[Sequence[CloseRow]]:
+    """Cut closes into batches of one organization."""
+    ordered = sorted(found, key=lambda close: (close.organization_id, close.end_us, close.id))
+    for _, group in groupby(ordered, key=lambda close: close.organization_id):
+        own = list(group)
+        for at in range(0, len(own), BATCH_CUSTOMERS):
+            yield own[at : at + BATCH_CUSTOMERS]

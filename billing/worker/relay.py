@@ -1,0 +1,174 @@
+"""The relay: it carries accounts from SQL to their lanes, again and again until LIVE shows them.
+
+Invariant: once SQL has a revision, LIVE shows it or a later one as soon as log and fold work; repeats, gaps and swaps
+change nothing, because a snapshot is whole and the greater `rev` rules. Any number of processes may run it.
+Source: DESIGN 3.7.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from billing.store import account as accounts
+from catalog.gateway import Catalog
+from catalog.terms import Snapshot, encode_account_record
+from kernel import ids
+from kernel.clock import Clock
+from kernel.engine.live.base import READY, AccountState, Live
+from kernel.engine.log.base import Log
+from kernel.engine.sql.base import Sql
+from kernel.errors import MeterlineError, Retryable
+from kernel.lane import lane_of
+from kernel.limits import VISIBLE_WAIT_MS
+from kernel.telemetry import logger
+
+_log = logger("relay")
+
+# A verdict takes about a millisecond, so the first looks come fast; the pause grows to spare LIVE when a lane stands.
+_LOOK_MS_MIN: Final = 1
+_LOOK_MS_MAX: Final = 50
+# Between two looks for hidden accounts. What a process commits it shows itself; the loop is for what died meanwhile.
+_PAUSE_SECONDS: Final = 0.25
+_BATCH: Final = 50
+_PAGE: Final = 1_000
+_REV_BYTES: Final = 8
+
+
+class Relay:
+    """Shows accounts in LIVE."""
+
+    def __init__(self, sql: Sql, log: Log, live: Live, catalog: Catalog, clock: Clock, gateway_id: str) -> None:
+        self._sql = sql
+        self._record_log = log
+        self._live = live
+        self._catalog = catalog
+        self._clock = clock
+        self._gateway_id = gateway_id
+        self._tokens: dict[int, bytes] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def show(self, customer_id: str) -> bool:
+        """Append the customer's snapshot as SQL has it, and wait until LIVE shows its revision.
+
+        False after `VISIBLE_WAIT_MS`, or when the log is away: the change is committed, the loop goes on with it.
+        """
+        return customer_id in await self.show_all([customer_id])
+
+    async def show_all(self, customer_ids: Iterable[str]) -> set[str]:
+        """Show many customers at once and tell which LIVE shows; a customer without an account has nothing to show."""
+        wanted = list(customer_ids)
+        async with self._sql.snapshot() as connection:
+            snapshots = {one: await accounts.snapshot(connection, one) for one in wanted}
+        present = {one: snapshot for one, snapshot in snapshots.items() if snapshot is not None}
+        answers = await asyncio.gather(*(self._show(snapshot) for snapshot in present.values()))
+        seen = {one: snapshot.rev for (one, snapshot), shown in zip(present.items(), answers, strict=True) if shown}
+        if seen:
+            async with self._sql.transaction() as connection:
+                await accounts.shown(connection, seen)
+        return set(seen) | (snapshots.keys() - present.keys())
+
+    def start(self) -> None:
+        """Run the loop in the background."""
+        self._task = asyncio.create_task(self.run(), name="relay")
+
+    async def stop(self) -> None:
+        """End the loop; an account that it held is free for others after `VISIBLE_WAIT_MS`."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def run(self) -> None:
+        """Show what is hidden, look for rebuilt lanes, and keep LIVE's catalog version up; for ever."""
+        while True:
+            try:
+                await self.pass_once()
+            except MeterlineError as error:
+                _log.warning("the relay waits", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - the loop outlives a fault of one pass, which is logged
+                _log.error("a pass of the relay failed", exc_info=error)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def pass_once(self) -> None:
+        """Do one pass of the loop."""
+        for lane in range(self._record_log.lanes):
+            await self._compare_if_rebuilt(lane)
+        await self._raise_catalog()
+        now_ms = self._clock.now_ms()
+        async with self._sql.snapshot() as connection:
+            found = await accounts.hidden(connection, now_ms, _BATCH)
+        if not found:
+            return
+        async with self._sql.transaction() as connection:
+            until_ms = now_ms + VISIBLE_WAIT_MS
+            mine = [one for one in found if await accounts.claim(connection, one, now_ms, until_ms)]
+        seen = await self.show_all(mine)
+        async with self._sql.transaction() as connection:
+            await accounts.release(connection, [one for one in mine if one not in seen])
+
+    async def _show(self, snapshot: Snapshot) -> bool:
+        try:
+            async with asyncio.timeout(VISIBLE_WAIT_MS / 1000):
+                await self._send(snapshot)
+                await self._seen(snapshot)
+        except (TimeoutError, Retryable):
+            return False
+        return True
+
+    async def _send(self, snapshot: Snapshot) -> None:
+        lane = lane_of(snapshot.customer, self._record_log.lanes)
+        await self._record_log.append(lane, encode_account_record(self._gateway_id, snapshot))
+
+    async def _seen(self, snapshot: Snapshot) -> None:
+        lane = lane_of(snapshot.customer, self._record_log.lanes)
+        pause_ms: float = _LOOK_MS_MIN
+        while True:
+            with suppress(Retryable):
+                view = await self._live.view(lane, [snapshot.customer])
+                if view.header is not None and rev_of(view.accounts[0]) >= snapshot.rev:
+                    return
+            await asyncio.sleep(pause_ms / 1000)
+            pause_ms = min(pause_ms * 1.5, _LOOK_MS_MAX)
+
+    async def _raise_catalog(self) -> None:
+        await self._catalog.refresh()
+        version = await self._live.catalog()
+        if version is None or version < self._catalog.version:
+            await self._live.raise_catalog(self._catalog.version)
+
+    async def _compare_if_rebuilt(self, lane: int) -> None:
+        """Compare every customer's revision with LIVE's when the lane is a new one, or seen for the first time."""
+        view = await self._live.view(lane, [])
+        if view.header is None or view.header.state != READY:
+            self._tokens.pop(lane, None)
+            return
+        if self._tokens.get(lane) == view.header.token:
+            return
+        await self._compare(lane)
+        self._tokens[lane] = view.header.token
+
+    async def _compare(self, lane: int) -> None:
+        after = ""
+        while True:
+            async with self._sql.snapshot() as connection:
+                page = await accounts.page(connection, after, _PAGE)
+            if not page:
+                return
+            after = page[-1][0]
+            own = [(one, rev) for one, rev in page if lane_of(ids.id_bytes(one), self._record_log.lanes) == lane]
+            view = await self._live.view(lane, [ids.id_bytes(one) for one, _ in own])
+            behind = [
+                (one, rev_of(state))
+                for (one, rev), state in zip(own, view.accounts, strict=True)
+                if rev_of(state) < rev
+            ]
+            async with self._sql.transaction() as connection:
+                for one, shown in behind:
+                    await accounts.lost(connection, one, shown)
+
+
+def rev_of(state: AccountState) -> int:
+    """Tell the revision that LIVE shows of an account; 0 when it has none."""
+    return 0 if state.account is None else int.from_bytes(state.account[:_REV_BYTES], "big")
