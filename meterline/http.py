@@ -127,7 +127,7 @@ class Front:
         hot: Mapping[tuple[str, str], AsgiCallable],
         cool: ASGIApp,
         telemetry: Telemetry,
-        ready: Callable[[], str | None],
+        ready: Callable[[], Awaitable[str | None]],
         clock: Clock,
         hot_match: Callable[[str, str, bytes], AsgiCallable | None] | None = None,
     ) -> None:
@@ -175,7 +175,7 @@ class Front:
         status, kind, body = 200, JSON, b'{"status":"ok"}'
         if path == "/metrics":
             kind, body = "text/plain; version=0.0.4; charset=utf-8", self._telemetry.render()
-        elif path == "/readyz" and (reason := self._ready()) is not None:
+        elif path == "/readyz" and (reason := await self._ready()) is not None:
             status, body = 503, wire.encode({"status": "not ready", "reason": reason})
         request_id = ids.new_id(ids.REQUEST, self._clock.now_ms()).encode()
         headers = [(b"content-type", kind.encode()), (b"x-request-id", request_id)]

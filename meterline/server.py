@@ -1,0 +1,135 @@
+"""Serving: one uvicorn for the API, one for the operator's socket, and an end that loses nothing.
+
+On SIGTERM or SIGINT requests under way are answered, then the parts end in the order of `meterline.app`.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from aggregator.routes import access as access_routes
+from aggregator.routes import usage as usage_routes
+from billing import routes as billing_routes
+from catalog import routes as catalog_routes
+from catalog.definition import SANDBOX
+from catalog.store.key import create_key, find_key
+from catalog.store.organization import create_organization
+from catalog.store.version import read_version
+from ingest.routes import OPENAPI_TWINS, UsageRoutes
+from kernel.errors import Misconfigured
+from kernel.settings import EMBEDDED, Settings
+from meterline.app import App, opened, watch_loop
+from meterline.http import Front, litestar_app
+from meterline.operation import OPERATIONS
+from meterline.operator import OperatorFront, bind, socket_path
+
+_GRACE_SECONDS: Final = 5
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that leaves the signals to `serve`, which ends more than HTTP."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    settings: Settings, host: str, port: int, api_key: str | None, payments: str, role: str = "all"
+) -> None:
+    """Serve the API until SIGTERM or SIGINT; `api_key` makes a sandbox organization with that key when none has it."""
+    if role != "all" and EMBEDDED in (settings.log_url, settings.live_url):
+        raise Misconfigured("the embedded engine is one process: set --role all")
+    if payments != "none":
+        raise Misconfigured(f"--payments is {payments!r}: this version has none; set it to none")
+    listening = _listen(host, port)
+    async with opened(settings) as app:
+        if api_key is not None:
+            await _ensure_sandbox(app, api_key)
+        main = _Server(_config(front(app)))
+        operator = _Server(_config(OperatorFront(app, OPERATIONS)))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _end, main, operator)
+        stalls = asyncio.create_task(watch_loop(app.telemetry, app.clock))
+        try:
+            await asyncio.gather(main.serve(sockets=[listening]), operator.serve(sockets=[bind(settings.data_dir)]))
+        finally:
+            stalls.cancel()
+            socket_path(settings.data_dir).unlink(missing_ok=True)
+
+
+def front(app: App) -> Front:
+    """Wire the HTTP surface of an opened application."""
+    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.sink.keep_refusal)
+    access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
+    cool = litestar_app(
+        [*catalog_routes.ROUTES, *usage_routes.ROUTES, *access_routes.ROUTES, *billing_routes.ROUTES, *OPENAPI_TWINS],
+        {
+            "catalog": app.catalog,
+            "sql": app.sql,
+            "log": app.log,
+            "live": app.live,
+            "usage_store": app.usage_store,
+            "relay": app.relay,
+            "closer": app.closer,
+            "clock": app.clock,
+            "access": app.access,
+        },
+    )
+    return Front(
+        hot={("POST", "/usage/events"): usage.event, ("POST", "/usage/events/batch"): usage.batch},
+        cool=cool,
+        telemetry=app.telemetry,
+        ready=app.not_ready,
+        clock=app.clock,
+        hot_match=access.match,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind first, so that a port in use stops the start before any store is opened."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise Misconfigured(f"cannot listen on {host}:{port} ({error}): choose another --host or --port") from error
+    return listening
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+async def _ensure_sandbox(app: App, api_key: str) -> None:
+    """Make a sandbox organization with the key, unless the key is there."""
+    now_ms = app.clock.now_ms()
+    async with app.sql.transaction() as connection:
+        if await find_key(connection, api_key) is not None:
+            return
+        organization = await create_organization(connection, "Sandbox", SANDBOX, now_ms)
+        await create_key(connection, organization, name="default", now_ms=now_ms, secret=api_key)
+        version = await read_version(connection)
+    await app.catalog.published(version)
+
+
+def _end(*servers: uvicorn.Server) -> None:
+    for server in servers:
+        server.should_exit = True

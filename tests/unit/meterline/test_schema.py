@@ -1,0 +1,34 @@
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from kernel.engine.opening import open_sql
+from kernel.settings import load_settings
+from meterline import schema
+from meterline.reference import DOCS, PAGES
+
+
+@pytest.fixture
+async def sql(tmp_path):
+    opened = await open_sql(load_settings({}, data_dir=tmp_path))
+    yield opened
+    await opened.close()
+
+
+async def test_the_migrations_make_what_the_packages_declare(sql):
+    await schema.migrate(sql)
+    async with sql.snapshot() as connection:
+        found = await connection.run_sync(lambda c: compare_metadata(MigrationContext.configure(c), schema.metadata))
+    assert found == []
+
+
+async def test_migrating_twice_changes_nothing(sql):
+    await schema.migrate(sql)
+    assert await schema.current_revision(sql) == schema.head_revision()
+    await schema.migrate(sql)
+    assert await schema.current_revision(sql) == schema.head_revision()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_reference_pages_are_what_the_code_says(name):
+    assert (DOCS / name).read_text() == PAGES[name](), "run: .venv/bin/python -m meterline.reference"
