@@ -6,6 +6,7 @@ was appended is settled as judged, pending or unknown, whoever still listens. So
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import lru_cache
@@ -89,8 +90,8 @@ class Admission:
         self._scheduled = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._at_ms = 0
-        self._live_away_until_ms = float("-inf")
-        self._sql_asked_ms = float("-inf")
+        self._live_away_until_ms = -math.inf
+        self._sql_asked_ms = -math.inf
         self._skewed = False
 
     def stamp(self) -> int:
