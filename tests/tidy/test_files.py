@@ -30,7 +30,9 @@ def test_every_public_module_says_what_it_is(modules):
 
 
 def test_no_module_is_too_long(modules):
-    lengths = {str(module.path): len(module.text.splitlines()) for module in modules}
+    # A migration is frozen once it has run, and lists tables; it is never read as a concept.
+    living = [module for module in modules if "migrations" not in module.path.parts]
+    lengths = {str(module.path): len(module.text.splitlines()) for module in living}
     assert {path: lines for path, lines in lengths.items() if lines > MODULE_LINES_MAX} == {}
 
 
