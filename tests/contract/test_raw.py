@@ -124,7 +124,7 @@ async def test_number_parameters_and_arrays(raw: Raw) -> None:
     found = await raw.query(
         "SELECT {n:Int64} + 1, {a:Array(UInt32)}, {e:Array(String)},"
         " transform('b', {k:Array(String)}, {a:Array(UInt32)}, toUInt32(0))",
-        {"n": -(2**62), "a": [7, 2**32 - 1], "k": ["a", "b"], "e": []},
+        {"n": -(2**62), "a": [7, 2**32 - 1], "k": ("a", "b"), "e": []},
     )
     assert found == [(-(2**62) + 1, [7, 2**32 - 1], [], 2**32 - 1)]
 

@@ -110,9 +110,11 @@ class ClickHouse:
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a SELECT with `{name:Type}` parameters."""
+        # The driver takes a tuple for a ClickHouse tuple; here any sequence is an array.
+        bound = {name: list(value) if isinstance(value, tuple) else value for name, value in (parameters or {}).items()}
         reader = await self._readers.get()
         try:
-            rows = await reader.run(lambda client: client.query(sql, parameters=parameters).result_rows)
+            rows = await reader.run(lambda client: client.query(sql, parameters=bound).result_rows)
         finally:
             self._readers.put_nowait(reader)
         return [tuple(row) for row in rows]
