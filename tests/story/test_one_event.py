@@ -43,7 +43,7 @@ async def test_an_event_becomes_an_invoice_line(server):
         upcoming = await api.call("GET", "/customers/acme/upcoming-invoice")
         await clock(api, "2026-02-28T00:00:00Z")
         start, closing = await invoices_of(api, "acme")
-        assert (start["total"], closing["total"]) == (4900, 4900 + 4)  # 2.5 × 0.015 = 0.0375
+        assert (start["total"], closing["total"]) == (4900, 4900 + 4)  # 2.5 x 0.015 = 0.0375
         assert [(line["kind"], line["amount"]) for line in closing["lineItems"]] == [
             ("plan_base", 4900),
             ("overage", 4),
@@ -66,7 +66,7 @@ async def test_an_event_becomes_an_invoice_line(server):
         await api.call("POST", "/usage/events", late)
         await clock(api, "2026-03-31T00:00:00Z")
         *_, third = await invoices_of(api, "acme")
-        # 12.5 × 0.015 = 0.1875 is 19 cents in all, 4 of which are invoiced
+        # 12.5 x 0.015 = 0.1875 is 19 cents in all, 4 of which are invoiced
         assert [(line["kind"], line["amount"]) for line in third["lineItems"]] == [
             ("plan_base", 4900),
             ("late_usage", 15),
