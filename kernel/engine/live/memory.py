@@ -1,0 +1,226 @@
+"""LIVE in memory: the port's law without a server, for tests and simulations. Nothing survives the process.
+
+Every method is one synchronous step, which makes it atomic among tasks. `away` plays a server that is gone, `wipe` one
+that lost everything.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from kernel.clock import Clock
+from kernel.engine.live.base import (
+    READY,
+    REBUILDING,
+    AccountState,
+    FoldWrite,
+    KeyWrite,
+    Known,
+    LaneHeader,
+    LaneView,
+    Look,
+    Moved,
+    Written,
+)
+from kernel.engine.live.header import header_fields, rebuilding_header
+from kernel.errors import Unavailable
+
+
+class _Lane(msgspec.Struct):
+    header: LaneHeader
+    step: int = 0
+    snapshots: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    accounts: dict[bytes, bytes] = msgspec.field(default_factory=dict)
+    keys: dict[int, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
+    outcomes: dict[int, bytes] = msgspec.field(default_factory=dict)
+
+    def entry(self, digest: bytes, newest_first: Sequence[int]) -> bytes | None:
+        for generation in newest_first:
+            found = self.keys.get(generation, {}).get(digest)
+            if found is not None:
+                return found
+        return None
+
+    def fill(self, keys: Sequence[KeyWrite], snapshots: Mapping[bytes, bytes], accounts: Mapping[bytes, bytes]) -> None:
+        for key in keys:
+            self.keys.setdefault(key.generation, {})[key.digest] = bytes(key.entry)
+        self.snapshots |= snapshots
+        self.accounts |= accounts
+
+
+class MemoryLive:
+    """LIVE in dictionaries. `away`: every call fails at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.away = False
+        self._clock = clock
+        self._catalog: int | None = None
+        self._lanes: dict[int, _Lane] = {}
+
+    def wipe(self) -> None:
+        """Lose everything, as a server that comes back empty."""
+        self._catalog = None
+        self._lanes.clear()
+
+    async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
+        """Read header, catalog and accounts. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        return LaneView(
+            now_ms=self._clock.now_ms(),
+            catalog=self._catalog,
+            header=held.header if held else None,
+            accounts=[
+                AccountState(
+                    snapshot=held.snapshots.get(customer) if held else None,
+                    account=held.accounts.get(customer) if held else None,
+                )
+                for customer in customers
+            ],
+        )
+
+    async def look(self, digests: Mapping[int, Sequence[bytes]], generations: Sequence[int]) -> Look:
+        """Find key entries. Source: the port."""
+        self._reach()
+        newest_first = sorted(generations, reverse=True)
+        ready: dict[int, bool] = {}
+        entries: dict[int, list[bytes | None]] = {}
+        for lane, asked in digests.items():
+            held = self._ready(lane)
+            ready[lane] = held is not None
+            entries[lane] = [held.entry(digest, newest_first) if held else None for digest in asked]
+        return Look(now_ms=self._clock.now_ms(), catalog=self._catalog, ready=ready, entries=entries)
+
+    async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
+        """Write a fold's result. Source: the port."""
+        self._reach()
+        held, expected = self._ready(lane), change.expected
+        if held is None or any(
+            getattr(held.header, name) != getattr(expected, name) for name in ("epoch", "token", "rules", "next")
+        ):
+            there = self._lanes.get(lane)
+            return Moved(header=there.header if there else None)
+        newest_first = sorted(change.generations, reverse=True)
+        found = {digest: held.entry(digest, newest_first) for digest in change.fresh}
+        known = {digest: entry for digest, entry in found.items() if entry is not None}
+        if known:
+            return Known(entries=known)
+        held.header = msgspec.structs.replace(
+            held.header, next=change.next, clock_ms=change.clock_ms, seen_ms=change.seen_ms
+        )
+        for generation in change.drop_generations:
+            held.keys.pop(generation, None)
+        held.fill(change.keys, change.snapshots, change.accounts)
+        held.outcomes |= change.outcomes
+        return Written(now_ms=self._clock.now_ms())
+
+    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
+        """Read outcomes. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        return [held.outcomes.get(offset) if held else None for offset in offsets]
+
+    async def oldest_outcome(self, lane: int) -> int | None:
+        """Tell the lowest offset with an outcome. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        return min(held.outcomes, default=None) if held else None
+
+    async def sank(self, lane: int, *, token: bytes, begun: int, sunk: int, drop: Sequence[int]) -> bool:
+        """Raise `sunk` and drop outcomes. Source: the port."""
+        self._reach()
+        held = self._ready(lane)
+        if held is None or held.header.token != token or held.header.sunk != begun:
+            return False
+        held.header = msgspec.structs.replace(held.header, sunk=sunk)
+        for offset in drop:
+            held.outcomes.pop(offset, None)
+        return True
+
+    async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
+        """Empty the lane and set `rebuilding`. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        if (held.header.token if held else None) != expected_token:
+            return False
+        self._lanes[lane] = _Lane(header=rebuilding_header(token))
+        return True
+
+    async def fill(
+        self,
+        lane: int,
+        *,
+        token: bytes,
+        step: int,
+        keys: Sequence[KeyWrite],
+        snapshots: Mapping[bytes, bytes],
+        accounts: Mapping[bytes, bytes],
+    ) -> bool:
+        """Write a part of a rebuild. Source: the port."""
+        self._reach()
+        held = self._rebuilding(lane, token, step)
+        if held is None:
+            return False
+        held.fill(keys, snapshots, accounts)
+        held.step += 1
+        return True
+
+    async def finish_rebuild(self, lane: int, *, step: int, header: LaneHeader) -> bool:
+        """Write the header last. Source: the port."""
+        self._reach()
+        held = self._rebuilding(lane, header.token, step)
+        if held is None:
+            return False
+        held.header = header
+        return True
+
+    async def rebuild_step(self, lane: int) -> tuple[bytes, int] | None:
+        """Tell token and counter of a rebuild. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        return (held.header.token, held.step) if held and held.header.state == REBUILDING else None
+
+    async def catalog(self) -> int | None:
+        """Read the catalog's version. Source: the port."""
+        self._reach()
+        return self._catalog
+
+    async def raise_catalog(self, version: int) -> None:
+        """Raise the catalog's version. Source: the port."""
+        self._reach()
+        self._catalog = max(version, self._catalog or 0)
+
+    async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
+        """Read everything but outcomes. Source: the port."""
+        self._reach()
+        held = self._lanes.get(lane)
+        if held is None:
+            return {"header": {}, "accounts": {}, "snapshots": {}}
+        return {
+            "header": header_fields(held.header),
+            "accounts": dict(held.accounts),
+            "snapshots": dict(held.snapshots),
+            **{f"keys:{generation}": dict(entries) for generation, entries in sorted(held.keys.items())},
+        }
+
+    async def now_ms(self) -> int:
+        """Tell the clock's time. Source: the port."""
+        self._reach()
+        return self._clock.now_ms()
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def _ready(self, lane: int) -> _Lane | None:
+        held = self._lanes.get(lane)
+        return held if held is not None and held.header.state == READY else None
+
+    def _rebuilding(self, lane: int, token: bytes, step: int) -> _Lane | None:
+        held = self._lanes.get(lane)
+        if held is None or (held.header.state, held.header.token, held.step) != (REBUILDING, token, step):
+            return None
+        return held
+
+    def _reach(self) -> None:
+        if self.away:
+            raise Unavailable("LIVE is away")

