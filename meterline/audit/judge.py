@@ -134,10 +134,12 @@ class Judge:
         return self._by_amount(attempt, ledger, rule, Ruling(COUNTED, "", terms.number, first, end, ledger.cut + 1))
 
     def _by_amount(self, attempt: Attempt, ledger: Ledger, rule: FeatureRule, counted: Ruling) -> Ruling:
+        if counted.window_end <= ledger.clock_ms // _DAY_MS - KEEP_DAYS:  # LIVE has forgotten the window
+            return Ruling("refused", "no_active_subscription")
         key = (attempt.feature, counted.term, counted.window)
         window = ledger.windows.get(key)
         after = _EXACT.add(Decimal(0) if window is None else window.now, attempt.quantity)
-        if rule.limited and rule.included is not None and after > rule.included:
+        if attempt.quantity and rule.limited and rule.included is not None and after > rule.included:
             return Ruling("blocked", "included_limit_reached")
         ledger.windows.setdefault(key, Window(counted.window_end)).now = after
         return counted

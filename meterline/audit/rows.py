@@ -14,7 +14,8 @@ from meterline.audit.decoding import AccountRecord, Attempt, decode_snapshot
 
 _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Micro(event_time), epoch, lane, `offset`,
     `index`, toUnixTimestamp64Milli(at), toUnixTimestamp64Milli(accepted_at), clock_ms, has_timestamp,
-    toString(quantity), key, digest, content, request, properties, toString(gateway), toString(verdict), toString(code), term,
+    toString(quantity), key, digest, content, request, properties, toString(gateway), toString(verdict),
+    toString(code), term,
     dateDiff('day', toDate32('1970-01-01'), `window`), dateDiff('day', toDate32('1970-01-01'), window_end), cut,
     original, limited"""
 

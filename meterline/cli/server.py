@@ -4,7 +4,7 @@ import os
 import secrets
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
@@ -80,11 +80,11 @@ def run(*, host: Host = "127.0.0.1", port: int = RUN_PORT, data_dir: DataDir = N
 def _serve(settings: Settings, host: str, port: int, api_key: str | None, payments: str, role: str) -> None:
     if role not in ("all", "gateway", "aggregator", "billing"):
         raise Misconfigured(f"--role is {role!r}: set it to all, gateway, aggregator or billing")
-    from meterline.app import serve as start  # noqa: PLC0415 - opens the whole engine; most commands never need it
+    import uvloop  # noqa: PLC0415 - as below
 
-    result: Any = start(settings, host, port, api_key, payments, role)
-    if hasattr(result, "__await__"):
-        wait_for(result)
+    from meterline.server import serve as start  # noqa: PLC0415 - opens the whole engine; most commands never need it
+
+    uvloop.run(start(settings, host, port, api_key, payments, role))
 
 
 def migrate(*, data_dir: DataDir = None, as_json: Json = False) -> None:

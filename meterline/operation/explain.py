@@ -1,0 +1,218 @@
+"""Where an event, an invoice or a customer stands, and why, in words an operator can pass on."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import text
+
+from aggregator.account import decode_account
+from catalog.terms import decode_snapshot
+from ingest.verdict import decode_outcomes
+from kernel import ids
+from kernel.errors import Misconfigured
+from kernel.lane import lane_of
+from kernel.period import date_of, instant_text
+from kernel.position import EVENT_PREFIX, Position
+from kernel.quantity import canonical, from_units
+
+if TYPE_CHECKING:
+    from meterline.app import App
+
+WHY: Final[Mapping[str, str]] = {
+    "counted": "It counts: durable in the log, in the live balance, and in the window and cut named here.",
+    "repeat": "It is the identical repetition of an event that counts; it was answered with the first answer.",
+    "duplicate": "Its key belongs to an event that counts already; it does not count again.",
+    "conflict": "Its key belongs to an event that counts already, which names another feature or amount.",
+    "blocked": "It would have passed the included amount, and the terms allow no overage.",
+    "refused": "The terms in force did not take it; the code says why.",
+    "superseded": "A later attempt of its key was refused before it was judged; it never counts.",
+    "dead": "Our own code failed on it; it is kept and does not count.",
+}
+_EVENT: Final = (
+    "SELECT organization, customer, feature, toString(event_time), toString(accepted_at), toString(quantity), key,"
+    " toString(verdict), toString(code), term, toString(`window`), toString(window_end), cut, original, gateway"
+    " FROM events FINAL WHERE epoch = {epoch:UInt8} AND lane = {lane:UInt16} AND `offset` = {offset:UInt64}"
+    " AND `index` = {index:UInt16}"
+)
+_EVENT_NAMES: Final = (
+    "organization",
+    "customer",
+    "feature",
+    "eventTime",
+    "acceptedAt",
+    "quantity",
+    "key",
+    "verdict",
+    "code",
+    "term",
+    "window",
+    "windowEnd",
+    "cut",
+    "original",
+    "gateway",
+)
+_SUMS: Final = (
+    "SELECT feature, term, toString(`window`), toString(sum(quantity)), count() FROM events FINAL"
+    " WHERE organization = {organization:String} AND customer = {customer:String} AND verdict = 'counted'"
+    " GROUP BY feature, term, `window` ORDER BY feature, term, `window`"
+)
+
+
+async def explain(app: "App", params: dict[str, Any]) -> dict[str, Any]:
+    """Explain what `what` names. Raises Misconfigured when there is no such thing."""
+    what = str(params["what"])
+    if what.startswith(EVENT_PREFIX):
+        return await _event(app, what)
+    if what.startswith(ids.REFUSAL):
+        return await _refusal(app, what)
+    if what.startswith(ids.INVOICE):
+        return await _invoice(app, what)
+    return await _customer(app, what, params.get("organization"))
+
+
+async def _event(app: "App", event_id: str) -> dict[str, Any]:
+    position = Position.from_event_id(event_id)
+    if position is None:
+        raise Misconfigured(f"{event_id!r} is not an event's id")
+    rows = await app.raw.query(_EVENT, dict(position._asdict()))
+    header = (await app.live.view(position.lane, [])).header
+    stands = {
+        "position": f"{position.record()}.{position.index}",
+        "folded": header is not None and position.offset < header.next,
+        "sunk": header is not None and position.offset < header.sunk,
+        "inRaw": bool(rows),
+    }
+    if rows:
+        event = {name: _plain(value) for name, value in zip(_EVENT_NAMES, rows[0], strict=True)}
+        return {"id": event_id, "why": WHY[event["verdict"]], "event": event, "stands": stands}
+    outcome = (await app.live.outcomes(position.lane, [position.offset]))[0]
+    if outcome is not None and position.index < len(outcomes := decode_outcomes(outcome)):
+        found = outcomes[position.index]
+        return {"id": event_id, "why": WHY[found.verdict.value], "verdict": found.verdict.value, "stands": stands}
+    bounds = await app.log.bounds(position.lane)
+    if position.offset >= bounds.end or position.epoch != app.log.epoch:
+        raise Misconfigured(f"there is no event {event_id}: the log ends before its position")
+    return {"id": event_id, "why": "It is durable in the log and not judged yet.", "stands": stands}
+
+
+async def _refusal(app: "App", refusal_id: str) -> dict[str, Any]:
+    names = ("organization", "at", "customer", "feature", "key", "code", "message", "excerpt")
+    rows = await app.raw.query(
+        "SELECT organization, toString(at), customer, feature, key, toString(code), message, excerpt"
+        " FROM refusals FINAL WHERE id = {id:String}",
+        {"id": refusal_id},
+    )
+    if not rows:
+        raise Misconfigured(f"there is no refusal {refusal_id}, or it was not kept")
+    why = "The catalog alone refused it; it never reached the log and never counts."
+    return {"id": refusal_id, "why": why, "request": dict(zip(names, rows[0], strict=True))}
+
+
+async def _invoice(app: "App", invoice_id: str) -> dict[str, Any]:
+    async with app.sql.snapshot() as connection:
+        found = (
+            (await connection.execute(text("SELECT * FROM invoices WHERE id = :id"), {"id": invoice_id}))
+            .mappings()
+            .one_or_none()
+        )
+        if found is None:
+            raise Misconfigured(f"there is no invoice {invoice_id}")
+        query = text("SELECT * FROM invoice_lines WHERE invoice_id = :id ORDER BY position")
+        lines = [dict(row) for row in (await connection.execute(query, {"id": invoice_id})).mappings()]
+    return {
+        "id": invoice_id,
+        "customer": found["customer_id"],
+        "subscription": found["subscription_id"],
+        "cut": found["cut"],
+        "period": f"{instant_text(found['period_start_ms'])} to {instant_text(found['period_end_ms'])}",
+        "totalMinor": found["total_minor"],
+        "currency": found["currency"],
+        "lines": [{"amountMinor": line["amount_minor"], "why": reason(line)} for line in lines],
+    }
+
+
+def reason(line: Mapping[str, Any]) -> str:
+    """Say in one sentence how a line's amount came about."""
+    if line["feature_code"] is None:
+        return f"{line['description']}: the base price, frozen when the period started."
+    span = f"{date_of(line['window_day'])} to {date_of(line['window_end_day'])}"
+    earlier = " minus what earlier invoices billed" if line["cut_after"] else ""
+    return (
+        f"{line['feature_code']}: {line['used']} used from {span} up to cut {line['cut']}, {line['included']} included,"
+        f" {line['overage']} beyond at {line['unit_price']} each{earlier}."
+    )
+
+
+async def _customer(app: "App", what: str, organization: str | None) -> dict[str, Any]:
+    async with app.sql.snapshot() as connection:
+
+        async def rows(statement: str, **values: Any) -> list[dict[str, Any]]:
+            return [dict(row) for row in (await connection.execute(text(statement), values)).mappings()]
+
+        found = await rows(
+            "SELECT id, organization_id, external_id, archived FROM customers"
+            " WHERE (id = :what OR external_id = :what) AND (:org IS NULL OR organization_id = :org)",
+            what=what,
+            org=organization,
+        )
+        if len(found) != 1:
+            say = "say which --organization is meant" if found else "no event, invoice, refusal or customer has this id"
+            raise Misconfigured(f"{what!r}: {say}")
+        customer = found[0]
+        account = await rows(
+            "SELECT rev, shown_rev, cut, open_cut FROM accounts WHERE customer_id = :c", c=customer["id"]
+        )
+        subscriptions = await rows(
+            "SELECT id, plan_name, status, term, start_us, end_us FROM subscriptions WHERE customer_id = :c",
+            c=customer["id"],
+        )
+        closes = await rows(
+            "SELECT cut, state, through_day, invoice_id, live, raw FROM closes WHERE customer_id = :c ORDER BY cut",
+            c=customer["id"],
+        )
+    sums = await app.raw.query(_SUMS, {"organization": customer["organization_id"], "customer": customer["id"]})
+    return {
+        "id": customer["id"],
+        "externalId": customer["external_id"],
+        "organization": customer["organization_id"],
+        "archived": bool(customer["archived"]),
+        "sql": account[0] if account else None,
+        "subscriptions": subscriptions,
+        "closes": closes,
+        "live": await _live(app, ids.id_bytes(customer["id"])),
+        "raw": [
+            dict(zip(("feature", "term", "window", "sum", "events"), map(_plain, row), strict=True)) for row in sums
+        ],
+    }
+
+
+async def _live(app: "App", customer: bytes) -> dict[str, Any] | None:
+    lane = lane_of(customer, app.log.lanes)
+    view = await app.live.view(lane, [customer])
+    state = view.accounts[0]
+    if state.account is None:
+        return None
+    account = decode_account(state.account)
+    snapshot = None if state.snapshot is None else decode_snapshot(state.snapshot)
+    return {
+        "lane": lane,
+        "next": None if view.header is None else view.header.next,
+        "rev": account.rev,
+        "clock": instant_text(account.clock_ms),
+        "cut": account.cut,
+        "status": None if snapshot is None or snapshot.status is None else snapshot.status.value,
+        "totals": [
+            {
+                "feature": ids.id_text(ids.FEATURE, feature),
+                "term": term,
+                "window": f"{date_of(window)} to {date_of(total.end)}",
+                "now": canonical(from_units(total.now)),
+                "atCut": canonical(from_units(total.at_cut)),
+            }
+            for (feature, term, window), total in sorted(account.totals.items())
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | None) else int(value)
