@@ -5,16 +5,18 @@ the end is the same way back, so that nothing is told to a part that is gone. So
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, Final
 
 from aggregator.gateway import AccessGateway
-from billing.gateway.hook import BillingHooks
-from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_sql
 
 from aggregator.store import UsageStore
-from aggregator.worker import LaneWorker, Sink
+from aggregator.worker.lane import LaneWorker
+from aggregator.worker.rebuild import rebuild_lane
+from aggregator.worker.sink import Sink
+from billing.gateway.plan_sync import PlanSync
+from billing.store.subscription import plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway import Catalog
@@ -24,6 +26,7 @@ from kernel import ids
 from kernel.clock import Clock, SystemClock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
+from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_sql
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
 from kernel.settings import Settings
@@ -31,6 +34,7 @@ from kernel.telemetry import HistogramName, Telemetry, configure_logs
 from meterline.schema import migrate
 
 _STALL_LOOK_SECONDS: Final = 0.05
+_FLUSH_SECONDS: Final = 5
 
 
 class App:
@@ -50,21 +54,38 @@ class App:
     lanes: list[LaneWorker]
     relay: Relay
     closer: Closer
-    hooks: BillingHooks
     admission: Admission
     access: AccessGateway
     gateway_id: str
 
     async def not_ready(self) -> str | None:
         """Say why the process cannot take events now; None: it can."""
-        for lane in self.lanes:
-            if (reason := lane.not_ready()) is not None:
-                return reason
+        for worker in self.lanes:
+            if worker.stopped is not None:
+                return f"lane {worker.lane} is stopped: {worker.stopped}"
+            if not worker.ready:
+                return f"lane {worker.lane} is not folded yet"
         try:
             await asyncio.wait_for(self.log.bounds(0), 2)
         except Exception as error:  # noqa: BLE001 - whatever keeps the log from answering is the reason
             return f"the log does not answer: {error}"
         return await self.admission.probe()
+
+    async def rebuild(self, lane: int) -> dict[str, Any]:
+        """Empty a lane of LIVE and make it again, while usage goes on; tells how far RAW brought it."""
+        await self.sink.flush()
+        view = await self.live.view(lane, [])
+        done = await rebuild_lane(
+            lane,
+            log=self.log,
+            live=self.live,
+            store=self.usage_store,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            expected_token=None if view.header is None else view.header.token,
+        )
+        header = (await self.live.view(lane, [])).header
+        return {"lane": lane, "rebuilt": done, "next": None if header is None else header.next}
 
 
 @asynccontextmanager
@@ -108,16 +129,31 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
     app.catalog = Catalog(app.sql, app.live, app.clock)
     await app.catalog.start()
     app.hub = VerdictHub()
-    app.sink = Sink(app.log, app.live, app.usage_store, app.clock, app.telemetry, app.settings)
+    app.sink = Sink(
+        log=app.log,
+        live=app.live,
+        store=app.usage_store,
+        clock=app.clock,
+        telemetry=app.telemetry,
+        retain_bytes=app.settings.log_retain_bytes,
+    )
     app.lanes = [
-        LaneWorker(lane, app.log, app.live, app.usage_store, app.sink, app.hub.publish, app.clock, app.telemetry)
+        LaneWorker(
+            lane,
+            log=app.log,
+            live=app.live,
+            store=app.usage_store,
+            sink=app.sink,
+            publish=app.hub.publish,
+            clock=app.clock,
+            telemetry=app.telemetry,
+        )
         for lane in range(app.log.lanes)
     ]
-    await app.sink.start()
-    stack.push_async_callback(app.sink.stop)
-    for lane in app.lanes:
-        lane.start()
-        stack.push_async_callback(lane.stop)
+    _run(stack, "sink", app.sink.run())
+    stack.push_async_callback(_flushed, app.sink)
+    for worker in app.lanes:
+        _run(stack, f"lane-{worker.lane}", worker.run())
     app.relay = Relay(app.sql, app.log, app.live, app.catalog, app.clock, app.gateway_id)
     app.relay.start()
     stack.push_async_callback(app.relay.stop)
@@ -132,12 +168,33 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
         app.telemetry,
         app.settings,
     )
+    plans = PlanSync(app.sql, app.relay, app.clock)
+    app.catalog.on_plan_changed = plans.plan_changed
+    app.catalog.on_customer_archived = plans.customer_archived
+    app.catalog.plan_in_use = plan_in_use
     app.access = AccessGateway(app.live, app.catalog, app.clock)
     app.admission = Admission(app.log, app.live, app.catalog, app.hub, app.clock, app.telemetry, app.gateway_id)
     stack.push_async_callback(app.admission.close)
     if not offline:
         app.closer.start()
         stack.push_async_callback(app.closer.stop)
+
+
+def _run(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
+    """Run a worker until the stack unwinds, then cancel it and wait for its end."""
+    task = asyncio.create_task(work, name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _flushed(sink: Sink) -> None:
+    """Bring RAW up to what is folded, so that the next start finds nothing to do; what does not get there stays in the log."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(sink.flush(), _FLUSH_SECONDS)
 
 
 async def watch_loop(telemetry: Telemetry, clock: Clock) -> None:
