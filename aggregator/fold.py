@@ -51,8 +51,8 @@ def fold_event(
     """Judge one attempt, and change `account` in place: its clock always, a total only when the event counts.
 
     `standing` is None for a customer without a snapshot; `entry` what is known of the event's key (None: nothing, or
-    no key). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock with this event taken in. Whatever it
-    raises, no total has changed. Source: DESIGN 3.5.4.
+    no key). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock with this event taken in.
+    Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
     if entry is not None and entry.at_ms >= lane_clock_ms - KEY_MEMORY_MS:
@@ -94,7 +94,7 @@ def _on_known_key(entry: KeyEntry, event: UsageEvent, at_ms: int) -> Outcome | N
 
 
 def fold_snapshot(account: Account, snapshot: Snapshot) -> bool:
-    """Take a snapshot in, changing `account` in place; False, and nothing changes, unless its `rev` is above the account's.
+    """Take a snapshot in, changing `account` in place; False, and nothing changes, unless its `rev` is above its own.
 
     A cut that is new freezes the totals. Snapshots do not move clocks. Source: DESIGN 3.5, 3.7, 3.8.
     """

@@ -15,7 +15,7 @@ from aggregator.account import Account, decode_account, encode_account
 from aggregator.fold import DEAD, ENTRY_OF, fold_event, fold_snapshot
 from aggregator.standing import Standing
 from catalog.terms import Snapshot, decode_snapshot, encode_snapshot
-from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent
+from ingest.event import NO_DIGEST, UsageEvent
 from ingest.key_entry import EntryKind, KeyEntry, decode_entry, encode_entry
 from ingest.verdict import Outcome, encode_outcomes
 from kernel.engine.live.base import AccountState, FoldWrite, KeyWrite, LaneHeader
@@ -23,7 +23,6 @@ from kernel.limits import GENERATION_DROP_MS, GENERATION_MS, GENERATIONS_READ
 from kernel.position import Position
 
 _DROP_AFTER: Final = GENERATION_DROP_MS // GENERATION_MS
-_NO_CONTENT: Final = bytes(8)
 
 
 class CustomerState(msgspec.Struct, frozen=True):
@@ -75,15 +74,15 @@ def entry_after(event: UsageEvent, outcome: Outcome, position: Position, at_ms: 
         if kind is not EntryKind.DEAD:
             return None
         digest = dead_digest(position)
-    content, request = event.content or _NO_CONTENT, event.request or NO_REQUEST
-    entry = KeyEntry(kind=kind, position=position, at_ms=at_ms, content=content, request=request)
+    entry = KeyEntry(kind=kind, position=position, at_ms=at_ms, content=event.content, request=event.request)
     return digest, encode_entry(entry)
 
 
 class SliceFold:
     """Folds records of one lane, one after the other, and gives the write that they amount to.
 
-    `states` are all customers that the records name, `known` the key entries that LIVE said to have; both stay as they are.
+    `states` are all customers that the records name, `known` the key entries that LIVE said to have; both stay as
+    they are.
     """
 
     def __init__(
@@ -107,14 +106,12 @@ class SliceFold:
         self.outcomes: dict[int, list[Outcome]] = {}
         self.dead: list[bytes] = []
 
-    def usage(self, offset: int, time_ms: int, events: Sequence[UsageEvent], begin: int, end: int) -> None:
-        """Fold the events from `begin` up to `end` of the record at `offset`; the parts of a record come in order."""
+    def usage(self, offset: int, time_ms: int, events: Sequence[UsageEvent], first_index: int = 0) -> None:
+        """Fold the record at `offset`, or its part that begins at `first_index`; the parts come in order."""
         epoch, lane, outcomes = self._header.epoch, self._lane, self.outcomes.setdefault(offset, [])
-        for index in range(begin, end):
-            event = events[index]
-            at_ms = event.at_ms if event.at_ms < time_ms else time_ms
-            if at_ms > self.clock_ms:
-                self.clock_ms = at_ms
+        for index, event in enumerate(events, first_index):
+            at_ms = min(event.at_ms, time_ms)
+            self.clock_ms = max(self.clock_ms, at_ms)
             if self._begun_ms is None:
                 self._begun_ms = self.clock_ms
             state = self.changed.get(event.customer) or self._touch(event.customer)
@@ -137,7 +134,6 @@ class SliceFold:
         if fold_snapshot(state.account, snapshot):
             self.changed[snapshot.customer] = CustomerState(state.account, Standing(snapshot))
             self._snapshots[snapshot.customer] = encode_snapshot(snapshot)
-        self.outcomes[offset] = []
         self.next = offset + 1
         return state.account.cut > cut
 

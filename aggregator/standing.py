@@ -1,7 +1,8 @@
 """Where a customer's usage falls under the snapshot in force: which window, which limit, or why nowhere. Pure.
 
 Owns the rules of time and terms that need no amount. A standing is made once per snapshot and remembers what it was
-asked, because events of one customer name few features and few days. Source: DESIGN 3.5.4; R-INT-1, R-TRACK-7, R-TRACK-10.
+asked, because events of one customer name few features and few days.
+Source: DESIGN 3.5.4; R-INT-1, R-TRACK-7, R-TRACK-10.
 """
 
 from typing import Final

@@ -55,11 +55,20 @@ OUTCOMES_MAX: Final = 250_000
 SINK_ROWS_MAX: Final = 50_000
 SINK_WAIT_MS: Final = 1_000
 UNSUNK_EVENTS_MAX: Final = 1_000_000
+# How often the log is trimmed below what is folded and sunk: seldom enough to cost nothing, often against LOG_KEEP_MS.
+TRIM_EVERY_MS: Final = 10_000
 
 # The fold: slices keep the event loop free (200 events take about 1 ms), one script writes at most one record's worth.
 FOLD_SLICE_EVENTS: Final = 200
 FOLD_WRITE_EVENTS_MAX: Final = 512
 SEEN_REFRESH_MS: Final = 100
+# Records of one read: a saturated lane's are large (256 KiB at most), so this is 8 MiB and some writes' worth.
+FOLD_READ_RECORDS_MAX: Final = 32
+# Accounts that a lane's fold remembers between writes: about 2 kB each with their terms.
+ACCOUNTS_CACHED_MAX: Final = 20_000
+# A worker that finds a store away asks again after this, doubled each time up to the greater one; it never gives up.
+RETRY_MS_MIN: Final = 50
+RETRY_MS_MAX: Final = 2_000
 # `lagMs` reads 0 below this: an idle lane is looked at every SEEN_REFRESH_MS, which is no lag.
 LAG_SHOWN_MS_MIN: Final = 200
 

@@ -1,0 +1,172 @@
+"""A lane of LIVE made again from RAW: keys, snapshots and accounts as the fold left them, the header last.
+
+Owns the order of a rebuild. Invariants: what it writes equals, byte for byte, what the fold had at `progress.next`
+(an account is a function of its snapshot, its clock and its rows); nothing above `progress.next` is taken from RAW,
+because the log is folded again from there; two rebuilds at once exclude each other by token and step. A lane that never
+was is made in the same way, from nothing. Source: DESIGN 3.9.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeVar
+
+from aggregator.account import Account, WindowTotal, encode_account
+from aggregator.fold import ENTRY_OF, RULES
+from aggregator.fold_slice import dead_digest, generation_of, oldest_generation
+from aggregator.store import UsageStore
+from aggregator.store.account import AccountRow, KeyRow
+from ingest.event import NO_DIGEST
+from ingest.key_entry import EntryKind, KeyEntry, encode_entry
+from kernel import ids
+from kernel.clock import Clock
+from kernel.engine.live.base import READY, KeyWrite, LaneHeader, Live
+from kernel.engine.log.base import Log
+from kernel.errors import Fatal, LogMissing
+from kernel.limits import GENERATION_MS, KEY_MEMORY_MS
+from kernel.telemetry import CounterName, Telemetry, logger
+
+_log = logger("rebuild")
+# One script's worth: about 100 kB, a few milliseconds of LIVE.
+FILL_MAX: Final = 1_000
+
+_T = TypeVar("_T")
+
+
+async def rebuild_lane(
+    lane: int,
+    *,
+    log: Log,
+    live: Live,
+    store: UsageStore,
+    clock: Clock,
+    telemetry: Telemetry,
+    expected_token: bytes | None,
+) -> bool:
+    """Empty the lane and write it again up to RAW's progress; False when another rebuild took over.
+
+    Raises Fatal when the log does not hold everything above RAW's progress: going on would lose it.
+    """
+    now_ms = await live.now_ms()
+    bounds = await log.bounds(lane)
+    next_offset, clock_ms = (await store.progress(log.epoch)).get(lane, (0, 0))
+    if bounds.end < next_offset:
+        raise LogMissing(f"the log of lane {lane} ends at {bounds.end}, RAW holds it up to {next_offset}: another log")
+    if bounds.begin > next_offset:
+        raise Fatal(f"the log of lane {lane} begins at {bounds.begin}, RAW holds it up to {next_offset} only")
+    token = ids.new_bytes(clock.now_ms())
+    if not await live.begin_rebuild(lane, token=token, expected_token=expected_token):
+        return False
+    _log.warning("rebuilding a lane", lane=lane, next=next_offset)
+    telemetry.count(CounterName.REBUILDS)
+    filling = _Filling(lane, live, token)
+    done = await _keys(filling, store, log.epoch, next_offset, clock_ms)
+    done = done and await _accounts(filling, store, log.epoch, next_offset)
+    header = LaneHeader(
+        epoch=log.epoch,
+        token=token,
+        rules=RULES,
+        next=next_offset,
+        sunk=next_offset,
+        clock_ms=clock_ms,
+        seen_ms=now_ms if bounds.end == next_offset else 0,
+        state=READY,
+    )
+    return done and await live.finish_rebuild(lane, step=filling.step, header=header)
+
+
+class _Filling:
+    """A rebuild under way: every part raises its step, and none is written once another rebuild took over."""
+
+    def __init__(self, lane: int, live: Live, token: bytes) -> None:
+        self.lane = lane
+        self.step = 0
+        self._live = live
+        self._token = token
+
+    async def write(
+        self,
+        *,
+        keys: Sequence[KeyWrite] = (),
+        snapshots: Mapping[bytes, bytes] | None = None,
+        accounts: Mapping[bytes, bytes] | None = None,
+    ) -> bool:
+        done = await self._live.fill(
+            self.lane,
+            token=self._token,
+            step=self.step,
+            keys=keys,
+            snapshots=snapshots or {},
+            accounts=accounts or {},
+        )
+        self.step += 1
+        return done
+
+
+async def _keys(filling: _Filling, store: UsageStore, epoch: int, next_offset: int, clock_ms: int) -> bool:
+    since_ms = max(0, oldest_generation(clock_ms)) * GENERATION_MS
+    dead: dict[bytes, int] = {}
+    async for rows in store.key_rows(epoch, filling.lane, before_offset=next_offset, since_clock_ms=since_ms):
+        for part in _parts(rows):
+            keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
+            if not await filling.write(keys=list(keys.values())):
+                return False
+    return True
+
+
+def key_writes(rows: Sequence[KeyRow], dead: dict[bytes, int]) -> Iterator[KeyWrite]:
+    """Make the key entries of rows in the log's order; `dead` remembers when the dead letters of keys took effect.
+
+    A further attempt on a dead letter left no entry, as long as that one was remembered.
+    """
+    for row in rows:
+        kind = ENTRY_OF[row.verdict]
+        digest = row.digest
+        if kind is EntryKind.DEAD:
+            if digest != NO_DIGEST:
+                first_ms = dead.get(digest)
+                if first_ms is not None and first_ms >= row.clock_ms - KEY_MEMORY_MS:
+                    continue
+                dead[digest] = row.at_ms
+            else:
+                digest = dead_digest(row.position)
+        entry = KeyEntry(kind=kind, position=row.position, at_ms=row.at_ms, content=row.content, request=row.request)
+        yield KeyWrite(generation=generation_of(row.clock_ms), digest=digest, entry=encode_entry(entry))
+
+
+async def _accounts(filling: _Filling, store: UsageStore, epoch: int, next_offset: int) -> bool:
+    known: dict[bytes, tuple[int, int]] = {}
+    async for snapshots in store.snapshots(epoch, filling.lane, before_offset=next_offset):
+        known.update({row.customer: (row.rev, row.cut) for row in snapshots})
+        for part in _parts(snapshots):
+            if not await filling.write(snapshots={row.customer: row.snapshot for row in part}):
+                return False
+    async for accounts in store.account_rows(epoch, filling.lane, before_offset=next_offset):
+        for some in _parts(accounts):
+            used = {row.customer: rebuilt_account(row, *known.pop(row.customer, (0, 0))) for row in some}
+            if not await filling.write(accounts={who: encode_account(account) for who, account in used.items()}):
+                return False
+    for rest in _parts(list(known.items())):
+        unused = {who: encode_account(Account(rev=rev, cut=cut)) for who, (rev, cut) in rest}
+        if not await filling.write(accounts=unused):
+            return False
+    return True
+
+
+def rebuilt_account(row: AccountRow, rev: int, cut: int) -> Account:
+    """Make the account that the fold had: the windows that it has not forgotten, now and at cut number `cut`."""
+    account = Account(rev=rev, clock_ms=row.clock_ms, cut=cut)
+    for part in row.sums:
+        if account.forgets(part.window_end):
+            continue
+        key = (part.feature, part.term, part.window)
+        before = account.totals.get(key) or WindowTotal(end=part.window_end, now=0, at_cut=0)
+        account.totals[key] = WindowTotal(
+            end=part.window_end,
+            now=before.now + part.units,
+            at_cut=before.at_cut + (part.units if part.cut <= cut else 0),
+        )
+    return account
+
+
+def _parts(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for begin in range(0, len(rows), FILL_MAX):
+        yield rows[begin : begin + FILL_MAX]

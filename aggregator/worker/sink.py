@@ -1,0 +1,293 @@
+"""The sink of all lanes: every folded event becomes one row of RAW, then `progress` rises, then `sunk`.
+
+Owns the rounds of DESIGN 3.6 and what is read again after a start. Invariants: rows are inserted before `progress` says
+so, and `progress` rises before LIVE forgets an outcome; both only rise; the same rows inserted again replace
+themselves, so a round may be repeated whole. Cancelled at any await, the next start begins at the lower of the two.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from aggregator.lane_record import FoldedRecord, LaneRecord, decode_lane_record
+from aggregator.row import AccountRecordRow, EventColumns, account_record_row, rows_of
+from aggregator.store import UsageStore
+from aggregator.worker.lane_queue import KeptOutcome, LaneQueue
+from aggregator.worker.pause import Pause
+from ingest.refusal import RefusedRequest
+from ingest.verdict import decode_outcomes
+from kernel.clock import Clock
+from kernel.engine.live.base import READY, LaneHeader, Live
+from kernel.engine.log.base import Log
+from kernel.errors import OffsetGone, Unavailable
+from kernel.limits import (
+    FOLD_READ_RECORDS_MAX,
+    FOLD_SLICE_EVENTS,
+    LOG_KEEP_MS,
+    SINK_ROWS_MAX,
+    SINK_WAIT_MS,
+    TRIM_EVERY_MS,
+    UNSUNK_EVENTS_MAX,
+)
+from kernel.telemetry import CounterName, GaugeName, HistogramName, Telemetry, logger
+
+_log = logger("sink")
+# Refusals are best effort: what waits while RAW is away is bounded by two rounds' worth.
+_REFUSALS_WAITING_MAX: Final = 2 * SINK_ROWS_MAX
+# Outcomes forgotten in one script: a few milliseconds of LIVE.
+_DROP_MAX: Final = 5_000
+
+
+class Sink:
+    """Writes what the lanes have folded. One for all lanes of a process; all calls from one event loop."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        live: Live,
+        store: UsageStore,
+        clock: Clock,
+        telemetry: Telemetry,
+        retain_bytes: int,
+    ) -> None:
+        """`retain_bytes` is what a lane of the log keeps at most below what is folded and sunk."""
+        self._log = log
+        self._live = live
+        self._store = store
+        self._clock = clock
+        self._telemetry = telemetry
+        self._retain_bytes = retain_bytes
+        self._lanes: dict[int, LaneQueue] = {}
+        self._behind: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self._refusals: list[RefusedRequest] = []
+        self._due = asyncio.Event()
+        self._room = asyncio.Event()
+        self._flushes: list[tuple[dict[int, int], asyncio.Future[None]]] = []
+        self._trimmed_ms = clock.monotonic_ms()
+
+    # --- what the lanes and the gateway say
+
+    async def begin(self, lane: int, header: LaneHeader) -> bool:
+        """Get ready to take the records from `header.next` on; what was folded before and is not in RAW is read again.
+
+        False when that is not possible, because the log or the outcomes do not reach back: the lane has to be rebuilt.
+        """
+        queue = self._lanes.get(lane) or await self._queue(lane, header)
+        queue.token, queue.folded = header.token, header.next
+        while queue.next < header.next:
+            records = await self._again(lane, queue.next, header.next)
+            if not records:
+                return False
+            await self.room()
+            for record, outcomes in records:
+                if outcomes is None and record.events:
+                    return False
+                clock_ms = max([queue.clock_ms, *(min(event.at_ms, record.time_ms) for event in record.events)])
+                judged = decode_outcomes(outcomes) if outcomes is not None else []
+                queue.take(FoldedRecord(record=record, outcomes=judged, clock_ms=clock_ms))
+        self._lanes[lane] = queue
+        return True
+
+    def take(self, lane: int, folded: FoldedRecord) -> None:
+        """Take the next record of a lane, once it is written to LIVE. A cut is sunk at once."""
+        self._lanes[lane].take(folded)
+        if folded.cut or self._unsunk() >= SINK_ROWS_MAX:
+            self._due.set()
+
+    def keep_refusal(self, refused: RefusedRequest) -> None:
+        """Keep a refusal that never reached the log; best effort."""
+        if len(self._refusals) < _REFUSALS_WAITING_MAX:
+            self._refusals.append(refused)
+        else:
+            self._telemetry.count(CounterName.REFUSALS_DROPPED)
+
+    async def room(self) -> None:
+        """Wait while UNSUNK_EVENTS_MAX events or more are folded and not sunk."""
+        while self._unsunk() >= UNSUNK_EVENTS_MAX:
+            self._room.clear()
+            self._due.set()
+            await self._room.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything that was taken so far is in RAW and `progress` says so."""
+        wanted = {lane: queue.next for lane, queue in self._lanes.items() if queue.records}
+        if not wanted:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushes.append((wanted, done))
+        self._due.set()
+        await done
+
+    def _unsunk(self) -> int:
+        return sum(queue.events for queue in self._lanes.values())
+
+    # --- rounds
+
+    async def run(self) -> None:
+        """Sink until cancelled: once a second, or as soon as there is enough, or at once when asked."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._go_back())
+            tasks.create_task(self._rounds())
+
+    async def _rounds(self) -> None:
+        pause = Pause()
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), SINK_WAIT_MS / 1_000)
+            self._due.clear()
+            try:
+                await self._round()
+                await self._trim()
+            except Unavailable as error:
+                _log.warning("a store is away, trying again", error=str(error))
+                await pause.wait()
+            else:
+                pause.reset()
+
+    async def _round(self) -> None:
+        """Insert what waits, then raise `progress`, then `sunk`; what fails is tried again whole."""
+        await self._sink_refusals()
+        taken = self._pick()
+        if taken:
+            await self._insert([(lane, folded) for lane, records in taken.items() for folded in records])
+            await self._raise_progress(taken)
+            for lane, records in taken.items():
+                self._lanes[lane].done(len(records), self._clock.monotonic_ms())
+            self._room.set()
+            self._answer_flushes()
+            if self._flushes or self._unsunk() >= SINK_ROWS_MAX:
+                self._due.set()
+        for lane, queue in list(self._lanes.items()):
+            self._telemetry.set(GaugeName.LANE_UNSUNK, len(queue.records), lane=str(lane))
+            await self._tell(lane, queue)
+
+    def _pick(self) -> dict[int, list[FoldedRecord]]:
+        """Choose the records of a round, each lane's share of SINK_ROWS_MAX."""
+        waiting = {lane: queue for lane, queue in self._lanes.items() if queue.records}
+        return {lane: queue.first(SINK_ROWS_MAX // len(waiting)) for lane, queue in waiting.items()}
+
+    async def _insert(self, records: Iterable[tuple[int, FoldedRecord]]) -> None:
+        columns, accounts, made = EventColumns(), list[AccountRecordRow](), 0
+        for lane, folded in records:
+            record = folded.record
+            if record.snapshot is not None:
+                place = (self._log.epoch, lane, record.offset, record.time_ms)
+                accounts.append(account_record_row(*place, record.snapshot))
+            elif folded.outcomes:
+                columns.extend(
+                    rows_of(
+                        self._log.epoch,
+                        lane,
+                        record.offset,
+                        record.time_ms,
+                        record.gateway,
+                        record.events,
+                        folded.outcomes,
+                    )
+                )
+            if len(columns) - made >= FOLD_SLICE_EVENTS:
+                made = len(columns)
+                await asyncio.sleep(0)
+        begun_ms = self._clock.monotonic_ms()
+        await self._store.insert_events(columns)
+        await self._store.insert_account_records(accounts)
+        self._telemetry.observe(HistogramName.SINK_INSERT_SECONDS, (self._clock.monotonic_ms() - begun_ms) / 1_000)
+        self._telemetry.count(CounterName.EVENTS_SUNK, len(columns))
+
+    async def _raise_progress(self, taken: Mapping[int, Sequence[FoldedRecord]]) -> None:
+        ends = {lane: (records[-1].record.offset + 1, records[-1].clock_ms) for lane, records in taken.items()}
+        risen = {lane: end for lane, end in ends.items() if end[0] > self._lanes[lane].progress}
+        await self._store.write_progress(self._log.epoch, risen)
+
+    async def _tell(self, lane: int, queue: LaneQueue) -> None:
+        """Raise LIVE's `sunk`, never above what it has folded, and let it forget outcomes; or see what it says."""
+        queue.expire(self._clock.monotonic_ms())
+        sunk = max(queue.sunk, min(queue.progress, queue.folded))
+        drop = queue.drop[:_DROP_MAX]
+        if sunk == queue.sunk and not drop:
+            return
+        if await self._live.sank(lane, token=queue.token, begun=queue.sunk, sunk=sunk, drop=drop):
+            queue.sunk = sunk
+            del queue.drop[: len(drop)]
+            return
+        header = (await self._live.view(lane, ())).header
+        if header is not None and header.state == READY:
+            queue.token, queue.sunk, queue.folded = header.token, header.sunk, header.next
+
+    async def _sink_refusals(self) -> None:
+        refusals = self._refusals[:SINK_ROWS_MAX]
+        await self._store.insert_refusals(refusals)
+        del self._refusals[: len(refusals)]
+
+    def _answer_flushes(self) -> None:
+        waiting = []
+        for wanted, done in self._flushes:
+            if all(self._lanes[lane].first_offset() >= offset for lane, offset in wanted.items()):
+                if not done.done():
+                    done.set_result(None)
+            else:
+                waiting.append((wanted, done))
+        self._flushes = waiting
+
+    async def _trim(self) -> None:
+        """Remove what is folded and sunk from the log, now and then."""
+        if self._clock.monotonic_ms() - self._trimmed_ms < TRIM_EVERY_MS:
+            return
+        self._trimmed_ms = self._clock.monotonic_ms()
+        for lane, queue in list(self._lanes.items()):
+            header = (await self._live.view(lane, ())).header
+            if header is not None and header.state == READY:
+                before = min(header.next, queue.progress)
+                await self._log.trim(lane, before, keep_ms=LOG_KEEP_MS, keep_bytes=self._retain_bytes)
+
+    # --- what a former process left
+
+    async def _queue(self, lane: int, header: LaneHeader) -> LaneQueue:
+        progress, clock_ms = (await self._store.progress(self._log.epoch)).get(lane, (0, 0))
+        start = min(header.sunk, progress)
+        queue = LaneQueue(start=start, progress=progress, clock_ms=clock_ms, token=header.token, sunk=header.sunk)
+        self._behind.put_nowait((lane, start))
+        return queue
+
+    async def _again(self, lane: int, start: int, stop: int) -> list[tuple[LaneRecord, bytes | None]]:
+        """Read records from `start` on, below `stop`, with their outcomes; none when the log does not reach back."""
+        try:
+            read = await self._log.read(lane, start, records_max=FOLD_READ_RECORDS_MAX, wait_ms=0)
+        except OffsetGone:
+            return []
+        records = [decode_lane_record(record) for record in read if record.offset < stop]
+        outcomes = await self._live.outcomes(lane, [record.offset for record in records])
+        return list(zip(records, outcomes, strict=True))
+
+    async def _go_back(self) -> None:
+        """Write the rows of all outcomes that LIVE still keeps once more: RAW may have lost its last inserts."""
+        pause = Pause()
+        while True:
+            lane, stop = await self._behind.get()
+            while True:
+                try:
+                    await self._go_back_in(lane, stop)
+                    break
+                except Unavailable as error:
+                    _log.warning("a store is away, trying again", lane=lane, error=str(error))
+                    await pause.wait()
+
+    async def _go_back_in(self, lane: int, stop: int) -> None:
+        oldest = await self._live.oldest_outcome(lane)
+        if oldest is None or oldest >= stop:
+            return
+        now_ms = self._clock.monotonic_ms()
+        begin = (await self._log.bounds(lane)).begin
+        kept = [KeptOutcome(offset, 0, now_ms) for offset in range(oldest, min(begin, stop))]
+        offset = max(oldest, begin)
+        while offset < stop and (found := await self._again(lane, offset, stop)):
+            offset = found[-1][0].offset + 1
+            judged = [(record, decode_outcomes(outcomes)) for record, outcomes in found if outcomes is not None]
+            kept += [KeptOutcome(record.offset, len(outcomes), now_ms) for record, outcomes in judged]
+            await self._insert(
+                (lane, FoldedRecord(record=record, outcomes=outcomes, clock_ms=0)) for record, outcomes in judged
+            )
+        if lane in self._lanes:
+            self._lanes[lane].keep_older(kept)
