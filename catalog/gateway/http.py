@@ -5,12 +5,12 @@ feature access, `access` (an `AccessGateway`) come from the application. Source:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures import Headers
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 
 from catalog.definition import READ, WRITE, Organization, Principal
 from catalog.gateway.body import read_body
@@ -64,6 +64,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         authorize(self.principal, resource, WRITE)
 
 
+@runtime_checkable
 class AccessGateway(Protocol):
     """Feature access as the aggregator gives it: `GET /features` with a `customerId` is a question about access."""
 
@@ -125,7 +126,7 @@ def _answer(obj: object, status: int, headers: Mapping[str, str] | None) -> Resp
     return Response(wire.encode(obj), status_code=status, media_type=JSON, headers=dict(headers or {}))
 
 
-async def provide_caller(request: HttpRequest, catalog: Catalog) -> Caller:
+async def provide_caller(request: HttpRequest, catalog: NamedDependency[Catalog]) -> Caller:
     """Authenticate on a fresh view of the catalog."""
     await catalog.current()
     principal = authenticate(catalog, key_of(request.headers))
@@ -138,12 +139,12 @@ async def provide_caller(request: HttpRequest, catalog: Catalog) -> Caller:
     )
 
 
-async def provide_principal(caller: Caller) -> Principal:
+async def provide_principal(caller: NamedDependency[Caller]) -> Principal:
     """Tell who asks."""
     return caller.principal
 
 
-async def provide_dialect(caller: Caller) -> Dialect:
+async def provide_dialect(caller: NamedDependency[Caller]) -> Dialect:
     """Tell how the answer is read."""
     return caller.dialect
 

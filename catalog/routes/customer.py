@@ -7,6 +7,8 @@ from zoneinfo import available_timezones
 
 import msgspec
 from litestar import HttpMethod, Response, Router, get, post, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -173,7 +175,7 @@ def _patched(caller: Caller, customer: Customer, patch: CustomerPatch) -> Custom
 
 
 @post("/", status_code=200, summary="Make a customer, or return the one with the same id of yours")
-async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Create is idempotent by the seller's own id (R-CUST-2)."""
     caller.must_write(_RESOURCE)
     made = _new_customer(caller, await read_body(request, CustomerInput))
@@ -185,7 +187,7 @@ async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 
 @post("/batch", status_code=200, summary="Make up to 100 customers")
-async def create_batch(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def create_batch(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Each element is made or refused for itself; the answer lists both (contract 3.2)."""
     caller.must_write(_RESOURCE)
     batch = await read_body(request, CustomerBatchInput)
@@ -214,7 +216,7 @@ def _words(error: Rejected | msgspec.ValidationError) -> str:
 
 
 @get("/", summary="List customers, newest first")
-async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filters: `externalId`, `search` (name or e-mail), `isActive`, `startDate`, `endDate` (contract 3.3)."""
     caller.must_read(_RESOURCE)
     query = request.query_params
@@ -245,7 +247,7 @@ def _instant(text: str | None, field: str) -> int | None:
 
 
 @get("/{customer_ref:str}", summary="Read a customer by either id")
-async def read(caller: Caller, customer_ref: str) -> Response[bytes]:
+async def read(caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> Response[bytes]:
     """The `cus_` id and the seller's own id name the same customer (R-GEN-8)."""
     caller.must_read(_RESOURCE)
     async with caller.catalog.sql.snapshot() as conn:
@@ -259,7 +261,7 @@ async def read(caller: Caller, customer_ref: str) -> Response[bytes]:
     status_code=200,
     summary="Change or archive a customer",
 )
-async def update(request: HttpRequest, caller: Caller, customer_ref: str) -> Response[bytes]:
+async def update(request: HttpRequest, caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> Response[bytes]:
     """PUT and PATCH are the same, partial; `isActive: false` archives for good (R-CUST-8)."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, CustomerPatch)

@@ -1,10 +1,11 @@
 """Features over HTTP (contract rows 15 to 19); a `customerId` in the query asks for access instead (contract 4.5)."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from litestar import HttpMethod, Response, Router, delete, get, post, route
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +19,6 @@ from kernel.period import instant_text
 from kernel.wire import Dialect, Wire
 
 _RESOURCE: Final = "feature"
-Access = Annotated[AccessGateway, Dependency(skip_validation=True)]
 
 
 class FeatureInput(Wire, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def feature_wire(caller: Caller, feature: Feature) -> dict[str, Any]:
 
 
 @post("/", status_code=200, summary="Define a feature")
-async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A feature is defined once and put in many plans (R-FEAT-1)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, FeatureInput)
@@ -95,7 +95,9 @@ def _asks_access(request: HttpRequest, caller: Caller) -> str | None:
 
 
 @get("/", summary="List features; with customerId, a customer's access to them")
-async def list_all(request: HttpRequest, caller: Caller, access: Access) -> Response[bytes]:
+async def list_all(
+    request: HttpRequest, caller: NamedDependency[Caller], access: NamedDependency[AccessGateway]
+) -> Response[bytes]:
     """Definitions, or a customer's feature states when the query names one."""
     customer = _asks_access(request, caller)
     if customer is not None:
@@ -107,7 +109,9 @@ async def list_all(request: HttpRequest, caller: Caller, access: Access) -> Resp
 
 
 @get("/{code:str}", summary="Read a feature; with customerId, a customer's access to it")
-async def read(request: HttpRequest, caller: Caller, code: str, access: Access) -> Response[bytes]:
+async def read(
+    request: HttpRequest, caller: NamedDependency[Caller], code: FromPath[str], access: NamedDependency[AccessGateway]
+) -> Response[bytes]:
     """A definition, or a customer's feature state when the query names one."""
     customer = _asks_access(request, caller)
     if customer is not None:
@@ -121,7 +125,7 @@ async def read(request: HttpRequest, caller: Caller, code: str, access: Access) 
 @route(
     "/{code:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a feature's texts"
 )
-async def update(request: HttpRequest, caller: Caller, code: str) -> Response[bytes]:
+async def update(request: HttpRequest, caller: NamedDependency[Caller], code: FromPath[str]) -> Response[bytes]:
     """Name, description and unit name may change (R-FEAT-7)."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, FeaturePatch)
@@ -138,7 +142,7 @@ async def update(request: HttpRequest, caller: Caller, code: str) -> Response[by
 
 
 @delete("/{code:str}", status_code=200, summary="Remove a feature that no plan has")
-async def remove(request: HttpRequest, caller: Caller, code: str) -> Response[bytes]:
+async def remove(request: HttpRequest, caller: NamedDependency[Caller], code: FromPath[str]) -> Response[bytes]:
     """Only a feature that no plan has can go (R-FEAT-6)."""
     caller.must_write(_RESOURCE)
 

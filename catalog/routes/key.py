@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Response, Router, delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog import rule, store
@@ -76,7 +78,7 @@ def check_grantable(principal: Principal, permissions: Mapping[str, tuple[str, .
 
 
 @post("/", status_code=200, summary="Make an API key; it is shown once")
-async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A full key (`ck_…`), or with permissions a restricted one (`rk_…`)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, KeyInput)
@@ -102,7 +104,7 @@ async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 
 @get("/", summary="List API keys, newest first, without their secrets")
-async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Keys that are not revoked."""
     caller.must_read(_RESOURCE)
     query = request.query_params
@@ -117,7 +119,7 @@ async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 
 @delete("/{key_id:str}", status_code=200, summary="Revoke an API key")
-async def revoke(request: HttpRequest, caller: Caller, key_id: str) -> Response[bytes]:
+async def revoke(request: HttpRequest, caller: NamedDependency[Caller], key_id: FromPath[str]) -> Response[bytes]:
     """Access ends at once and for good (R-ENV-3)."""
     caller.must_write(_RESOURCE)
 

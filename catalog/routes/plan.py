@@ -4,6 +4,8 @@ from typing import Any, Final
 
 import msgspec
 from litestar import HttpMethod, Response, Router, delete, get, post, put, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,7 +53,7 @@ class Visibility(Wire, frozen=True, kw_only=True):
 
 
 @post("/", status_code=200, summary="Define a plan")
-async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A plan is metered; a free one has no prices and no overage (R-PLAN-6)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, PlanInput)
@@ -78,7 +80,7 @@ async def create(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 
 @get("/", summary="List plans with their prices and features")
-async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Public plans, and with `includePrivate=true` the private ones too (R-PLAN-5)."""
     caller.must_read(_RESOURCE)
     query = request.query_params
@@ -98,7 +100,7 @@ def _place(plan: Plan) -> tuple[int, int, str]:
 
 
 @get("/{plan_ref:str}", summary="Read a plan by its id or code")
-async def read(caller: Caller, plan_ref: str) -> Response[bytes]:
+async def read(caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """A private plan is readable as well (contract 3.10)."""
     caller.must_read(_RESOURCE)
     async with caller.catalog.sql.snapshot() as conn:
@@ -121,7 +123,7 @@ async def _change(request: HttpRequest, caller: Caller, plan_ref: str, changes: 
 
 
 @route("/{plan_ref:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a plan")
-async def update(request: HttpRequest, caller: Caller, plan_ref: str) -> Response[bytes]:
+async def update(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """Texts, metadata and visibility; absent members stay."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, PlanPatch)
@@ -130,7 +132,9 @@ async def update(request: HttpRequest, caller: Caller, plan_ref: str) -> Respons
 
 
 @put("/{plan_ref:str}/visibility", status_code=200, summary="Show or hide a plan")
-async def set_visibility(request: HttpRequest, caller: Caller, plan_ref: str) -> Response[bytes]:
+async def set_visibility(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]
+) -> Response[bytes]:
     """A private plan is hidden and can still be assigned (R-PLAN-4)."""
     caller.must_write(_RESOURCE)
     wanted = await read_body(request, Visibility)
@@ -138,7 +142,7 @@ async def set_visibility(request: HttpRequest, caller: Caller, plan_ref: str) ->
 
 
 @delete("/{plan_ref:str}", status_code=200, summary="Remove a plan that no subscription has")
-async def remove(request: HttpRequest, caller: Caller, plan_ref: str) -> Response[bytes]:
+async def remove(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """Refused while a subscription has the plan (R-PLAN-10)."""
     caller.must_write(_RESOURCE)
 

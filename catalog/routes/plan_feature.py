@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 from litestar import HttpMethod, Response, Router, delete, post, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,7 +71,7 @@ def _find(plan: Plan, reference: str) -> PlanFeature:
 
 
 @post("/", status_code=200, summary="Put a feature in a plan")
-async def create(request: HttpRequest, caller: Caller, plan_ref: str) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """`featureId` may be the feature's id or its code."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, PlanFeatureInput)
@@ -93,7 +95,9 @@ async def create(request: HttpRequest, caller: Caller, plan_ref: str) -> Respons
     status_code=200,
     summary="Change what a plan grants of a feature",
 )
-async def update(request: HttpRequest, caller: Caller, plan_ref: str, feature_ref: str) -> Response[bytes]:
+async def update(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], feature_ref: FromPath[str]
+) -> Response[bytes]:
     """What only widens holds at once, the rest from each subscription's next period (R-BH-1)."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, PlanFeaturePatch)
@@ -109,7 +113,9 @@ async def update(request: HttpRequest, caller: Caller, plan_ref: str, feature_re
 
 
 @delete("/{feature_ref:str}", status_code=200, summary="Take a feature out of a plan")
-async def remove(request: HttpRequest, caller: Caller, plan_ref: str, feature_ref: str) -> Response[bytes]:
+async def remove(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], feature_ref: FromPath[str]
+) -> Response[bytes]:
     """Terms in force keep the feature until their end."""
     caller.must_write(_RESOURCE)
     changed: list[str] = []

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 import msgspec
 from litestar import HttpMethod, Response, Router, delete, post, put, route
+from litestar.di import NamedDependency
+from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -67,7 +69,7 @@ def _price_of(plan: Plan, price_id: str) -> PlanPrice:
 
 
 @post("/", status_code=200, summary="Add a price to a plan")
-async def create(request: HttpRequest, caller: Caller, plan_ref: str) -> Response[bytes]:
+async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """One price an interval; the first is the default (R-PLAN-3)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, PriceInput)
@@ -116,7 +118,9 @@ async def _change(
 
 
 @route("/{price_id:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a price")
-async def update(request: HttpRequest, caller: Caller, plan_ref: str, price_id: str) -> Response[bytes]:
+async def update(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
+) -> Response[bytes]:
     """A new amount holds from each subscription's next period on (R-PRICE-1)."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, PricePatch)
@@ -132,14 +136,18 @@ async def update(request: HttpRequest, caller: Caller, plan_ref: str, price_id: 
 
 
 @put("/{price_id:str}/default", status_code=200, summary="Make a price the default")
-async def set_default(request: HttpRequest, caller: Caller, plan_ref: str, price_id: str) -> Response[bytes]:
+async def set_default(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
+) -> Response[bytes]:
     """Exactly one price is the default."""
     caller.must_write(_RESOURCE)
     return await _change(request, caller, plan_ref, price_id, {"is_default": True})
 
 
 @delete("/{price_id:str}", status_code=200, summary="Remove a price")
-async def remove(request: HttpRequest, caller: Caller, plan_ref: str, price_id: str) -> Response[bytes]:
+async def remove(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
+) -> Response[bytes]:
     """Subscriptions that have the price keep it (contract row 64)."""
     caller.must_write(_RESOURCE)
     changed: list[str] = []
