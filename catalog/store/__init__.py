@@ -13,6 +13,7 @@ from catalog.store.customer import (
     save_customer,
 )
 from catalog.store.deployment import ensure_deployment, load_deployment
+from catalog.store.document import apply_document, export_document
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.key import create_key, find_key, hash_key, list_keys, revoke_key
 from catalog.store.organization import create_organization, list_organizations, load_organization, set_clock
@@ -23,6 +24,7 @@ from catalog.store.version import raise_version, read_version
 
 __all__ = [
     "CustomerFilter",
+    "apply_document",
     "create_customer",
     "create_feature",
     "create_key",
@@ -30,6 +32,7 @@ __all__ = [
     "create_plan",
     "create_price",
     "ensure_deployment",
+    "export_document",
     "find_customers",
     "find_key",
     "hash_key",

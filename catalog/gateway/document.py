@@ -1,0 +1,39 @@
+"""Applying a document beside a running server: one transaction, then visible, then billing is told."""
+
+from catalog.document import CatalogDocument, Change
+from catalog.gateway.catalog import Catalog
+from catalog.store.document import apply_document, export_document
+from catalog.store.plan import load_plan
+from catalog.store.version import read_version
+
+
+async def apply(
+    catalog: Catalog, organization: bytes, document: CatalogDocument, *, prune: bool = False
+) -> list[Change]:
+    """Bring an organization's catalog to what the document says. Raises Rejected; then nothing has changed."""
+    await catalog.current()
+    async with catalog.sql.transaction() as conn:
+        changes = await apply_document(
+            conn,
+            catalog.organization(organization),
+            document,
+            now_ms=catalog.clock.now_ms(),
+            prune=prune,
+            plan_in_use=catalog.plan_in_use,
+        )
+        version = await read_version(conn)
+    await catalog.published(version)
+    if catalog.on_plan_changed is not None:
+        for code in dict.fromkeys(
+            change.plan for change in changes if change.plan and (change.kind, change.action) != ("plan", "remove")
+        ):
+            async with catalog.sql.snapshot() as conn:
+                plan = await load_plan(conn, organization, code)
+            await catalog.on_plan_changed(organization, plan.id)
+    return changes
+
+
+async def export(catalog: Catalog, organization: bytes) -> CatalogDocument:
+    """Write an organization's catalog as a document."""
+    async with catalog.sql.snapshot() as conn:
+        return await export_document(conn, organization)
