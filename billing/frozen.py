@@ -14,7 +14,7 @@ from billing.subscription import Subscription
 from catalog.definition import Plan, PlanFeature
 from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms
 from kernel import ids
-from kernel.period import DAY_US
+from kernel.period import DAY_MS, DAY_US
 from kernel.quantity import canonical, to_units
 
 
@@ -139,6 +139,14 @@ def terms_of(subscription: Subscription, period: PeriodTerms) -> Terms:
 def in_force(subscription: Subscription, periods: Sequence[PeriodTerms]) -> PeriodTerms:
     """Tell the terms of the subscription's current period."""
     return next(period for period in periods if period.since_day == subscription.period_start_day)
+
+
+def shown_terms(subscription: Subscription, periods: Sequence[PeriodTerms], now_ms: int) -> PeriodTerms:
+    """Tell the terms in force now; of a canceled subscription those of its last period."""
+    day = subscription.period_start_day
+    if subscription.status is SubscriptionStatus.ACTIVE:
+        day = max(day, now_ms // DAY_MS)
+    return [period for period in periods if period.since_day <= day][-1]
 
 
 def announced(subscription: Subscription, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:

@@ -91,6 +91,27 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
         return sum(line.amount_minor for line in self.lines)
 
 
+class Invoice(msgspec.Struct, frozen=True, kw_only=True):
+    """An invoice that was written, without its lines; it never changes. Times are unix milliseconds."""
+
+    id: str
+    organization_id: str
+    customer_id: str
+    subscription_id: str
+    cut: int
+    kind: str
+    number: int
+    status: str
+    currency: str
+    total_minor: int
+    period_start_ms: int
+    period_end_ms: int
+    issued_ms: int
+    due_ms: int
+    plan_name: str
+    created_ms: int
+
+
 def base_line(plan_name: str, base_minor: int, currency: str, period: Period, *, term: int, cut: int) -> Line:
     """Make the line of a plan's base price for a period, charged in advance (R-INV-8)."""
     price = canonical(Money(base_minor, currency).major())

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, InvoiceDraft, Line, LineKind
+from billing.invoice import OUTSTANDING, Invoice, InvoiceDraft, Line, LineKind
 from kernel import ids
 from kernel.period import Period
 from kernel.quantity import to_units
@@ -20,36 +20,15 @@ INVOICE_CREATED: Final = "invoice.created"
 OUTBOX_ID: Final = "obx_"
 
 
-class InvoiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An invoice as its row has it, without its lines."""
-
-    id: str
-    organization_id: str
-    customer_id: str
-    subscription_id: str
-    cut: int
-    kind: str
-    number: int
-    status: str
-    currency: str
-    total_minor: int
-    period_start_ms: int
-    period_end_ms: int
-    issued_ms: int
-    due_ms: int
-    plan_name: str
-    created_ms: int
+_COLUMNS: Final = [_i[name] for name in Invoice.__struct_fields__]
 
 
-_COLUMNS: Final = [_i[name] for name in InvoiceRow.__struct_fields__]
-
-
-async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> InvoiceRow:
+async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> Invoice:
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
     Raises IntegrityError when an invoice of the same (subscription, cut, kind) exists.
     """
-    invoice = InvoiceRow(
+    invoice = Invoice(
         id=ids.new_id(ids.INVOICE, now_ms),
         number=await _next_number(connection, draft.organization_id),
         status=OUTSTANDING,
@@ -113,19 +92,19 @@ def _line_row(invoice_id: str, position: int, line: Line, now_ms: int) -> dict[s
     }
 
 
-async def read(connection: AsyncConnection, invoice_id: str, organization_id: str | None = None) -> InvoiceRow | None:
+async def read(connection: AsyncConnection, invoice_id: str, organization_id: str | None = None) -> Invoice | None:
     """Read an invoice, of one organization when that is given; None when there is none."""
     query = select(*_COLUMNS).where(_i.id == invoice_id)
     if organization_id is not None:
         query = query.where(_i.organization_id == organization_id)
     row = (await connection.execute(query)).first()
-    return None if row is None else InvoiceRow(**row._asdict())
+    return None if row is None else Invoice(**row._asdict())
 
 
-async def read_all(connection: AsyncConnection, invoice_ids: Sequence[str]) -> dict[str, InvoiceRow]:
+async def read_all(connection: AsyncConnection, invoice_ids: Sequence[str]) -> dict[str, Invoice]:
     """Read invoices by id."""
     rows = await connection.execute(select(*_COLUMNS).where(_i.id.in_(invoice_ids)))
-    return {row.id: InvoiceRow(**row._asdict()) for row in rows}
+    return {row.id: Invoice(**row._asdict()) for row in rows}
 
 
 async def page(
@@ -137,7 +116,7 @@ async def page(
     status: str | None,
     limit: int,
     before: int | None,
-) -> list[InvoiceRow]:
+) -> list[Invoice]:
     """List invoices newest first, those with a number below `before`."""
     wanted = {"customer_id": customer_id, "subscription_id": subscription_id, "status": status}
     query = select(*_COLUMNS).where(_i.organization_id == organization_id)
@@ -145,7 +124,7 @@ async def page(
     if before is not None:
         query = query.where(_i.number < before)
     rows = await connection.execute(query.order_by(_i.number.desc()).limit(limit))
-    return [InvoiceRow(**row._asdict()) for row in rows]
+    return [Invoice(**row._asdict()) for row in rows]
 
 
 async def lines(connection: AsyncConnection, invoice_id: str) -> list[tuple[str, Line]]:
@@ -167,13 +146,17 @@ def _line(row: Row[Any]) -> Line:
     return Line(**values, kind=LineKind(row.kind), window=window)
 
 
-async def billed(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, dict[Window, Billed]]:
-    """Sum what the invoices of subscriptions billed of each window so far."""
+async def billed(
+    connection: AsyncConnection, subscription_ids: Sequence[str], *, before_cut: int | None = None
+) -> Mapping[str, dict[Window, Billed]]:
+    """Sum what the invoices of subscriptions billed of each window so far, or by cuts below `before_cut`."""
     query = (
         select(_i.subscription_id, _l.feature_id, _l.term, _l.window_day, _l.quantity, _l.amount_minor, _l.cut)
         .join(tables.invoice_lines, _l.invoice_id == _i.id)
         .where(_i.subscription_id.in_(subscription_ids), _l.window_day.is_not(None))
     )
+    if before_cut is not None:
+        query = query.where(_i.cut < before_cut)
     found: dict[str, dict[Window, Billed]] = {one: {} for one in subscription_ids}
     for row in await connection.execute(query):
         window = Window(row.feature_id, row.term, row.window_day)

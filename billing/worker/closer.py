@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account, decode_account
 from aggregator.store import UsageStore
@@ -22,6 +23,7 @@ from billing.store import close as closes
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
+from billing.subscription import Subscription
 from billing.worker.relay import Relay
 from billing.worker.settling import Settled, settle, stop
 from catalog.gateway import Catalog
@@ -130,6 +132,14 @@ class Closer:
         if found is not None:
             await self._settle_batch([found])
 
+    async def flush(self) -> None:
+        """Ask the sink to write what is folded, and wait for it."""
+        await self._sink_flush()
+
+    async def has_due(self, connection: AsyncConnection, organization: str) -> bool:
+        """Tell whether a cut of the organization is due and not taken."""
+        return bool(await self._due(connection, organization, limit=1))
+
     def close_in_background(self, organization: str) -> asyncio.Task[CloseSummary]:
         """Start closing what is due of an organization; the task ends by itself, or with `stop`."""
         task = asyncio.create_task(self.close_due(organization), name=f"close {organization}")
@@ -153,19 +163,22 @@ class Closer:
         """Take the cuts that are due, a batch a transaction; returns how many (step a)."""
         real_ms = self._clock.now_ms()
         async with self._sql.snapshot() as connection:
-            due = await subscriptions.due(
-                connection,
-                real_now_ms=real_ms,
-                settle_ms=self._settings.settle_ms,
-                organization_id=organization,
-                limit=_DUE_MAX,
-            )
+            due = await self._due(connection, organization, limit=_DUE_MAX)
         taken = 0
         for at in range(0, len(due), BATCH_CUSTOMERS):
             async with self._sql.transaction() as connection:
                 for subscription in due[at : at + BATCH_CUSTOMERS]:
                     taken += await cuts.take(connection, subscription, real_ms) is not None
         return taken
+
+    async def _due(self, connection: AsyncConnection, organization: str | None, limit: int) -> list[Subscription]:
+        return await subscriptions.due(
+            connection,
+            real_now_ms=self._clock.now_ms(),
+            settle_ms=self._settings.settle_ms,
+            organization_id=organization,
+            limit=limit,
+        )
 
     async def _settle_all(self, found: Sequence[CloseRow]) -> "_Done":
         slots = asyncio.Semaphore(_BATCHES_AT_ONCE)

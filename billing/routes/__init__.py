@@ -1,0 +1,14 @@
+"""Billing over HTTP. Handlers decide nothing; `ROUTES` is what the application mounts under each prefix.
+
+They ask for `catalog`, `sql`, `live`, `usage_store`, `relay` and `closer` by name.
+"""
+
+from typing import Final
+
+from litestar import Router
+
+from billing.routes.invoice import INVOICES, UPCOMING
+from billing.routes.subscription import SUBSCRIPTIONS
+from billing.routes.test_clock import TEST_CLOCK
+
+ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, TEST_CLOCK)

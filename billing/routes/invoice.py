@@ -1,0 +1,130 @@
+"""Invoices over HTTP: list, read, the events behind a line, and the invoice that is to come (rows 106 and 109)."""
+
+from typing import Any, Final
+
+from litestar import Response, Router, get
+
+from aggregator.store import UsageStore
+from aggregator.store.cut import InvoiceLineEvents
+from billing import wire as shape
+from billing.gateway.upcoming import upcoming
+from billing.invoice import Invoice, Line
+from billing.routes.customer import customer_of
+from billing.store import invoice as invoices
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, reply, reply_list
+from kernel import ids, wire
+from kernel.engine.live.base import Live
+from kernel.errors import invalid, rejected
+from kernel.position import Position
+
+_RESOURCE: Final = "invoice"
+_STATUSES: Final = ("draft", "outstanding", "paid", "void", "uncollectible")
+
+
+@get("/", summary="List invoices, newest first")
+async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+    """Filter by `customerId`, `subscriptionId` and `status`."""
+    caller.must_read(_RESOURCE)
+    query = request.query_params
+    limit = wire.page_limit(query.get("limit"))
+    cursor, status = query.get("cursor"), query.get("status")
+    if status is not None and status not in _STATUSES:
+        raise invalid("status", f"must be one of {', '.join(_STATUSES)}")
+    reference, subscription_id = query.get("customerId"), query.get("subscriptionId")
+    if subscription_id is not None and not ids.is_id(ids.SUBSCRIPTION, subscription_id):
+        raise rejected("subscription_not_found", "subscriptionId names no subscription.", param="subscriptionId")
+    customer_id = None if reference is None else (await customer_of(caller, reference)).id_text
+    async with caller.catalog.sql.snapshot() as connection:
+        rows = await invoices.page(
+            connection,
+            caller.organization.id_text,
+            customer_id=customer_id,
+            subscription_id=subscription_id,
+            status=status,
+            limit=limit + 1,
+            before=None if cursor is None else wire.decode_cursor(cursor, int)[0],
+        )
+    page, following = wire.cut_page(rows, limit, lambda one: (one.number,))
+    return reply_list(caller.dialect, [_members(caller, one) for one in page], following)
+
+
+@get("/{invoice_id:str}", summary="Read an invoice with its lines")
+async def read(caller: Caller, invoice_id: str) -> Response[bytes]:
+    """Read one."""
+    caller.must_read(_RESOURCE)
+    found = await _load(caller, invoice_id)
+    async with caller.catalog.sql.snapshot() as connection:
+        lines = await invoices.lines(connection, invoice_id)
+    details = shape.invoice_details(found.plan_name, lines, found.currency)
+    return reply(caller.dialect, {**_members(caller, found), **details})
+
+
+@get("/{invoice_id:str}/lines/{line_id:str}/events", summary="List the events that an invoice line bills")
+async def line_events(
+    request: HttpRequest, caller: Caller, usage_store: UsageStore, invoice_id: str, line_id: str
+) -> Response[bytes]:
+    """Every counted event behind the line, in the log's order; none stand behind a base price."""
+    caller.must_read(_RESOURCE)
+    query = request.query_params
+    limit = wire.page_limit(query.get("limit"))
+    after = None if "cursor" not in query else Position(*wire.decode_cursor(query["cursor"], int, int, int, int))
+    found = await _load(caller, invoice_id)
+    async with caller.catalog.sql.snapshot() as connection:
+        line = await invoices.line(connection, invoice_id, line_id) if ids.is_id(ids.INVOICE_LINE, line_id) else None
+    if line is None:
+        raise rejected("not_found", f"Invoice {invoice_id} has no line {line_id}.")
+    asked = _events_of(found, line)
+    if asked is None:
+        return reply_list(caller.dialect, [])
+    rows = await usage_store.line_events(asked, limit=limit + 1, after=after)
+    page, following = wire.cut_page(rows, limit, lambda row: (row.epoch, row.lane, row.offset, row.index))
+    items = [{**caller.object("usage_event"), **shape.line_event(row, line.feature_code or "")} for row in page]
+    return reply_list(caller.dialect, items, following)
+
+
+def _events_of(invoice: Invoice, line: Line) -> InvoiceLineEvents | None:
+    if line.window is None or line.feature_id is None:
+        return None
+    return InvoiceLineEvents(
+        organization=invoice.organization_id,
+        customer=invoice.customer_id,
+        feature=line.feature_id,
+        term=line.term,
+        window=line.window.start,
+        cut_after=line.cut_after,
+        cut=line.cut,
+    )
+
+
+@get("/{customer_ref:str}/upcoming-invoice", summary="Read the invoice that is to come")
+async def read_upcoming(caller: Caller, live: Live, customer_ref: str) -> Response[bytes]:
+    """What a close at this instant would write; it has neither id nor number."""
+    caller.must_read(_RESOURCE)
+    customer = await customer_of(caller, customer_ref)
+    catalog = caller.catalog
+    draft = await upcoming(catalog.sql, live, catalog.deployment.lanes, customer.id_text)
+    details = shape.invoice_details(draft.plan_name, [(None, line) for line in draft.lines], draft.currency)
+    members = {**caller.object("invoice"), **shape.draft_members(draft, caller.now_ms), **details}
+    return reply(caller.dialect, members)
+
+
+async def _load(caller: Caller, invoice_id: str) -> Invoice:
+    found = None
+    if ids.is_id(ids.INVOICE, invoice_id):
+        async with caller.catalog.sql.snapshot() as connection:
+            found = await invoices.read(connection, invoice_id, caller.organization.id_text)
+    if found is None:
+        raise rejected("invoice_not_found", f"There is no invoice {invoice_id}.")
+    return found
+
+
+def _members(caller: Caller, invoice: Invoice) -> dict[str, Any]:
+    return {**caller.object("invoice"), **shape.invoice_members(invoice)}
+
+
+INVOICES: Final = Router(
+    path="/invoices", route_handlers=[list_all, read, line_events], dependencies=DEPENDENCIES, tags=["invoices"]
+)
+UPCOMING: Final = Router(
+    path="/customers", route_handlers=[read_upcoming], dependencies=DEPENDENCIES, tags=["invoices"]
+)

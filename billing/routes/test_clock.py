@@ -1,0 +1,168 @@
+"""The test clock over HTTP (contract rows 134 to 136, decision 8)."""
+
+from typing import Any, Final
+
+from litestar import Response, Router, get, post
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.store import UsageStore
+from billing import wire as shape
+from billing.gateway import simulated_time
+from billing.gateway.simulated_time import Move
+from billing.store import invoice as invoices
+from billing.store.clock import ClockRun
+from billing.store.close import CloseRow, CloseState
+from billing.worker.closer import Closer
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
+from catalog.gateway.once import REPLAYED, once
+from catalog.store.customer import find_customers
+from kernel.errors import invalid, rejected
+from kernel.period import instant_text, parse_instant_us
+from kernel.wire import Dialect, Wire
+
+_RESOURCE: Final = "test_clock"
+_DAYS_MAX: Final = 3_660  # ten years; further is a slip of the finger that cannot be undone
+_YEAR_9999_MS: Final = 253_402_300_799_999
+_ITEM_STATUS: Final = {CloseState.CUT: "processing", CloseState.SETTLED: "completed", CloseState.STOPPED: "failed"}
+
+
+class MoveInput(Wire, frozen=True, kw_only=True):
+    """Where the clock goes: `advanceDays`, or an instant; `bill: false` only moves it (ours)."""
+
+    advance_days: int | None = None
+    frozen_time: str | None = None
+    simulated_time: str | None = None
+    bill: bool = True
+
+
+@post("/", status_code=202, summary="Move the test clock and bill what is due")
+async def move(request: HttpRequest, caller: Caller, usage_store: UsageStore, closer: Closer) -> Response[bytes]:
+    """Forward only, but for the first setting of an organization without events and subscriptions (R-CLOCK-1)."""
+    caller.must_write(_RESOURCE)
+    simulated_time.must_be_sandbox(caller.organization)
+    wish = _wish(await read_body(request, MoveInput))
+    first = caller.organization.clock_ms is None
+    with_events = first and await simulated_time.has_events(closer, usage_store, caller.organization)
+    made: list[ClockRun] = []
+
+    async def work(connection: AsyncConnection) -> object:
+        run = await simulated_time.move(
+            connection, caller.organization.id, wish, caller.real_ms, with_events=with_events or not first
+        )
+        made[:] = [run]
+        return _run(caller, run, [])
+
+    answer = await once(request, caller, work, status=202)
+    if REPLAYED in answer.headers:
+        return answer
+    if wish.bill:
+        await simulated_time.bill(caller.catalog.sql, closer, made[0])
+    return reply(caller.dialect, await _latest(caller, closer), status=202)
+
+
+def _wish(asked: MoveInput) -> Move:
+    instant = asked.frozen_time if asked.frozen_time is not None else asked.simulated_time
+    if (asked.advance_days is None) == (instant is None):
+        raise invalid("frozenTime", "send exactly one of advanceDays and frozenTime")
+    if asked.advance_days is not None and not 1 <= asked.advance_days <= _DAYS_MAX:
+        raise invalid("advanceDays", f"must be from 1 to {_DAYS_MAX}")
+    try:
+        target_ms = None if instant is None else parse_instant_us(instant) // 1000
+    except (ValueError, OverflowError) as error:
+        raise invalid("frozenTime", "must be an ISO 8601 instant") from error
+    if target_ms is not None and not 0 <= target_ms <= _YEAR_9999_MS:
+        raise invalid("frozenTime", "must lie between 1970 and 9999")
+    return Move(advance_days=asked.advance_days, target_ms=target_ms, bill=asked.bill)
+
+
+@get("/", summary="Read the test clock and its latest run")
+async def read(caller: Caller, closer: Closer) -> Response[bytes]:
+    """`simulatedTime` is null while the organization runs on real time."""
+    caller.must_read(_RESOURCE)
+    simulated_time.must_be_sandbox(caller.organization)
+    clock_ms = caller.organization.clock_ms
+    members = {
+        **caller.object("test_clock"),
+        "simulatedTime": None if clock_ms is None else instant_text(clock_ms),
+        "isActive": clock_ms is not None,
+        "now": instant_text(caller.now_ms),
+        "latestRun": await _latest(caller, closer),
+    }
+    return reply(caller.dialect, members)
+
+
+@post("/process-billing", status_code=200, summary="Bill what is due (era A)")
+async def process_billing(caller: Caller, closer: Closer) -> Response[bytes]:
+    """Moving the clock bills by itself since era C, so later eras get 410."""
+    if caller.dialect is not Dialect.A:
+        raise rejected("endpoint_deprecated", "Moving the clock bills what is due: POST /test-clock.")
+    caller.must_write(_RESOURCE)
+    simulated_time.must_be_sandbox(caller.organization)
+    done = await closer.close_due(caller.organization.id_text)
+    members = {
+        "customersFound": done.settled + done.stopped + done.waiting,
+        "enqueued": done.settled + done.waiting,
+        "failed": done.stopped,
+        "dunningRetried": 0,
+        "dunningFailed": 0,
+    }
+    return reply(caller.dialect, members)
+
+
+async def _latest(caller: Caller, closer: Closer) -> dict[str, Any] | None:
+    found = await simulated_time.latest(caller.catalog.sql, closer, caller.organization)
+    if found is None:
+        return None
+    run, items = found
+    async with caller.catalog.sql.snapshot() as connection:
+        written = await invoices.read_all(connection, [item.invoice_id for item in items if item.invoice_id])
+        names = await find_customers(connection, caller.organization.id, [item.customer_id for item in items])
+    spelled = [
+        _item(
+            item,
+            number=shape.number_text(written[item.invoice_id].number) if item.invoice_id else None,
+            customer=names[item.customer_id].full_name,
+        )
+        for item in items
+    ]
+    return _run(caller, run, spelled)
+
+
+def _run(caller: Caller, run: ClockRun, items: list[dict[str, Any]]) -> dict[str, Any]:
+    done = [item["status"] for item in items]
+    return {
+        **caller.object("test_clock_run"),
+        "id": run.id,
+        "status": run.status,
+        "startedAtTime": instant_text(run.started_ms),
+        "targetTime": instant_text(run.target_ms),
+        "simulatedTime": instant_text(run.target_ms),
+        "isActive": True,
+        "now": instant_text(run.target_ms),
+        "estimatedDeadlineCount": len(items),
+        "completedDeadlineCount": done.count("completed"),
+        "failedDeadlineCount": done.count("failed"),
+        "error": "invoices stopped: LIVE and RAW differ" if "failed" in done else None,
+        "items": items,
+    }
+
+
+def _item(close: CloseRow, *, number: str | None, customer: str | None) -> dict[str, Any]:
+    stopped = close.state is CloseState.STOPPED
+    return {
+        "kind": "billing_cycle",
+        "status": _ITEM_STATUS[close.state],
+        "dueAt": instant_text(close.end_us // 1000),
+        "subscriptionId": close.subscription_id,
+        "customerName": customer,
+        "invoiceNumber": number,
+        "invoiceId": close.invoice_id,
+        "outcome": ("invoiced" if close.invoice_id else "nothing_due") if close.state is CloseState.SETTLED else None,
+        "detail": "final" if close.final else None,
+        "error": "LIVE and RAW differ" if stopped else None,
+    }
+
+
+TEST_CLOCK: Final = Router(
+    path="/test-clock", route_handlers=[move, read, process_billing], dependencies=DEPENDENCIES, tags=["test clock"]
+)
