@@ -49,14 +49,18 @@ _lane_of = lru_cache(maxsize=65_536)(lanes.lane_of)
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """What a look found: the catalog's version (None: not known there), lanes that are ready, entries by digest."""
+    """What a look found: the catalog's version (None: not known there), lanes that are ready, entries by digest.
 
+    A lane that was not asked about, because only a newer catalog led there, counts as ready while LIVE is reached.
+    """
+
+    reached: bool
     catalog: int | None
     ready: Mapping[int, bool]
     entries: Mapping[bytes, bytes]
 
 
-_NOTHING_SEEN: Final = _Seen(catalog=None, ready={}, entries={})
+_NOTHING_SEEN: Final = _Seen(reached=False, catalog=None, ready={}, entries={})
 
 
 class Admission:
@@ -187,7 +191,7 @@ class Admission:
             for digest, entry in zip(asked, look.entries.get(lane, ()), strict=False)
             if entry is not None
         }
-        return _Seen(catalog=look.catalog, ready=look.ready, entries=entries)
+        return _Seen(reached=True, catalog=look.catalog, ready=look.ready, entries=entries)
 
     def _compare_clocks(self, before_ms: int, look: Look) -> None:
         """Compare with LIVE's time, which was read between the two readings of ours."""
@@ -259,7 +263,7 @@ class Admission:
             if lost:
                 chunk.settle_all(UNAVAILABLE)
             else:
-                self._spawn(self._conclude(chunk, wait=seen.ready.get(lane, False)))
+                self._spawn(self._conclude(chunk, wait=seen.ready.get(lane, seen.reached)))
 
     def _count_lost(self, lane: int, error: MeterlineError) -> None:
         if isinstance(error, Unknown):

@@ -37,7 +37,7 @@ class CatalogReader(Protocol):
         ...
 
     def principal(self, key: str) -> Principal | None:
-        """Tell whose key it is."""
+        """Tell whose key it is; None for one that is unknown, revoked or expired."""
         ...
 
     def organization(self, organization: bytes) -> Organization:
@@ -138,7 +138,7 @@ class Call:
     def _authenticated(self, catalog: CatalogReader) -> Organization | None:
         key = self.head.api_key
         principal = catalog.principal(key) if key is not None else None
-        if principal is None or (principal.expires_ms is not None and principal.expires_ms <= self.at_ms):
+        if principal is None:
             self.refusal = UNAUTHORIZED
             return None
         self.refusal = self._malformed if principal.may("usage", WRITE) else FORBIDDEN

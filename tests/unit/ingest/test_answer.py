@@ -139,7 +139,12 @@ def test_a_repeat_replays_the_first_answer():
         (NOT_IN_PLAN, 403, "feature_not_in_plan", {"eventId": HERE.event_id()}),
         (NO_SUBSCRIPTION, 404, "no_active_subscription", {"timestamp": "2026-01-01T00:00:00.123Z"}),
         (DEAD, 422, "event_unprocessable", {"eventId": HERE.event_id()}),
-        (judged(Verdict.DEAD, original=ORIGINAL.to_bytes()), 422, "event_unprocessable", {"eventId": ORIGINAL.event_id()}),
+        (
+            judged(Verdict.DEAD, original=ORIGINAL.to_bytes()),
+            422,
+            "event_unprocessable",
+            {"eventId": ORIGINAL.event_id()},
+        ),
         (SUPERSEDED, 503, "service_unavailable", None),
         (UNAVAILABLE, 503, "service_unavailable", None),
         (Refusal(code="customer_not_found", message="no"), 404, "customer_not_found", None),

@@ -1,4 +1,4 @@
-"""What the catalog alone refuses, and how an event gets its time and identity. Source: DESIGN 3.1, 4; R-TRACK-6, 7, 11."""
+"""What the catalog alone refuses; how an event gets its time and identity. Source: DESIGN 3.1, 4; R-TRACK-6, 7, 11."""
 
 import pytest
 
@@ -27,7 +27,9 @@ ANNA, BERT, OLD = (
     Customer(id=name * 16, organization=ORG, external_id=None, email="a@b.c", archived=name == b"z")
     for name in (b"a", b"b", b"z")
 )
-CALLS = Feature(id=b"f" * 16, organization=ORG, code="calls", event_code="calls", name="Calls", kind=FeatureKind.METERED)
+CALLS = Feature(
+    id=b"f" * 16, organization=ORG, code="calls", event_code="calls", name="Calls", kind=FeatureKind.METERED
+)
 SSO = Feature(id=b"s" * 16, organization=ORG, code="sso", event_code="sso", name="SSO", kind=FeatureKind.BOOLEAN)
 CUSTOMERS = {"anna": ANNA, "bert": BERT, "old": OLD, "nobody": None}
 FEATURES = {"calls": CALLS, "sso": SSO, "nothing": None}

@@ -92,7 +92,9 @@ def test_what_is_no_quantity_is_an_error_of_value(spelling):
     assert wrong_fields(found) == ["value"]
 
 
-@pytest.mark.parametrize("body", [b'{"value":NaN}', b'{"value":Infinity}', b'{"value":01}', b'{"value":.5}', b"nul", b"{"])
+@pytest.mark.parametrize(
+    "body", [b'{"value":NaN}', b'{"value":Infinity}', b'{"value":01}', b'{"value":.5}', b"nul", b"{"]
+)
 def test_what_is_not_json_is_said_to_be_so(body):
     found = decode_track(body)
     assert isinstance(found, Refusal)
@@ -106,7 +108,7 @@ def test_bytes_that_are_no_text_are_not_json(body):
     assert found.code == "invalid_json"
 
 
-@pytest.mark.parametrize("open_, close", [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_deep_nesting_is_refused_and_harms_nobody(open_, close):
     deep = open_ * 100_000 + b"1" + close * 100_000
     for body in (b'{"x":' + deep + b"}", b'{"value":' + deep + b"}", deep):
@@ -245,7 +247,8 @@ def test_ai_fields_are_checked_for_shape():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b'{"events":[]}', b'{"events":{}}', b'{"events":null}', b"[]", b'{"events":[' + b"1," * 100 + b"1]}"]
+    "body",
+    [b"", b"{}", b'{"events":[]}', b'{"events":{}}', b'{"events":null}', b"[]", b'{"events":[' + b"1," * 100 + b"1]}"],
 )
 def test_a_batch_has_1_to_100_events(body):
     found = decode_batch(body)
@@ -255,7 +258,9 @@ def test_a_batch_has_1_to_100_events(body):
 
 
 def test_one_bad_event_says_nothing_about_the_others():
-    elements = decode_batch(b'{"events":[{"feature":"a","customerId":"c"},5,{"feature":"A"},{"feature":"a","customerId":"c"}]}')
+    elements = decode_batch(
+        b'{"events":[{"feature":"a","customerId":"c"},5,{"feature":"A"},{"feature":"a","customerId":"c"}]}'
+    )
     assert not isinstance(elements, Refusal)
     found = [decode_element(element) for element in elements]
     assert isinstance(found[0], Candidate)
