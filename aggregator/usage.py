@@ -23,6 +23,9 @@ from kernel.quantity import EXACT, canonical
 from kernel.wire import decode_cursor, page_limit
 
 _HOUR_US: Final = 3_600_000_000
+# What RAW's times hold (DateTime64): 1900-01-01 to 2299-12-31.
+_TIME_MIN_US: Final = -2_208_988_800_000_000
+_TIME_MAX_US: Final = 10_413_705_600_000_000
 ALL_VERDICTS: Final = "all"
 
 ListedEvent = EventRow | RefusalRow
@@ -241,7 +244,7 @@ def _instant(asked: Mapping[str, str], name: str) -> int | None:
     if not text:
         return None
     try:
-        return parse_instant_us(text)
+        return min(max(parse_instant_us(text), _TIME_MIN_US), _TIME_MAX_US)
     except ValueError as error:
         raise invalid(name, "must be an ISO 8601 date or time") from error
 

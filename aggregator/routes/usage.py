@@ -4,11 +4,12 @@ Extensions of ours; the shapes are era D's, wrapped for older eras. Source: DESI
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 from litestar import Response, Router, get
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
 
 from aggregator.routes.lookup import as_of_ms, find_event
 from aggregator.row import EventRow, RefusalRow
@@ -39,14 +40,14 @@ _NOBODY: Final = ""  # an id that no row has
 # Which invoice a counted event is on; None: on none yet. Billing gives it, the composition root provides it.
 InvoiceOf = Callable[[EventRow], Awaitable[str | None]]
 
-Store = Annotated[UsageStore, Dependency(skip_validation=True)]
-LogPort = Annotated[Any, Dependency(skip_validation=True)]
-LivePort = Annotated[Any, Dependency(skip_validation=True)]
-Invoices = Annotated[InvoiceOf | None, Dependency(default=None, skip_validation=True)]
-
 
 @get("/query", summary="Sum a feature's counted usage by hour or day")
-async def query(request: HttpRequest, caller: Caller, usage_store: Store, live: LivePort) -> Response[bytes]:
+async def query(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    usage_store: NamedDependency[UsageStore],
+    live: NamedDependency[SkipValidation[Live]],
+) -> Response[bytes]:
     """Sums by event time over a half-open interval, one customer's or everybody's."""
     caller.must_read(_RESOURCE)
     question = usage_question(dict(request.query_params), caller.now_ms)
@@ -73,7 +74,9 @@ async def query(request: HttpRequest, caller: Caller, usage_store: Store, live: 
 
 
 @get("/events", summary="List usage events, newest first")
-async def events(request: HttpRequest, caller: Caller, usage_store: Store) -> Response[bytes]:
+async def events(
+    request: HttpRequest, caller: NamedDependency[Caller], usage_store: NamedDependency[UsageStore]
+) -> Response[bytes]:
     """Counted events; with `verdict` those of another one, or all. Refused requests have ids of their own, `rej_…`."""
     caller.must_read(_RESOURCE)
     question = event_question(dict(request.query_params))
@@ -84,7 +87,12 @@ async def events(request: HttpRequest, caller: Caller, usage_store: Store) -> Re
 
 @get("/events/{event:str}", summary="Where a usage event is, and why it counts or not")
 async def one(
-    caller: Caller, event: str, usage_store: Store, log: LogPort, live: LivePort, invoice_of: Invoices
+    caller: NamedDependency[Caller],
+    event: FromPath[str],
+    usage_store: NamedDependency[UsageStore],
+    log: NamedDependency[SkipValidation[Log]],
+    live: NamedDependency[SkipValidation[Live]],
+    invoice_of: NamedDependency[SkipValidation[InvoiceOf | None]] = None,
 ) -> Response[bytes]:
     """An event from the moment it is durable, or a refused request, by its id."""
     caller.must_read(_RESOURCE)
