@@ -1,9 +1,10 @@
 """The only place that reads the clock. UTC, unix milliseconds or microseconds."""
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Tells the time; handed in wherever time matters."""
 

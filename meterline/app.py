@@ -192,7 +192,7 @@ def _run(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> N
 
 
 async def _flushed(sink: Sink) -> None:
-    """Bring RAW up to what is folded, so that the next start finds nothing to do; what does not get there stays in the log."""
+    """Bring RAW up to what is folded, for a quick next start; what does not get there stays in the log."""
     with suppress(TimeoutError):
         await asyncio.wait_for(sink.flush(), _FLUSH_SECONDS)
 

@@ -45,7 +45,7 @@ _COLUMNS: Final = [_c[name] for name in CloseRow.__struct_fields__]
 
 
 def _close(row: Row[Any]) -> CloseRow:
-    return msgspec.convert(row._asdict(), CloseRow)
+    return msgspec.convert(row, CloseRow, from_attributes=True)
 
 
 async def add(connection: AsyncConnection, close: CloseRow) -> None:

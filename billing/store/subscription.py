@@ -19,7 +19,7 @@ _COLUMNS: Final = [_s[name] for name in Subscription.__struct_fields__]
 
 
 def _subscription(row: Row[Any]) -> Subscription:
-    return msgspec.convert(row._asdict(), Subscription)
+    return msgspec.convert(row, Subscription, from_attributes=True)
 
 
 async def add(connection: AsyncConnection, subscription: Subscription) -> None:

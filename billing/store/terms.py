@@ -36,7 +36,7 @@ async def of_all(connection: AsyncConnection, subscription_ids: Sequence[str]) -
     query = select(tables.subscription_terms).where(_t.subscription_id.in_(subscription_ids)).order_by(_t.since_day)
     found: dict[str, list[PeriodTerms]] = {}
     for row in await connection.execute(query):
-        found.setdefault(row.subscription_id, []).append(msgspec.convert(row._asdict(), PeriodTerms))
+        found.setdefault(row.subscription_id, []).append(msgspec.convert(row, PeriodTerms, from_attributes=True))
     return found
 
 

@@ -5,7 +5,7 @@ all or nothing. Each sentence of a docstring here is a test in `tests/contract/t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -105,6 +105,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     entries: Mapping[bytes, bytes]
 
 
+@runtime_checkable
 class Live(Protocol):
     """Accounts, key entries and outcomes by lane. One method call is one atomic step per lane."""
 

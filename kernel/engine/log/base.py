@@ -4,7 +4,7 @@ One log holds a fixed number of lanes; a lane is an ordered sequence of records 
 always name the *next* record to read. Each sentence of a docstring here is a test in `tests/contract/test_log.py`.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -24,6 +24,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end: int
 
 
+@runtime_checkable
 class Log(Protocol):
     """An ordered, durable log of records in lanes, for one epoch."""
 

@@ -4,9 +4,10 @@ Each sentence of a docstring here is a test in `tests/contract/test_raw.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Raw(Protocol):
     """A ClickHouse database. Tables and queries belong to the packages that own them."""
 

@@ -5,7 +5,7 @@ a docstring here is a test in `tests/contract/test_sql.py`.
 """
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +20,7 @@ metadata = MetaData(
 )
 
 
+@runtime_checkable
 class Sql(Protocol):
     """A transactional database."""
 
