@@ -214,6 +214,37 @@ async def test_an_insert_that_returned_survives_a_kill(tmp_path: Path) -> None:
     await raw.close()
 
 
+SECOND = """
+import asyncio, sys
+sys.path.insert(0, {root!r})
+from kernel.engine.raw.clickhouse import ClickHouse
+from kernel.errors import Fatal
+try:
+    asyncio.run(ClickHouse.open({url!r}))
+except Fatal:
+    sys.exit(7)
+"""
+
+
+async def test_a_second_process_on_the_path_is_refused(tmp_path: Path) -> None:
+    url = f"chdb://{tmp_path / 'raw'}"
+    raw = await ClickHouse.open(url)
+    script = SECOND.format(root=str(Path(__file__).parents[2]), url=url)
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == 7, done.stderr.decode()
+    assert await raw.query("SELECT 1") == [(1,)]
+    await raw.close()
+
+
+async def test_one_path_after_another_may_be_opened_in_one_process(tmp_path: Path) -> None:
+    for name in ("a", "b", "a"):
+        raw = await ClickHouse.open(f"chdb://{tmp_path / name}")
+        await raw.command(TABLE)
+        await raw.insert("facts", ("id", "version"), [[1], [1]])
+        assert await raw.query("SELECT count() FROM facts FINAL") == [(1,)]
+        await raw.close()
+
+
 @pytest.mark.parametrize("url", ["", "chdb://", "chdb:///", "file:///x", "/x", "http://"])
 async def test_a_url_that_names_no_store_says_what_to_set(url: str) -> None:
     with pytest.raises(Misconfigured, match="METERLINE_RAW_URL"):
