@@ -37,7 +37,7 @@ from kernel.telemetry import CounterName, GaugeName, HistogramName, Telemetry, l
 _log = logger("lane")
 
 Publish = Callable[[int, int, int, Sequence[Outcome]], None]
-_REBUILD_LOOK_MS: Final = 500  # several looks within REBUILD_STALE_MS, so that a rebuild that moves is seen to move
+_REBUILD_LOOK_MS: Final = 50  # many looks within REBUILD_STALE_MS, so that a rebuild that moves is seen to move
 
 
 class LaneWorker:
