@@ -12,6 +12,7 @@ from typing import Any, Final
 from aggregator.gateway import AccessGateway
 
 from aggregator.store import UsageStore
+from aggregator.worker.backlog import Backlog
 from aggregator.worker.lane import LaneWorker
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
@@ -173,7 +174,18 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.plan_in_use = plan_in_use
     app.access = AccessGateway(app.live, app.catalog, app.clock)
-    app.admission = Admission(app.log, app.live, app.catalog, app.hub, app.clock, app.telemetry, app.gateway_id)
+    backlog = Backlog(app.log, app.live, app.telemetry)
+    _run(stack, "backlog", backlog.run())
+    app.admission = Admission(
+        app.log,
+        app.live,
+        app.catalog,
+        app.hub,
+        app.clock,
+        app.telemetry,
+        app.gateway_id,
+        overloaded=backlog.overloaded,
+    )
     stack.push_async_callback(app.admission.close)
     if not offline:
         app.closer.start()

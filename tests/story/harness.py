@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 
 METERLINE = str(Path(sys.executable).parent / "meterline")
 SOAK = os.environ.get("METERLINE_SOAK") == "1"
@@ -79,14 +78,9 @@ class Server:
         return (self.folder / "server.log").read_text(errors="replace")
 
     def children(self):
-        """Name and process id of each server that this one started: `{"log": pid, "live": pid}`."""
-        found = {}
-        for child in psutil.Process(self.process.pid).children():
-            line = " ".join(child.cmdline())
-            for name in ("log", "live"):
-                if "valkey" in line and f"{name}" in Path(child.cwd()).name:
-                    found[name] = child.pid
-        return found
+        """Tell the process id of each server that this one started: `{"log": pid, "live": pid}`."""
+        data = self.folder / "data"
+        return {name: json.loads((data / f"{name}.pid").read_text())["pid"] for name in ("log", "live")}
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

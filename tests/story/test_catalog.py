@@ -10,14 +10,16 @@ import pytest
 from litestar import Response
 
 from catalog import store
+from catalog.document import parse_document
 from catalog.gateway import Catalog
+from catalog.gateway.document import apply, export
 from catalog.routes import ROUTES
 from kernel import limits
 from kernel.clock import ManualClock
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.sql.base import metadata
 from kernel.engine.sql.sqlite import Sqlite
-from kernel.errors import Misconfigured
+from kernel.errors import Misconfigured, Rejected
 from meterline.http import litestar_app
 
 NOW = 1_767_225_600_000  # 2026-01-01
@@ -169,6 +171,16 @@ async def test_bodies_that_are_not_json_are_refused(api):
     assert deep.status_code == 400
 
 
+async def test_metadata_is_kept_as_it_is_but_not_without_end(api):
+    kept = {"a": [1, "x", None, True, {"b": {}}], "n": 0.5, "fooBar": "ä"}
+    assert (await api.call("POST", "/customers", {"email": "a@example.com", "metadata": kept}))["metadata"] == kept
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    wrong = {"email": "a@example.com", "metadata": {"a": deep}}
+    await api.refused("POST", "/customers", wrong, status=400, code="validation_error", field="metadata")
+
+
 async def test_an_update_changes_what_it_names(api, shop):
     made = await api.call(
         "POST", "/customers", {"id": "u", "email": "a@example.com", "fullName": "A", "metadata": {"k": 1}}
@@ -255,6 +267,9 @@ async def test_a_batch_makes_each_customer_for_itself(api):
     assert [(one["index"], one["data"]) for one in answer["failed"]] == [(1, {"email": "no"}), (2, {"id": 3})]
     assert all(one["error"] for one in answer["failed"])
     await api.refused("POST", "/customers/batch", {"customers": []}, status=400, code="validation_error")
+    huge = b'{"customers": [{"email": 1, "n": ' + b"1" * 5_000 + b"}]}"
+    answer = await api.http.post("/customers/batch", content=huge, headers={"content-type": "application/json"})
+    assert answer.json()["failed"][0]["data"] is None
     many = [{"email": "a@example.com"}] * 101
     await api.refused("POST", "/customers/batch", {"customers": many}, status=400, code="validation_error")
 
@@ -337,8 +352,9 @@ async def test_a_plan_is_shown_whole(api):
     assert unlimited["includedAmount"] == 0.5
 
 
-async def test_private_plans_are_listed_when_asked_for(api):
+async def test_private_plans_are_listed_when_asked_for(api, shop):
     await api.call("POST", "/plans", {"name": "Open", "code": "open"})
+    shop.clock.advance(1)
     await api.call("POST", "/plans", {"name": "Internal", "code": "internal", "isPublic": False})
     assert [plan["code"] for plan in (await api.call("GET", "/plans"))["data"]] == ["open"]
     every = await api.call("GET", "/plans?includePrivate=true")
@@ -619,3 +635,82 @@ async def test_the_deployment_is_made_once(shop):
         again = await store.ensure_deployment(conn, 9)
     assert (again.epoch, again.lanes, len(again.secret)) == (1, 4, 32)
     assert (await shop.catalog()).deployment == again
+
+
+DOCUMENT = """
+[[feature]]
+code = "tokens"
+name = "Tokens"
+type = "metered"
+event_code = "token_used"
+[[feature]]
+code = "sso"
+name = "SSO"
+type = "boolean"
+
+[[plan]]
+code = "pro"
+name = "Pro"
+prices = { monthly = 2000 }
+[plan.features.tokens]
+included = "0.5"
+overage = true
+unit_price = "0.0000025"
+[plan.features.sso]
+
+[[plan]]
+code = "free"
+name = "Free"
+free = true
+[plan.features.tokens]
+included = 100
+"""
+
+
+async def test_a_document_is_applied_once_and_comes_back(api, shop):
+    organization, told = shop.organization.id, []
+
+    async def changed(_, plan_id):
+        told.append(plan_id)
+
+    api.catalog.on_plan_changed = changed
+    document = parse_document(DOCUMENT, "toml")
+    assert len(await apply(api.catalog, organization, document)) == 2 + 2 + 1 + 3
+    assert len(set(told)) == len(told) == 2
+    assert await apply(api.catalog, organization, document) == []
+    assert await export(api.catalog, organization) == msgspec.structs.replace(
+        document,
+        feature=tuple(sorted(document.feature, key=lambda part: part.code)),
+        plan=tuple(sorted(document.plan, key=lambda part: part.code)),
+    )
+    shown = await api.call("GET", "/plans/pro")
+    assert shown["prices"][0]["price"] == 2000
+    assert shown["prices"][0]["isDefault"] is True
+    assert api.catalog.feature(organization, "token_used") == api.catalog.feature(organization, "tokens")
+
+
+async def test_a_document_changes_what_differs_and_prunes_when_told(api, shop):
+    organization = shop.organization.id
+    await apply(api.catalog, organization, parse_document(DOCUMENT, "toml"))
+    smaller = parse_document(DOCUMENT.split("[plan.features.sso]", maxsplit=1)[0].replace("2000", "2500"), "toml")
+    changes = await apply(api.catalog, organization, smaller)
+    assert [str(change) for change in changes] == [
+        "update price pro/monthly (price: 2000 -> 2500)",
+        "remove plan_feature pro/sso",
+    ]
+    assert (await api.call("GET", "/plans/free"))["isFree"] is True
+
+    async def in_use(conn, plan_id):
+        return True
+
+    api.catalog.plan_in_use = in_use
+    with pytest.raises(Rejected, match="plan_in_use"):
+        await apply(api.catalog, organization, smaller, prune=True)
+    assert len((await api.call("GET", "/plans"))["data"]) == 2
+    api.catalog.plan_in_use = None
+    assert [str(change) for change in await apply(api.catalog, organization, smaller, prune=True)] == [
+        "remove plan free"
+    ]
+    assert await export(api.catalog, organization) == msgspec.structs.replace(
+        smaller, feature=tuple(sorted(smaller.feature, key=lambda part: part.code))
+    )

@@ -24,6 +24,13 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     end: int
 
 
+class Volume(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How full the log is: bytes taken by all its lanes, overhead included, and the most that fit (None: no bound)."""
+
+    bytes: int
+    bytes_max: int | None
+
+
 @runtime_checkable
 class Log(Protocol):
     """An ordered, durable log of records in lanes, for one epoch."""
@@ -55,6 +62,10 @@ class Log(Protocol):
 
     async def bounds(self, lane: int) -> Bounds:
         """Tell what the lane holds; `end` counts only durable records. Errors as `read`, without `OffsetGone`."""
+        ...
+
+    async def volume(self) -> Volume:
+        """Tell how full the log is; appends make it grow, trimming makes it shrink. Raises `Unavailable`."""
         ...
 
     async def trim(self, lane: int, before: int, *, keep_ms: int, keep_bytes: int) -> int:

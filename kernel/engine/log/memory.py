@@ -8,7 +8,7 @@ import asyncio
 import msgspec
 
 from kernel.clock import Clock
-from kernel.engine.log.base import Bounds, Record
+from kernel.engine.log.base import Bounds, Record, Volume
 from kernel.errors import LogMissing, OffsetGone, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
 
@@ -75,6 +75,12 @@ class MemoryLog:
         self._reach()
         held = self._lane(lane)
         return Bounds(begin=held.begin, end=held.end)
+
+    async def volume(self) -> Volume:
+        """Tell the records' bytes; memory has no bound of its own. Source: the port."""
+        self._reach()
+        taken = sum(len(record.data) for lane in self._lanes.values() for record in lane.records)
+        return Volume(bytes=taken, bytes_max=None)
 
     async def trim(self, lane: int, before: int, *, keep_ms: int, keep_bytes: int) -> int:
         """Remove old records. Source: the port."""

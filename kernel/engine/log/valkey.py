@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from redis.exceptions import ResponseError
 
-from kernel.engine.log.base import Bounds, Record
+from kernel.engine.log.base import Bounds, Record, Volume
 from kernel.engine.valkey_client import ANSWER_WAIT_MS, Connections, Script, checked
 from kernel.errors import LogMissing, Misconfigured, OffsetGone, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
@@ -97,6 +97,12 @@ class ValkeyLog:
         length, last = reply
         end = _offset(last) + 1
         return Bounds(begin=end - length, end=end)
+
+    async def volume(self) -> Volume:
+        """Tell the server's memory. Source: the port."""
+        text = (await self._readers.one(("INFO", "memory"))).decode()
+        found = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+        return Volume(bytes=int(found["used_memory"]), bytes_max=int(found["maxmemory"]) or None)
 
     async def trim(self, lane: int, before: int, *, keep_ms: int, keep_bytes: int) -> int:
         """Remove old records. Source: the port. Appends meanwhile change nothing below `before`."""

@@ -1,0 +1,687 @@
+"""Billing on real SQLite, real chDB, the fold and the sink: periods become invoices, once, whatever dies or races."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from sqlalchemy import select, update
+
+from aggregator.account import decode_account, encode_account
+from aggregator.store import UsageStore
+from aggregator.worker.lane import LaneWorker
+from aggregator.worker.rebuild import rebuild_lane
+from aggregator.worker.sink import Sink
+from billing import tables
+from billing.gateway.explain import Explainer
+from billing.gateway.plan_sync import PlanSync
+from billing.routes import ROUTES
+from billing.store.subscription import plan_in_use
+from billing.worker.closer import Closer
+from billing.worker.relay import Relay
+from catalog import store as catalog_store
+from catalog.gateway import Catalog
+from catalog.routes import ROUTES as CATALOG_ROUTES
+from catalog.terms import decode_snapshot
+from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent, content_digest, encode_usage
+from kernel import ids
+from kernel.clock import SystemClock
+from kernel.engine.live.base import READY
+from kernel.engine.live.memory import MemoryLive
+from kernel.engine.log.memory import MemoryLog
+from kernel.engine.raw.clickhouse import ClickHouse
+from kernel.engine.sql.base import metadata
+from kernel.engine.sql.sqlite import Sqlite
+from kernel.lane import lane_of
+from kernel.period import parse_instant_us
+from kernel.settings import Settings
+from kernel.telemetry import CounterName, Telemetry
+from meterline.http import litestar_app
+
+SECRET = "ck_sandbox_test"
+LANES = 2
+# 10 calls included, each further one 0.015; 49.00 a month
+OVERAGE = {"enabled": True, "unitPriceDecimal": "0.015"}
+
+
+class World:
+    """One deployment on stores that outlive its workers, and an API client before it."""
+
+    def __init__(self, sql: Sqlite, raw: ClickHouse) -> None:
+        self.clock = SystemClock()
+        self.sql, self.raw = sql, raw
+        self.log = MemoryLog(epoch=1, lanes=LANES, clock=self.clock)
+        self.live = MemoryLive(self.clock)
+        self.store = UsageStore(raw)
+        self.telemetry = Telemetry()
+        self.settings = Settings()
+        self.catalog = Catalog(sql, self.live, self.clock)
+        self.sink = Sink(
+            log=self.log,
+            live=self.live,
+            store=self.store,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            retain_bytes=2**24,
+        )
+        self.relay = self.new_relay()
+        self.closer = self.new_closer()
+        self.http: httpx.AsyncClient
+
+    def new_relay(self) -> Relay:
+        return Relay(self.sql, self.log, self.live, self.catalog, self.clock, "gw_test")
+
+    def new_closer(self) -> Closer:
+        return Closer(
+            self.sql,
+            self.live,
+            self.store,
+            self.sink.flush,
+            self.relay,
+            self.catalog,
+            self.clock,
+            self.telemetry,
+            self.settings,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run fold and sink; relay and closer loops are the tests' to start."""
+        tasks = [asyncio.create_task(self.sink.run())]
+        for lane in range(LANES):
+            worker = LaneWorker(
+                lane,
+                log=self.log,
+                live=self.live,
+                store=self.store,
+                sink=self.sink,
+                publish=lambda *_: None,
+                clock=self.clock,
+                telemetry=self.telemetry,
+            )
+            tasks.append(asyncio.create_task(worker.run()))
+        routes = [*CATALOG_ROUTES, *ROUTES]
+        app = litestar_app(
+            routes,
+            {
+                "catalog": self.catalog,
+                "sql": self.sql,
+                "live": self.live,
+                "usage_store": self.store,
+                "relay": self.relay,
+                "closer": self.closer,
+                "access": None,
+            },
+        )
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        try:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://test/api/v1", headers={"x-api-key": SECRET}, timeout=60
+            ) as self.http:
+                yield
+        finally:
+            await self.closer.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def call(self, method: str, path: str, body: Any = None, *, status: int = 200, **query: Any) -> Any:
+        answer = await self.http.request(method, path, json=body, params=query or None)
+        assert answer.status_code == status, (method, path, answer.status_code, answer.text)
+        self.headers = answer.headers
+        return msgspec.json.decode(answer.content)
+
+    async def now(self, instant: str, *, bill: bool = True) -> Any:
+        return await self.call("POST", "/test-clock", {"frozenTime": instant, "bill": bill}, status=202)
+
+    async def plans(self) -> None:
+        calls = await self.call("POST", "/features", {"name": "Calls", "code": "calls", "type": "usage"})
+        self.calls = ids.id_bytes(calls["id"])
+        self.starter = await self.plan("starter", 4900, calls["id"], {"includedAmount": 10, "overage": OVERAGE})
+        self.free = await self.plan("free", None, calls["id"], {"includedAmount": 2})
+
+    async def plan(self, code: str, price: int | None, feature: str, granted: dict[str, Any]) -> str:
+        plan = await self.call("POST", "/plans", {"name": code, "code": code, "isFree": price is None})
+        if price is not None:
+            await self.call("POST", f"/plans/{plan['id']}/prices", {"billingInterval": "monthly", "price": price})
+        await self.call("POST", f"/plans/{plan['id']}/features", {"featureId": feature, **granted})
+        return plan["id"]
+
+    async def customer(self, reference: str) -> str:
+        made = await self.call("POST", "/customers", {"id": reference, "email": f"{reference}@example.com"})
+        return made["id"]
+
+    async def subscribe(self, reference: str, plan: str = "starter") -> Any:
+        return await self.call("POST", "/subscriptions", {"customerId": reference, "planCode": plan})
+
+    async def track(self, customer_id: str, quantity: str, instant: str, *, accepted: str | None = None) -> None:
+        """Append an event as a gateway would: `instant` is its time, `accepted` the test clock."""
+        customer = ids.id_bytes(customer_id)
+        [organization] = self.catalog.organizations()
+        event = UsageEvent(
+            organization=organization.id,
+            customer=customer,
+            feature=self.calls,
+            event_time_us=parse_instant_us(instant),
+            at_ms=self.clock.now_ms(),
+            clock_ms=parse_instant_us(accepted or instant) // 1000,
+            quantity=quantity,
+            key="",
+            digest=NO_DIGEST,
+            content=content_digest(self.calls, quantity),
+            request=NO_REQUEST,
+        )
+        lane = lane_of(customer, LANES)
+        offset = await self.log.append(lane, encode_usage("gw_test", [event]))
+        async with asyncio.timeout(10):
+            while (header := (await self.live.view(lane, [])).header) is None or header.next <= offset:
+                await asyncio.sleep(0.001)
+
+    async def invoices(self, reference: str) -> list[Any]:
+        page = await self.call("GET", "/invoices", customerId=reference)
+        return [await self.call("GET", f"/invoices/{item['id']}") for item in reversed(page["data"])]
+
+    async def lines(self, reference: str) -> list[list[tuple[str, int]]]:
+        return [[(line["kind"], line["amount"]) for line in one["lineItems"]] for one in await self.invoices(reference)]
+
+    async def rows(self, table: Any) -> list[Any]:
+        async with self.sql.snapshot() as connection:
+            return list(await connection.execute(select(table)))
+
+    async def snapshot(self, customer_id: str) -> Any:
+        customer = ids.id_bytes(customer_id)
+        [state] = (await self.live.view(lane_of(customer, LANES), [customer])).accounts
+        return None if state.snapshot is None else decode_snapshot(state.snapshot)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    sql = await Sqlite.open(f"sqlite:///{tmp_path}/billing.sqlite")
+    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    world = World(sql, raw)
+    async with sql.transaction() as connection:
+        await connection.run_sync(metadata.create_all)
+        await catalog_store.ensure_deployment(connection, LANES)
+        organization = await catalog_store.create_organization(connection, "Test", "sandbox", world.clock.now_ms())
+        await catalog_store.create_key(
+            connection, organization, name="test", now_ms=world.clock.now_ms(), secret=SECRET
+        )
+    world.organization = organization.id_text
+    await world.store.create()
+    await world.log.create()
+    await world.catalog.start()
+    plans = PlanSync(sql, world.relay, world.clock)
+    world.catalog.on_plan_changed = plans.plan_changed
+    world.catalog.on_customer_archived = plans.customer_archived
+    world.catalog.plan_in_use = plan_in_use
+    world.plan_sync = plans
+    async with world.running():
+        await world.plans()
+        yield world
+    await world.live.close()
+    await world.log.close()
+    await raw.close()
+    await sql.close()
+
+
+async def test_usage_becomes_an_invoice_at_the_month_end_and_late_usage_the_next_one(world: World) -> None:
+    await world.now("2026-01-31T12:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    assert (made["status"], made["object"], made["billingDayOfMonth"]) == ("active", "subscription", 31)
+    assert made["currentPeriod"]["end"] == "2026-02-28T00:00:00.000Z"
+    assert "x-meterline-visible" not in world.headers
+    await world.track(acme, "12.5", "2026-02-03T00:00:00Z")
+    await world.track(acme, "3", "2026-02-27T23:59:59.999999Z")
+    active = await world.call("GET", "/subscriptions/active", customerId="acme")
+    assert active["features"][0]["usage"]["current"] == 15.5
+    assert active["features"][0]["usage"]["overageQuantity"] == 5.5
+    upcoming = await world.call("GET", "/customers/acme/upcoming-invoice")
+    assert (upcoming["id"], upcoming["invoiceNumber"], upcoming["status"]) == (None, None, "draft")
+
+    run = await world.now("2026-02-28T00:00:00Z")
+    assert (run["status"], run["completedDeadlineCount"]) == ("completed", 1)
+    # 5.5 x 0.015 = 0.0825 is 8 cents
+    assert await world.lines("acme") == [[("plan_base", 4900)], [("plan_base", 4900), ("overage", 8)]]
+    closing = (await world.invoices("acme"))[1]
+    assert (closing["invoiceNumber"], closing["total"], closing["status"]) == ("INV-000002", 4908, "outstanding")
+    assert (closing["periodStart"], closing["periodEnd"]) == ("2026-02-28T00:00:00.000Z", "2026-03-31T00:00:00.000Z")
+    assert closing["issueDate"] == "2026-02-28T00:00:00.000Z"
+    for number in range(2):
+        assert upcoming["lineItems"][number] | {"id": None} == closing["lineItems"][number] | {"id": None}
+
+    # Late: within the closed window. 5.5 + 10 over is 0.2325, 23 cents in all.
+    await world.track(acme, "10", "2026-02-10T00:00:00Z", accepted="2026-03-01T00:00:00Z")
+    await world.track(acme, "1", "2026-03-01T00:00:00Z")
+    upcoming = await world.call("GET", "/customers/acme/upcoming-invoice")
+    assert [line["kind"] for line in upcoming["lineItems"]] == ["plan_base", "late_usage"]
+    await world.now("2026-03-31T00:00:00Z")
+    assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("late_usage", 15)]
+    third = (await world.invoices("acme"))[2]
+    late = third["lineItems"][1]
+    assert (late["quantityDecimal"], late["unitPriceDecimal"], late["usedDecimal"]) == ("10", "0.015", "25.5")
+    behind = await world.call("GET", f"/invoices/{third['id']}/lines/{late['id']}/events")
+    assert [(item["value"], item["cut"]) for item in behind["data"]] == [(10, 2)]
+    first = closing["lineItems"][1]
+    page = await world.call("GET", f"/invoices/{closing['id']}/lines/{first['id']}/events", limit=1)
+    assert [item["value"] for item in page["data"]] == [12.5]
+    rest = await world.call(
+        "GET", f"/invoices/{closing['id']}/lines/{first['id']}/events", cursor=page["nextCursor"], limit=1
+    )
+    assert [item["value"] for item in rest["data"]] == [3]
+    assert rest["hasMore"] is False
+    base = await world.call("GET", f"/invoices/{third['id']}/lines/{third['lineItems'][0]['id']}/events")
+    assert base["data"] == []
+
+
+async def test_missed_boundaries_are_closed_in_order(world: World) -> None:
+    await world.now("2026-01-31T00:00:00Z")
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    await world.track(acme, "110", "2026-02-01T00:00:00Z")
+    await world.now("2026-03-01T00:00:00Z", bill=False)
+    await world.track(acme, "210", "2026-02-28T00:00:00Z", accepted="2026-03-01T00:00:00Z")
+    run = await world.now("2026-05-01T00:00:00Z")
+    assert [item["dueAt"][:10] for item in run["items"]] == ["2026-02-28", "2026-03-31", "2026-04-30"]
+    base = ("plan_base", 4900)
+    assert await world.lines("acme") == [[base], [base, ("overage", 150)], [base, ("overage", 300)], [base]]
+    assert (await world.call("GET", "/test-clock"))["latestRun"]["status"] == "completed"
+
+
+async def test_a_free_plan_has_no_invoice_and_no_cut(world: World) -> None:
+    await world.now("2026-01-10T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme", "free")
+    assert (made["status"], made["billingInterval"], made["nextBillingDate"]) == ("active", None, None)
+    await world.track(acme, "1", "2026-01-11T00:00:00Z")
+    run = await world.now("2026-04-10T00:00:00Z")
+    assert run["items"] == []
+    assert await world.invoices("acme") == []
+    await world.call("GET", "/customers/acme/upcoming-invoice", status=404)
+    ended = await world.call("POST", f"/subscriptions/{made['id']}/cancel")
+    assert ended["status"] == "canceled"
+    assert await world.call("GET", "/subscriptions/active", customerId="acme") is None
+    assert (await world.snapshot(acme)).status == "canceled"
+    assert [row.cut for row in await world.rows(tables.accounts)] == [0]
+
+
+async def test_one_live_subscription_even_when_many_ask_at_once(world: World) -> None:
+    await world.customer("acme")
+    body = {"customerId": "acme", "planCode": "starter"}
+    answers = await asyncio.gather(*(world.http.post("/subscriptions", json=body) for _ in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
+    codes = {msgspec.json.decode(answer.content).get("code") for answer in answers}
+    assert codes == {None, "already_has_active_subscription"}
+    assert len(await world.rows(tables.invoices)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"planId": "pln_x"}, 400, "validation_error"),
+        ({"planCode": None}, 400, "validation_error"),
+        ({"planCode": "nothing"}, 404, "plan_not_found"),
+        ({"customerId": "nobody"}, 404, "customer_not_found"),
+        ({"billingInterval": "yearly"}, 404, "price_not_found"),
+        ({"billingInterval": "hourly"}, 400, "validation_error"),
+        ({"startDate": "2020-01-01T00:00:00Z"}, 400, "validation_error"),
+        ({"startDate": "soon"}, 400, "validation_error"),
+        ({"initialSeats": {"team": 2}}, 400, "validation_error"),
+    ],
+)
+async def test_what_cannot_be_subscribed_is_refused(world: World, change: Any, status: int, code: str) -> None:
+    await world.customer("acme")
+    body = {"customerId": "acme", "planCode": "starter", **change}
+    answer = await world.call("POST", "/subscriptions", body, status=status)
+    assert answer["code"] == code
+    assert await world.rows(tables.subscriptions) == []
+
+
+async def test_sixteen_closers_at_once_write_one_invoice(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    customers = [await world.customer(f"customer-{number}") for number in range(6)]
+    for number, customer in enumerate(customers):
+        await world.subscribe(f"customer-{number}")
+        await world.track(customer, str(100 + number), "2026-01-06T00:00:00Z")
+    await world.now("2026-03-05T00:00:00Z", bill=False)
+    summaries = await asyncio.gather(*(world.new_closer().close_due() for _ in range(16)))
+    assert sum(summary.invoices for summary in summaries) == 12
+    invoices = await world.rows(tables.invoices)
+    assert sorted(row.number for row in invoices) == list(range(1, 6 + 12 + 1))
+    assert len({(row.subscription_id, row.cut, row.kind) for row in invoices}) == 18
+    assert {row.state for row in await world.rows(tables.closes)} == {"settled"}
+    assert len(await world.rows(tables.outbox)) == 18
+    for number in range(6):
+        overage = -(-(90 + number) * 15 // 10) if (90 + number) * 15 % 10 >= 5 else (90 + number) * 15 // 10
+        assert (await world.lines(f"customer-{number}"))[1:] == [
+            [("plan_base", 4900), ("overage", overage)],
+            [("plan_base", 4900)],
+        ]
+
+
+async def test_a_closer_that_dies_anywhere_is_resumed(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    customers = [await world.customer(f"customer-{number}") for number in range(4)]
+    for number, customer in enumerate(customers):
+        await world.subscribe(f"customer-{number}")
+        await world.track(customer, "20", "2026-01-06T00:00:00Z")
+    await world.now("2026-04-05T00:00:00Z", bill=False)
+    deaths = random.Random(7)
+    for _ in range(25):
+        dying = asyncio.create_task(world.new_closer().close_due())
+        await asyncio.sleep(deaths.uniform(0, 0.05))
+        dying.cancel()
+        with suppress(asyncio.CancelledError):
+            await dying
+    await world.new_closer().close_due()
+    assert (await world.new_closer().close_due()).settled == 0
+    rows = await world.rows(tables.invoices)
+    assert sorted(row.number for row in rows) == list(range(1, 4 * 4 + 1))
+    for number in range(4):
+        base = ("plan_base", 4900)
+        assert await world.lines(f"customer-{number}") == [[base], [base, ("overage", 15)], [base], [base]]
+    assert [row.open_cut for row in await world.rows(tables.accounts)] == [None] * 4
+
+
+async def test_an_invoice_stops_when_live_and_raw_differ_and_goes_on_after_a_rebuild(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme, other = await world.customer("acme"), await world.customer("other")
+    subscription = await world.subscribe("acme")
+    await world.subscribe("other")
+    await world.track(acme, "12", "2026-01-06T00:00:00Z")
+    await world.track(other, "12", "2026-01-06T00:00:00Z")
+    lane, customer = lane_of(ids.id_bytes(acme), LANES), ids.id_bytes(acme)
+    await spoil(world, lane, customer)
+    await world.call("POST", "/test-clock", {"advanceDays": 31}, status=202)
+    run = (await world.call("GET", "/test-clock"))["latestRun"]
+    assert (run["status"], run["failedDeadlineCount"], run["completedDeadlineCount"]) == ("failed", 1, 1)
+    assert len(await world.lines("acme")) == 1
+    assert len(await world.lines("other")) == 2
+    [stopped] = [row for row in await world.rows(tables.closes) if row.state == "stopped"]
+    assert (list(stopped.live.values()), list(stopped.raw.values())) == (["13"], ["12"])
+    assert f"{CounterName.CLOSE_STOPPED.value.split('|')[0]}_total 1.0" in world.telemetry.render().decode()
+    told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_close(subscription["id"])
+    assert [one["state"] for one in told["closes"]] == ["stopped"]
+    assert (list(told["closes"][0]["live_now"].values()), list(told["closes"][0]["raw_now"].values())) == (
+        ["13"],
+        ["12"],
+    )
+    assert (await world.new_closer().close_due()).settled == 0  # it stays stopped until it is asked for
+
+    header = (await world.live.view(lane, [])).header
+    await world.sink.flush()
+    assert await rebuild_lane(
+        lane,
+        log=world.log,
+        live=world.live,
+        store=world.store,
+        clock=world.clock,
+        telemetry=world.telemetry,
+        expected_token=header.token,
+    )
+    assert (await world.new_closer().close_due(resume=True)).settled == 1
+    assert (await world.lines("acme"))[1] == [("plan_base", 4900), ("overage", 3)]
+
+
+async def spoil(world: World, lane: int, customer: bytes) -> None:
+    """Add one unit to LIVE's totals behind the fold's back, as a fault of the store would."""
+    fields = world.live._lanes[lane].accounts
+    account = decode_account(fields[customer])
+    for total in account.totals.values():
+        total.now += 10**9
+    fields[customer] = encode_account(account)
+    # The fold keeps accounts in memory until its lane moves: a new token makes it read again.
+
+
+async def test_cancel_at_the_period_end_bills_what_is_left_and_no_base(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.track(acme, "12", "2026-01-06T00:00:00Z")
+    ending = await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"reason": "too dear"})
+    assert (ending["status"], ending["cancelAtPeriodEnd"]) == ("active", True)
+    assert ending["endDate"] == "2026-02-05T00:00:00.000Z"
+    assert ending["cancellation"]["reason"] == "too dear"
+    again = await world.call("POST", f"/subscriptions/{made['id']}/cancel")
+    assert again["endDate"] == ending["endDate"]
+    seen = await world.snapshot(acme)
+    assert (seen.status, seen.end_us, seen.next) == ("active", parse_instant_us("2026-02-05T00:00:00Z"), None)
+    await world.now("2026-03-05T00:00:00Z")
+    assert await world.lines("acme") == [[("plan_base", 4900)], [("overage", 3)]]
+    ended = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert ended["status"] == "canceled"
+    refusal = await world.call("POST", f"/subscriptions/{made['id']}/cancel", status=409)
+    assert refusal["code"] == "subscription_already_canceled"
+    assert (await world.subscribe("acme"))["status"] == "active"
+    assert (await world.snapshot(acme)).terms.number == 2
+
+
+async def test_cancel_now_bills_the_usage_so_far(world: World) -> None:
+    await world.now("2026-01-05T10:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.track(acme, "110", "2026-01-06T00:00:00Z")
+    await world.now("2026-01-20T09:30:00Z")
+    ended = await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    assert (ended["status"], ended["endDate"]) == ("canceled", "2026-01-20T09:30:00.000Z")
+    assert await world.lines("acme") == [[("plan_base", 4900)], [("overage", 150)]]
+    final = (await world.invoices("acme"))[1]
+    assert (final["periodStart"][:10], final["periodEnd"]) == ("2026-01-05", "2026-01-20T09:30:00.000Z")
+    quiet = await world.customer("quiet")
+    made = await world.subscribe("quiet")
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    assert await world.lines("quiet") == [[("plan_base", 4900)]]
+    assert (await world.snapshot(quiet)).status == "canceled"
+
+
+async def test_terms_are_frozen_for_the_period_and_only_widen_within_it(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    feature = f"/plans/{world.starter}/features/{ids.id_text(ids.FEATURE, world.calls)}"
+    price = (await world.call("GET", "/plans/starter"))["prices"][0]["id"]
+    # Raised included: at once. Price and base: from the next period on.
+    dearer = {"enabled": True, "unitPriceDecimal": "0.03"}
+    await world.call("PATCH", feature, {"includedAmount": 20, "overage": dearer})
+    await world.call("PATCH", f"/plans/{world.starter}/prices/{price}", {"price": 5900})
+    seen = await world.snapshot(acme)
+    now, then = seen.terms.features[0], seen.next.features[0]
+    assert (now.included, now.unit_price) == (20 * 10**9, "0.015")
+    assert (then.included, then.unit_price) == (20 * 10**9, "0.03")
+    # Lowered: from the next period on; the highest value holds until then.
+    await world.call("PATCH", feature, {"includedAmount": 5, "overage": dearer})
+    seen = await world.snapshot(acme)
+    assert (seen.terms.features[0].included, seen.next.features[0].included) == (20 * 10**9, 5 * 10**9)
+    await world.track(acme, "120", "2026-01-06T00:00:00Z")
+    await world.now("2026-02-05T00:00:00Z")
+    await world.track(acme, "105", "2026-02-06T00:00:00Z")
+    await world.now("2026-03-05T00:00:00Z")
+    assert await world.lines("acme") == [
+        [("plan_base", 4900)],
+        [("plan_base", 5900), ("overage", 150)],
+        [("plan_base", 5900), ("overage", 300)],
+    ]
+
+
+async def test_a_feature_that_is_added_reaches_subscribers_at_once_and_a_removed_one_at_renewal(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme, tiny = await world.customer("acme"), await world.customer("tiny")
+    await world.subscribe("acme")
+    await world.subscribe("tiny", "free")
+    sso = await world.call("POST", "/features", {"name": "SSO", "code": "sso", "type": "boolean"})
+    for plan in (world.starter, world.free):
+        await world.call("POST", f"/plans/{plan}/features", {"featureId": sso["id"], "enabled": True})
+        calls = ids.id_text(ids.FEATURE, world.calls)
+        await world.call("DELETE", f"/plans/{plan}/features/{calls}")
+    for customer in (acme, tiny):
+        seen = await world.snapshot(customer)
+        assert [one.code for one in seen.terms.features] == ["calls", "sso"]
+        assert [one.code for one in seen.next.features] == ["sso"]
+        assert seen.next.since == parse_instant_us("2026-02-05T00:00:00Z") // 86_400_000_000
+    await world.now("2026-02-10T00:00:00Z")
+    await world.call("POST", f"/plans/{world.free}/features", {"featureId": calls, "includedAmount": 7})
+    seen = await world.snapshot(tiny)
+    assert seen.next is None
+    assert [(one.code, one.included) for one in seen.terms.features] == [("sso", 0), ("calls", 7 * 10**9)]
+
+
+async def test_archiving_a_customer_ends_its_subscription(world: World) -> None:
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.call("PUT", "/customers/acme", {"isActive": False}, status=200) if False else None
+    answer = await world.http.put(
+        "/customers/acme", json={"isActive": False}, headers={"commet-version": "2026-05-01"}
+    )
+    assert answer.status_code == 200, answer.text
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "canceled"
+    assert (await world.snapshot(acme)).status == "canceled"
+    refusal = await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "free"}, status=409)
+    assert refusal["code"] == "customer_archived"
+
+
+async def test_a_plan_in_use_cannot_be_removed(world: World) -> None:
+    await world.customer("acme")
+    await world.subscribe("acme")
+    assert (await world.call("DELETE", f"/plans/{world.starter}", status=409))["code"] == "plan_in_use"
+    await world.call("DELETE", f"/plans/{world.free}")
+
+
+async def test_the_relay_shows_what_a_dead_process_left(world: World) -> None:
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    async with world.sql.transaction() as connection:
+        await connection.execute(update(tables.accounts).values(rev=tables.accounts.c.rev + 3))
+    await world.relay.pass_once()
+    assert (await world.snapshot(acme)).rev == 4
+    assert [(row.rev, row.shown_rev) for row in await world.rows(tables.accounts)] == [(4, 4)]
+
+
+async def test_after_a_rebuild_without_the_account_the_relay_sends_it_again(world: World) -> None:
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    await world.relay.pass_once()
+    lane, customer = lane_of(ids.id_bytes(acme), LANES), ids.id_bytes(acme)
+    header = (await world.live.view(lane, [])).header
+    # LIVE comes back without the customer: a new token, and nothing of it in the lane.
+    token = b"t" * 16
+    assert await world.live.begin_rebuild(lane, token=token, expected_token=header.token)
+    assert await world.live.finish_rebuild(
+        lane, step=0, header=msgspec.structs.replace(header, token=token, state=READY)
+    )
+    assert await world.snapshot(acme) is None
+    async with asyncio.timeout(10):
+        while await world.snapshot(acme) is None:
+            await world.relay.pass_once()
+            await asyncio.sleep(0.01)
+    assert (await world.live.view(lane, [customer])).accounts[0].account is not None
+
+
+async def test_two_subscriptions_of_a_customer_never_mix_their_windows(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.track(acme, "12", "2026-01-05T01:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    await world.subscribe("acme")
+    await world.track(acme, "11", "2026-01-05T02:00:00Z")
+    await world.now("2026-02-05T00:00:00Z")
+    base = ("plan_base", 4900)
+    # 2 x 0.015 = 0.03; 1 x 0.015 = 0.015, two cents
+    assert await world.lines("acme") == [[base], [("overage", 3)], [base], [base, ("overage", 2)]]
+
+
+async def test_the_clock_is_set_anywhere_once_then_only_forward(world: World) -> None:
+    assert (await world.call("GET", "/test-clock"))["simulatedTime"] is None
+    await world.now("2019-06-01T00:00:00Z")
+    shown = await world.call("GET", "/test-clock")
+    assert (shown["simulatedTime"], shown["isActive"]) == ("2019-06-01T00:00:00.000Z", True)
+    back = await world.call("POST", "/test-clock", {"frozenTime": "2019-05-31T00:00:00Z"}, status=400)
+    assert back["code"] == "validation_error"
+    moved = await world.call("POST", "/test-clock", {"advanceDays": 2}, status=202)
+    assert (moved["startedAtTime"][:10], moved["targetTime"][:10]) == ("2019-06-01", "2019-06-03")
+    for body in ({}, {"advanceDays": 1, "frozenTime": "2020-01-01"}, {"advanceDays": 0}, {"frozenTime": "later"}):
+        assert (await world.call("POST", "/test-clock", body, status=400))["code"] == "validation_error"
+
+
+async def test_the_first_setting_does_not_go_back_once_there_are_subscriptions(world: World) -> None:
+    await world.customer("acme")
+    await world.subscribe("acme", "free")
+    await world.call("POST", "/test-clock", {"frozenTime": "2020-01-01T00:00:00Z"}, status=400)
+
+
+async def test_a_retry_of_a_clock_move_moves_once(world: World) -> None:
+    await world.now("2026-01-01T00:00:00Z")
+    headers = {"Idempotency-Key": "one"}
+    for _ in range(2):
+        answer = await world.http.post("/test-clock", json={"advanceDays": 1}, headers=headers)
+        assert answer.status_code == 202
+    assert (await world.call("GET", "/test-clock"))["simulatedTime"][:10] == "2026-01-02"
+
+
+async def test_production_has_no_test_clock_and_settles_later(world: World) -> None:
+    async with world.sql.transaction() as connection:
+        production = await catalog_store.create_organization(
+            connection, "Live", "production", world.clock.now_ms()
+        )
+        await catalog_store.create_key(
+            connection, production, name="live", now_ms=world.clock.now_ms(), secret="ck_live_test"
+        )
+    await world.catalog.refresh()
+    for method in ("GET", "POST"):
+        answer = await world.http.request(
+            method, "/test-clock", json={"advanceDays": 1}, headers={"x-api-key": "ck_live_test"}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (403, "sandbox_only")
+
+
+async def test_era_a_bills_by_a_call_of_its_own(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    await world.customer("acme")
+    await world.subscribe("acme")
+    await world.now("2026-02-05T00:00:00Z", bill=False)
+    assert len(await world.lines("acme")) == 1
+    answer = await world.http.post("http://test/api/test-clock/process-billing")
+    assert (answer.status_code, answer.json()["data"]["customersFound"]) == (200, 1)
+    assert len(await world.lines("acme")) == 2
+    assert (await world.call("POST", "/test-clock/process-billing", status=410))["code"] == "endpoint_deprecated"
+
+
+async def test_lists_filter_and_page(world: World) -> None:
+    for number in range(3):
+        await world.customer(f"customer-{number}")
+        await world.subscribe(f"customer-{number}")
+    first = await world.call("GET", "/invoices", limit=2)
+    assert [one["invoiceNumber"] for one in first["data"]] == ["INV-000003", "INV-000002"]
+    second = await world.call("GET", "/invoices", limit=2, cursor=first["nextCursor"])
+    assert ([one["invoiceNumber"] for one in second["data"]], second["hasMore"]) == (["INV-000001"], False)
+    assert (await world.call("GET", "/invoices", status="paid"))["data"] == []
+    one = await world.call("GET", "/subscriptions", customerId="customer-1", status="active")
+    assert len(one["data"]) == 1
+    assert (await world.call("GET", "/subscriptions", status="canceled"))["data"] == []
+    named = one["data"][0]["id"]
+    assert len((await world.call("GET", "/invoices", subscriptionId=named))["data"]) == 1
+    await world.call("GET", "/invoices/inv_nothing", status=404)
+    await world.call("GET", "/subscriptions/sub_nothing", status=404)
+    await world.call("POST", "/subscriptions/sub_nothing/cancel", status=404)
+    pages = [await world.call("GET", "/subscriptions", limit=2)]
+    pages.append(await world.call("GET", "/subscriptions", limit=2, cursor=pages[0]["nextCursor"]))
+    assert len({item["id"] for page in pages for item in page["data"]}) == 3
+
+
+async def test_an_invoice_explains_each_of_its_lines(world: World) -> None:
+    await world.now("2026-01-05T00:00:00Z")
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    await world.track(acme, "12", "2026-01-06T00:00:00Z")
+    await world.now("2026-02-05T00:00:00Z")
+    closing = (await world.invoices("acme"))[1]
+    told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_invoice(closing["id"])
+    assert told["total_minor"] == told["lines_sum_minor"] == 4903
+    usage = told["lines"][1]
+    assert (usage["counted_in_raw_at_this_cut"], usage["used_as_billed"], usage["included"]) == ("12", "12", "10")
+    assert (usage["amount_minor"], usage["billed_before_minor"], usage["cuts"]) == (3, 0, "after 0, up to 1")
