@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 from aggregator.gateway import AccessGateway
-
 from aggregator.store import UsageStore
 from aggregator.worker.backlog import Backlog
 from aggregator.worker.lane import LaneWorker
