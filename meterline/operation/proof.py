@@ -1,14 +1,21 @@
 """The operations that prove, mend and bill: audit, rebuild, close, migrate."""
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from kernel.errors import Misconfigured
+from aggregator.worker.rebuild import rebuild_lane
+from kernel.engine.live.base import READY
+from kernel.errors import Misconfigured, Unavailable
 from meterline.audit import Auditor
 
 if TYPE_CHECKING:
     from meterline.app import App
+
+_PATIENCE_MS: Final = 60_000
+_LOOK_S: Final = 0.02
 
 
 async def audit(app: "App", _: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +31,49 @@ async def rebuild(app: "App", params: dict[str, Any]) -> dict[str, Any]:
     lanes = params.get("lanes") or list(range(app.log.lanes))
     if any(not isinstance(lane, int) or not 0 <= lane < app.log.lanes for lane in lanes):
         raise Misconfigured(f"--lane is a number from 0 to {app.log.lanes - 1}")
-    return {"lanes": [await app.rebuild(lane) for lane in lanes]}
+    return {"lanes": [await _rebuild_one(app, lane) for lane in lanes]}
+
+
+async def _rebuild_one(app: "App", lane: int) -> dict[str, Any]:
+    """Rebuild one lane up to what RAW has and wait until the fold is as far as it was."""
+    started_ms = app.clock.monotonic_ms()
+    await app.sink.flush()
+    before = (await app.live.view(lane, [])).header
+    was = _bytes_of(await app.live.dump(lane))
+    await rebuild_lane(
+        lane,
+        log=app.log,
+        live=app.live,
+        store=app.usage_store,
+        clock=app.clock,
+        telemetry=app.telemetry,
+        expected_token=None if before is None else before.token,
+    )
+    while not await _folded(app, lane, 0 if before is None else before.next):
+        if app.clock.monotonic_ms() - started_ms > _PATIENCE_MS:
+            raise Unavailable(f"lane {lane} is rebuilt but not folded to where it was; its worker may be stopped")
+        await asyncio.sleep(_LOOK_S)
+    dump = await app.live.dump(lane)
+    after = (await app.live.view(lane, [])).header
+    still = before is not None and after is not None and before.next == after.next
+    return {
+        "lane": lane,
+        "accounts": len(dump.get("accounts", {})),
+        "keys": sum(len(entries) for name, entries in dump.items() if name.startswith("keys:")),
+        # Only while no usage came between can the two be compared.
+        "identical": _bytes_of(dump) == was if still else None,
+        "seconds": round((app.clock.monotonic_ms() - started_ms) / 1000, 3),
+    }
+
+
+def _bytes_of(dump: Mapping[str, Mapping[bytes, bytes]]) -> dict[str, Mapping[bytes, bytes]]:
+    """Pick what a rebuild makes again byte for byte: snapshots, accounts and keys, not the header's token and times."""
+    return {name: entries for name, entries in dump.items() if name != "header" and entries}
+
+
+async def _folded(app: "App", lane: int, offset: int) -> bool:
+    header = (await app.live.view(lane, [])).header
+    return header is not None and header.state == READY and header.next >= offset
 
 
 async def close(app: "App", params: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""Load with the plug pulled: a generator with retries on one side, SIGKILL on the other.
+
+What it remembers is what a client knows: which keys were acknowledged. The audit later says which were counted.
+"""
+
+import asyncio
+import random
+import time
+from typing import Any, Final
+
+from meterline.audit import KeySet
+from meterline.child import ServerChild
+from meterline.demo.stage import Stages, expected
+from meterline.importer.api import Api
+from meterline.importer.transfer import send_batch
+
+EVENTS: Final = 100_000
+CUSTOMERS: Final = 1_000
+KILLS: Final = 3
+BATCH: Final = 100
+CALLERS: Final = 8
+_PREPARING: Final = 16
+CATALOG: Final = """
+[[feature]]
+code = "requests"
+name = "Requests"
+
+[[plan]]
+code = "load"
+name = "Load"
+[[plan.feature]]
+code = "requests"
+included = "unlimited"
+"""
+
+
+class Plug:
+    """The seller whose customers send while the server dies."""
+
+    def __init__(self, stages: Stages, server: ServerChild, api: Api, clock: Any) -> None:
+        self._stages = stages
+        self._server = server
+        self._api = api
+        self._clock = clock
+        self._ids: list[str] = []
+        self.acknowledged = KeySet()
+        self.sum = 0
+        self.seconds = 0.0
+        self.per_second = 0
+        self.downtime = 0.0
+
+    async def prepare(self) -> None:
+        """Make and subscribe the customers."""
+        self._ids = [""] * CUSTOMERS
+        slots = asyncio.Semaphore(_PREPARING)
+
+        async def one(number: int) -> None:
+            async with slots:
+                body = {"id": f"load-{number}", "email": "load@example.com"}
+                made = expected(await self._api.post("/customers", body), "customer")
+                subscribed = await self._api.post("/subscriptions", {"customerId": made["id"], "planCode": "load"})
+                expected(subscribed, "subscription")
+                self._ids[number] = made["id"]
+
+        await asyncio.gather(*(one(number) for number in range(CUSTOMERS)))
+        self._stages.say(f"{CUSTOMERS:,} customers made and subscribed")
+
+    async def pull(self) -> None:
+        """Send everything, and kill the server KILLS times meanwhile."""
+        began = time.monotonic()
+        left = list(range(0, EVENTS, BATCH))[::-1]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CALLERS):
+                group.create_task(self._caller(left))
+            group.create_task(self._kills())
+        self.seconds = time.monotonic() - began
+        self.per_second = int(EVENTS / (self.seconds - self.downtime))
+        acked = f"{self.acknowledged.count:,} of {EVENTS:,} events acknowledged in {self.seconds:.1f} s"
+        self._stages.check(f"{acked}, over {self._server.kills} kills", self.acknowledged.count == EVENTS)
+
+    async def _caller(self, left: list[int]) -> None:
+        while left:
+            first = left.pop()
+            events = [self._event(number) for number in range(first, first + BATCH)]
+            results = await send_batch(self._api, {"events": events}, f"load-{first}", self._clock)
+            for event, result in zip(events, results, strict=True):
+                if result["status"] == "accepted":
+                    self.acknowledged.add(event["customerId"], event["eventId"])
+                    self.sum += event["value"]
+
+    def _event(self, number: int) -> dict[str, Any]:
+        customer = self._ids[number * 7919 % CUSTOMERS]
+        return {"featureCode": "requests", "customerId": customer, "eventId": f"load-{number}", "value": number % 9 + 1}
+
+    async def _kills(self) -> None:
+        chance = random.Random()  # noqa: S311 - moments to kill at, no secret
+        for number in range(KILLS):
+            at = EVENTS * (number + chance.uniform(0.3, 1)) / (KILLS + 1)
+            while self.acknowledged.count < at:  # noqa: ASYNC110 - it looks at a count that callers raise
+                await asyncio.sleep(0.005)
+            had = self.acknowledged.count
+            self._server.kill()
+            down = time.monotonic()
+            await asyncio.to_thread(self._server.start)
+            away = time.monotonic() - down
+            self.downtime += away
+            self._stages.say(f"SIGKILL at {had:,} acknowledged; ready again after {away:.1f} s")

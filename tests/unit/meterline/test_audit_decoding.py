@@ -1,0 +1,125 @@
+"""The audit reads with its own code what the pipeline wrote with its own: both must mean the same."""
+
+from decimal import Decimal
+
+import pytest
+
+from aggregator.account import Account, WindowTotal, encode_account
+from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_account_record, encode_snapshot
+from ingest.event import UsageEvent, encode_usage
+from ingest.key_entry import EntryKind, KeyEntry, encode_entry
+from ingest.verdict import Outcome, Verdict, encode_outcomes
+from kernel.position import Position
+from meterline.audit import decoding
+
+A, B, C = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
+
+
+def _terms(number=3, since=20_000):
+    features = (
+        FeatureTerms(feature=C, code="calls", kind="metered", included=1_500_000_000, overage=True, unit_price="0.002"),
+        FeatureTerms(feature=A, code="sso", kind="boolean"),
+        FeatureTerms(feature=B, code="free", kind="metered", included=None),
+    )
+    return Terms(
+        number=number,
+        subscription="sub_x",
+        plan="pln_x",
+        start_us=7,
+        anchor=19_999,
+        since=since,
+        free=False,
+        features=features,
+    )
+
+
+def test_a_usage_record():
+    event = UsageEvent(
+        organization=A,
+        customer=B,
+        feature=C,
+        event_time_us=1_700_000_000_123_456,
+        at_ms=1_700_000_000_500,
+        clock_ms=1_600_000_000_000,
+        quantity="1.5",
+        key="k",
+        digest=b"d" * 16,
+        content=b"c" * 8,
+        request=b"r" * 8,
+        has_timestamp=False,
+        properties=(("a", "b"),),
+    )
+    (read,) = decoding.decode_record(2, 3, 9, 1_700_000_000_400, encode_usage("gw", [event]))
+    assert (read.position, read.organization, read.customer, read.feature) == ((2, 3, 9, 0), A, B, C)
+    assert (read.effective_ms, read.accepted_ms, read.quantity) == (
+        1_700_000_000_400,
+        1_600_000_000_000,
+        Decimal("1.5"),
+    )
+    assert (read.key, read.digest, read.content, read.request) == ("k", b"d" * 16, b"c" * 8, b"r" * 8)
+    assert (read.has_timestamp, read.properties, read.gateway) == (False, (("a", "b"),), "gw")
+
+
+def test_an_account_record():
+    snapshot = Snapshot(
+        organization=A,
+        customer=B,
+        rev=5,
+        status=SubscriptionStatus.ACTIVE,
+        end_us=11,
+        terms=_terms(),
+        next=_terms(since=20_031),
+        cut=2,
+    )
+    read = decoding.decode_record(1, 0, 0, 0, encode_account_record("gw", snapshot))
+    assert isinstance(read, decoding.AccountRecord)
+    assert (read.organization, read.customer, read.rev, read.status, read.end_us, read.cut) == (
+        A,
+        B,
+        5,
+        "active",
+        11,
+        2,
+    )
+    assert read.body == encode_snapshot(snapshot)
+    assert read.terms is not None
+    assert (read.terms.number, read.terms.start_us, read.terms.anchor) == (3, 7, 19_999)
+    assert read.next is not None
+    assert read.next.since == 20_031
+    assert read.terms.features[C].included == Decimal("1.5")
+    assert [read.terms.features[one].limited for one in (C, A, B)] == [False, False, False]
+
+
+def test_an_account():
+    account = Account(rev=4, clock_ms=99, cut=1)
+    account.totals[(C, 3, 20_000)] = WindowTotal(end=20_031, now=2_500_000_000, at_cut=-1)
+    read = decoding.decode_account(encode_account(account))
+    assert (read.rev, read.clock_ms, read.cut) == (4, 99, 1)
+    assert read.totals == {(C, 3, 20_000): (20_031, Decimal("2.5"), Decimal("-0.000000001"))}
+
+
+def test_a_key_entry_has_its_34_bytes():
+    ours = decoding.KeyEntry("n", (1, 2, 3, 4), 1_700_000_000_000, b"c" * 8, b"r" * 8)
+    theirs = KeyEntry(
+        kind=EntryKind.COUNTED,
+        position=Position(1, 2, 3, 4),
+        at_ms=1_700_000_000_000,
+        content=b"c" * 8,
+        request=b"r" * 8,
+    )
+    assert ours.to_bytes() == encode_entry(theirs)
+    assert len(ours.to_bytes()) == decoding.KEY_ENTRY_BYTES
+
+
+def test_outcomes_and_event_ids():
+    outcome = Outcome(verdict=Verdict.DUPLICATE, original=Position(1, 2, 3, 4).to_bytes())
+    assert decoding.decode_outcomes(encode_outcomes([outcome]))[0][0] == "duplicate"
+    assert decoding.event_id((1, 2, 3, 4)) == Position(1, 2, 3, 4).event_id()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xc1", b"\x94\x02\xa1u\xa0\x90", b"\x94\x01\xa1x\xa0\x90", b"\x94\x01\xa1u\xa0\x91\x90"]
+)
+def test_what_is_no_record_is_refused(data):
+    with pytest.raises(ValueError):
+        decoding.decode_record(1, 0, 0, 0, data)

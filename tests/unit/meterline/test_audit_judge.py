@@ -1,0 +1,146 @@
+"""The audit's judge and the fold were written apart; on any history they must say the same."""
+
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aggregator.account import Account
+from aggregator.fold import ENTRY_OF, fold_event, fold_snapshot
+from aggregator.standing import Standing
+from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, decode_snapshot, encode_snapshot
+from ingest.event import NO_DIGEST, UsageEvent, content_digest
+from ingest.key_entry import KeyEntry
+from kernel.position import Position
+from meterline.audit import decoding
+from meterline.audit.judge import Judge, window_of
+
+DAY_MS = 86_400_000
+FIRST_DAY = 20_484  # 2026-01-31: months from it clamp
+ORGANIZATION, CUSTOMER = b"o" * 16, b"c" * 16
+FEATURES = (b"1" * 16, b"2" * 16, b"3" * 16, b"4" * 16)
+
+
+def _terms(number, start_day, since, limit):
+    features = (
+        FeatureTerms(feature=FEATURES[0], code="limited", kind="metered", included=limit * 10**9),
+        FeatureTerms(feature=FEATURES[1], code="overage", kind="metered", included=limit * 10**9, overage=True),
+        FeatureTerms(feature=FEATURES[2], code="sso", kind="boolean"),
+    )
+    return Terms(
+        number=number,
+        subscription="sub_x",
+        plan="pln_x",
+        start_us=start_day * DAY_MS * 1000,
+        anchor=start_day,
+        since=since,
+        free=False,
+        features=features,
+    )
+
+
+snapshots = st.builds(
+    lambda rev, cut, status, end, limit, following, number: Snapshot(
+        organization=ORGANIZATION,
+        customer=CUSTOMER,
+        rev=rev,
+        status=status,
+        end_us=None if end is None else (FIRST_DAY + end) * DAY_MS * 1000,
+        terms=_terms(number, FIRST_DAY, FIRST_DAY, limit),
+        next=None if following is None else _terms(number, FIRST_DAY, FIRST_DAY + following, limit + 3),
+        cut=cut,
+    ),
+    rev=st.integers(1, 6),
+    cut=st.integers(0, 3),
+    status=st.sampled_from([SubscriptionStatus.ACTIVE, SubscriptionStatus.ACTIVE, SubscriptionStatus.CANCELED]),
+    end=st.none() | st.integers(1, 90),
+    limit=st.integers(0, 8),
+    following=st.none() | st.sampled_from([28, 59, 89]),
+    number=st.integers(1, 2),
+)
+events = st.tuples(
+    st.sampled_from(FEATURES),
+    st.integers(0, 5),  # quantity
+    st.none() | st.integers(0, 4),  # key
+    st.integers(0, 2),  # request
+    st.integers(-2, 120),  # day it happened
+    st.integers(0, 120),  # day it took effect
+    st.none() | st.integers(0, 120),  # test clock
+)
+
+
+def _event(drawn):
+    feature, quantity, key, request, day, at_day, clock = drawn
+    return UsageEvent(
+        organization=ORGANIZATION,
+        customer=CUSTOMER,
+        feature=feature,
+        event_time_us=(FIRST_DAY + day) * DAY_MS * 1000 + 3_600_000_000,
+        at_ms=(FIRST_DAY + at_day) * DAY_MS,
+        clock_ms=None if clock is None else (FIRST_DAY + clock) * DAY_MS,
+        quantity=str(quantity),
+        key="" if key is None else str(key),
+        digest=NO_DIGEST if key is None else bytes([key]) * 16,
+        content=content_digest(feature, str(quantity)),
+        request=bytes([request]) * 8,
+    )
+
+
+@given(st.lists(snapshots | events, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_judge_and_fold_say_the_same(history):
+    account, snapshot, standing, keys, clock = Account(), None, None, {}, 0
+    judge = Judge()
+    for offset, step in enumerate(history):
+        if isinstance(step, Snapshot):
+            if fold_snapshot(account, step):
+                snapshot = step
+                standing = Standing(decode_snapshot(encode_snapshot(step)))
+            judge.take_record(decoding.decode_snapshot(encode_snapshot(step)))
+            continue
+        event = _event(step)
+        clock = max(clock, event.at_ms)
+        position = Position(1, 0, offset, 0)
+        entry = keys.get(event.digest) if event.digest else None
+        said = fold_event(account, standing, event, entry, lane_clock_ms=clock, at_ms=event.at_ms)
+        if said.verdict in ENTRY_OF and event.digest:
+            keys[event.digest] = KeyEntry(
+                kind=ENTRY_OF[said.verdict],
+                position=position,
+                at_ms=event.at_ms,
+                content=event.content,
+                request=event.request,
+            )
+        attempt = decoding.Attempt(
+            tuple(position),
+            ORGANIZATION,
+            CUSTOMER,
+            event.feature,
+            event.event_time_us,
+            event.at_ms,
+            event.clock_ms,
+            True,
+            Decimal(event.quantity),
+            event.key,
+            event.digest,
+            event.content,
+            event.request,
+            (),
+            "gw",
+        )
+        ruled = judge.rule(attempt, died=False)
+        expected = (said.verdict.value, said.code, said.term, said.window, said.window_end, said.cut)
+        assert tuple(ruled[:6]) == expected
+        assert (b"" if ruled.original is None else decoding.position_bytes(ruled.original)) == said.original
+    assert snapshot is None or judge.ledgers[CUSTOMER].rev == snapshot.rev
+    ledger = judge.ledgers.get(CUSTOMER)
+    if ledger is not None:
+        kept = {key: (w.end, int(w.now * 10**9), int(w.at_cut * 10**9)) for key, w in ledger.kept().items()}
+        assert kept == {key: (t.end, t.now, t.at_cut) for key, t in account.totals.items()}
+        assert (ledger.clock_ms, ledger.cut) == (account.clock_ms, account.cut)
+
+
+def test_windows_are_counted_from_the_anchor_and_clamp():
+    assert window_of(FIRST_DAY, FIRST_DAY) == (20_484, 20_512)  # 31 January to 28 February
+    assert window_of(FIRST_DAY, 20_512) == (20_512, 20_543)  # 28 February to 31 March
+    assert window_of(FIRST_DAY, 20_483) == (20_453, 20_484)  # 31 December to 31 January
