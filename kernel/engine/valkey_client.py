@@ -122,7 +122,7 @@ class Connections:
         await self._forget()
 
     async def _asked(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._take()
+        connection = await self._take()
         clean = False
         try:
             replies = await _exchange(connection, commands)
@@ -141,11 +141,12 @@ class Connections:
             else:
                 await connection.disconnect(nowait=True)
 
-    def _take(self) -> AbstractConnection:
+    async def _take(self) -> AbstractConnection:
         while self._idle:
             connection = self._idle.pop()
             if not _at_end(connection):
                 return connection
+            await connection.disconnect(nowait=True)
         return self._connect()
 
     async def _forget(self) -> None:

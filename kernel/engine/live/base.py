@@ -125,7 +125,7 @@ class Live(Protocol):
 
         `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then
         `Known` if one of `fresh` has an entry in `generations`; else everything is written and `drop_generations`
-        are deleted. A change without outcomes and keys refreshes `seen_ms` alone and compares all the same.
+        are deleted. A change that carries nothing (all but `seen_ms` empty or as expected) compares all the same.
         """
         ...
 
