@@ -5,7 +5,7 @@ Every refusal names the field at fault and says what would be taken. Source: bil
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature
 from kernel import ids
@@ -15,6 +15,7 @@ from kernel.period import Interval
 from kernel.quantity import canonical, parse_quantity
 from kernel.wire import unit_price_of_rate
 
+T = TypeVar("T")
 _CODE: Final = re.compile(r"[a-z0-9_]{1,200}")
 # One @ between a local part and a domain with a dot, no blanks: what a mail server would be asked about at all.
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
@@ -22,6 +23,7 @@ _EMAIL_CHARS_MAX: Final = 254
 _COUNTRY: Final = re.compile(r"[A-Za-z]{2}")
 _RESERVED_CODES: Final = frozenset({"manage", "active", "batch", "bulk"})  # they are words of paths (contract 4.5)
 REFERENCE_CHARS_MAX: Final = 255
+METADATA_DEPTH_MAX: Final = 20  # far beyond what anybody reads, far below where a JSON library gives up
 AMOUNT_MINOR_MAX: Final = 10**12  # ten billion of a currency with hundredths: far beyond any plan, far below 64 bits
 KINDS: Final = {"boolean": FeatureKind.BOOLEAN, "metered": FeatureKind.METERED, "usage": FeatureKind.METERED}
 
@@ -63,6 +65,16 @@ def country_of(text: str) -> str:
     if not _COUNTRY.fullmatch(text):
         raise invalid("address.country", "must be a country code of two letters")
     return text.upper()
+
+
+def metadata_of(value: T, depth: int = METADATA_DEPTH_MAX) -> T:
+    """Check metadata: whatever JSON it is, nested at most METADATA_DEPTH_MAX deep."""
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise invalid("metadata", f"must be nested at most {METADATA_DEPTH_MAX} deep")
+        for item in value.values() if isinstance(value, dict) else value:
+            metadata_of(item, depth - 1)
+    return value
 
 
 def kind_of(word: str) -> FeatureKind:

@@ -138,7 +138,7 @@ def _new_customer(caller: Caller, made: CustomerInput) -> Customer:
         email=rule.email_of(email),
         full_name=made.full_name if made.full_name is not None else made.legal_name,
         timezone=_timezone(made.timezone),
-        metadata=made.metadata,
+        metadata=rule.metadata_of(made.metadata),
         address=_address(made.address),
         profile={name: value for name, value in profile.items() if value is not None},
         created_ms=caller.now_ms,
@@ -160,7 +160,7 @@ def _patched(caller: Caller, customer: Customer, patch: CustomerPatch) -> Custom
         "full_name": full_name,
         "external_id": UNSET if patch.external_id is UNSET else rule.external_id_of(patch.external_id),
         "timezone": UNSET if patch.timezone is UNSET else _timezone(patch.timezone),
-        "metadata": patch.metadata,
+        "metadata": rule.metadata_of(patch.metadata),
         "address": UNSET if patch.address is UNSET else _address(patch.address),
         "archived": UNSET if patch.is_active is UNSET else not patch.is_active,
     }
@@ -201,14 +201,22 @@ async def create_batch(request: HttpRequest, caller: NamedDependency[Caller]) ->
             try:
                 made = _new_customer(caller, msgspec.json.decode(element, type=CustomerInput))
                 successful.append(customer_wire(caller, await store.create_customer(conn, made)))
-            except (Rejected, msgspec.ValidationError) as error:
-                failed.append({"index": index, "error": _words(error), "data": msgspec.json.decode(element)})
+            except (Rejected, msgspec.DecodeError) as error:
+                failed.append({"index": index, "error": _words(error), "data": _echo(element)})
         return {**caller.object("customer_batch"), "successful": successful, "failed": failed}
 
     return await once(request, caller, work)
 
 
-def _words(error: Rejected | msgspec.ValidationError) -> str:
+def _echo(element: msgspec.Raw) -> Any:
+    """Give an element back as it was read; None where it is not JSON of ours, such as a number beyond all sizes."""
+    try:
+        return msgspec.json.decode(element)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _words(error: Rejected | msgspec.DecodeError) -> str:
     if isinstance(error, Rejected):
         refusal = error.refusal
         return f"{refusal.param}: {refusal.message}" if refusal.param else refusal.message

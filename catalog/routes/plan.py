@@ -68,7 +68,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
         description=made.description,
         is_public=made.is_public,
         is_free=made.is_free,
-        metadata=made.metadata,
+        metadata=rule.metadata_of(made.metadata),
         created_ms=caller.now_ms,
         updated_ms=caller.now_ms,
     )
@@ -111,6 +111,7 @@ async def read(caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Resp
 async def _change(request: HttpRequest, caller: Caller, plan_ref: str, changes: dict[str, Any]) -> Response[bytes]:
     if "name" in changes:
         rule.name_of(changes["name"])
+    rule.metadata_of(changes.get("metadata"))
     changed: list[str] = []
 
     async def work(conn: AsyncConnection) -> object:

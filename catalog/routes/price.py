@@ -91,7 +91,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
             amount_minor=amount,
             currency=caller.organization.currency,
             is_default=bool(made.is_default) or not plan.prices,
-            metadata=made.metadata or {},
+            metadata=rule.metadata_of(made.metadata or {}),
             created_ms=caller.now_ms,
             updated_ms=caller.now_ms,
         )
@@ -131,7 +131,7 @@ async def update(
     if patch.is_default is not UNSET:
         changes["is_default"] = patch.is_default
     if patch.metadata is not UNSET:
-        changes["metadata"] = patch.metadata or {}
+        changes["metadata"] = rule.metadata_of(patch.metadata or {})
     return await _change(request, caller, plan_ref, price_id, changes)
 
 
