@@ -205,15 +205,20 @@ async def test_read_bounds_and_trim_raise_log_missing_without_the_lane(log_case:
         await other.trim(0, 1, keep_ms=0, keep_bytes=0)
 
 
-async def test_read_bounds_and_trim_are_unavailable_while_the_log_is_away(log_case: Any) -> None:
+async def test_all_but_append_is_unavailable_while_the_log_is_away(log_case: Any) -> None:
     log: Log = log_case.log
     await fill(log, 0, 2)
     await log_case.freeze()
     began = time.monotonic()
     ends = await asyncio.gather(
-        data(log, 0), log.bounds(0), log.trim(0, 1, keep_ms=0, keep_bytes=0), log.create(), return_exceptions=True
+        data(log, 0),
+        log.bounds(0),
+        log.trim(0, 1, keep_ms=0, keep_bytes=0),
+        log.create(),
+        log.volume(),
+        return_exceptions=True,
     )
-    assert [type(end) for end in ends] == [Unavailable] * 4
+    assert [type(end) for end in ends] == [Unavailable] * 5
     assert time.monotonic() - began < 3
     await log_case.thaw()
     assert (await log.bounds(0)).end == 2
@@ -280,6 +285,17 @@ async def test_trim_removes_what_lies_beyond_the_bytes_to_keep(log: Log) -> None
     assert await log.trim(0, 10, keep_ms=EVERYTHING, keep_bytes=3_500) == 9
 
 
+async def test_volume_grows_with_appends_and_shrinks_with_trimming(log: Log) -> None:
+    before = await log.volume()
+    await fill(log, 0, 8, size=50_000)
+    await fill(log, 1, 8, size=50_000)
+    full = await log.volume()
+    assert full.bytes >= before.bytes + 16 * 50_000
+    assert full.bytes_max is None or full.bytes_max > full.bytes
+    await log.trim(0, 8, keep_ms=EVERYTHING, keep_bytes=0)
+    assert (await log.volume()).bytes <= full.bytes - 6 * 50_000
+
+
 # --- close -------------------------------------------------------------------------------------------------------
 
 
@@ -301,12 +317,3 @@ async def test_a_closed_log_answers_nothing(log: Log) -> None:
         await log.append(0, b"a")
     with pytest.raises(Unavailable):
         await log.bounds(0)
-
-
-async def test_volume_grows_with_appends(log):
-    before = await log.volume()
-    for _ in range(8):
-        await log.append(0, b"x" * 50_000)
-    after = await log.volume()
-    assert after.bytes >= before.bytes + 8 * 50_000
-    assert after.bytes_max is None or after.bytes_max > after.bytes
