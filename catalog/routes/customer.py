@@ -16,6 +16,7 @@ from catalog import rule, store
 from catalog.definition import Customer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
+from catalog.gateway.openapi import PAGE, documented
 from kernel import ids, wire
 from kernel.errors import Rejected, invalid
 from kernel.period import instant_text, parse_instant_us
@@ -24,6 +25,14 @@ from kernel.wire import Wire
 BATCH_MAX: Final = 100  # contract 3.2
 _PROFILE: Final = ("domain", "website", "language", "industry", "taxDocument")
 _RESOURCE: Final = "customer"
+_QUERY: Final = {
+    **PAGE,
+    "externalId": "your own id",
+    "search": "part of a name or an e-mail address",
+    "isActive": "true or false",
+    "startDate": "made at or after it",
+    "endDate": "made before it",
+}
 
 
 class Address(Wire, frozen=True, kw_only=True):
@@ -80,6 +89,12 @@ class CustomerBatchInput(Wire, frozen=True, kw_only=True):
     """Customers to be made, each for itself: one that is refused leaves the others."""
 
     customers: list[msgspec.Raw]
+
+
+class CustomersShown(Wire, frozen=True, kw_only=True):
+    """The batch's body as OpenAPI shows it."""
+
+    customers: list[CustomerInput]
 
 
 @cache
@@ -174,7 +189,12 @@ def _patched(caller: Caller, customer: Customer, patch: CustomerPatch) -> Custom
     )
 
 
-@post("/", status_code=200, summary="Make a customer, or return the one with the same id of yours")
+@post(
+    "/",
+    status_code=200,
+    summary="Make a customer, or return the one with the same id of yours",
+    operation_class=documented(CustomerInput),
+)
 async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Create is idempotent by the seller's own id (R-CUST-2)."""
     caller.must_write(_RESOURCE)
@@ -186,7 +206,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     return await once(request, caller, work)
 
 
-@post("/batch", status_code=200, summary="Make up to 100 customers")
+@post("/batch", status_code=200, summary="Make up to 100 customers", operation_class=documented(CustomersShown))
 async def create_batch(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Each element is made or refused for itself; the answer lists both (contract 3.2)."""
     caller.must_write(_RESOURCE)
@@ -223,7 +243,7 @@ def _words(error: Rejected | msgspec.DecodeError) -> str:
     return str(error)
 
 
-@get("/", summary="List customers, newest first")
+@get("/", summary="List customers, newest first", operation_class=documented(query=_QUERY))
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filters: `externalId`, `search` (name or e-mail), `isActive`, `startDate`, `endDate` (contract 3.3)."""
     caller.must_read(_RESOURCE)
@@ -268,6 +288,7 @@ async def read(caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> 
     http_method=[HttpMethod.PATCH, HttpMethod.PUT],
     status_code=200,
     summary="Change or archive a customer",
+    operation_class=documented(CustomerPatch),
 )
 async def update(request: HttpRequest, caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> Response[bytes]:
     """PUT and PATCH are the same, partial; `isActive: false` archives for good (R-CUST-8)."""

@@ -13,12 +13,14 @@ from catalog import rule, store
 from catalog.definition import Feature, FeatureKind
 from catalog.gateway.http import DEPENDENCIES, AccessGateway, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
+from catalog.gateway.openapi import documented
 from kernel import ids
 from kernel.errors import invalid
 from kernel.period import instant_text
 from kernel.wire import Dialect, Wire
 
 _RESOURCE: Final = "feature"
+_QUERY: Final = {"customerId": "asks for a customer's access instead (era A)", "action": "canUse, with customerId"}
 
 
 class FeatureInput(Wire, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ def feature_wire(caller: Caller, feature: Feature) -> dict[str, Any]:
     }
 
 
-@post("/", status_code=200, summary="Define a feature")
+@post("/", status_code=200, summary="Define a feature", operation_class=documented(FeatureInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A feature is defined once and put in many plans (R-FEAT-1)."""
     caller.must_write(_RESOURCE)
@@ -94,7 +96,9 @@ def _asks_access(request: HttpRequest, caller: Caller) -> str | None:
     return reference
 
 
-@get("/", summary="List features; with customerId, a customer's access to them")
+@get(
+    "/", summary="List features; with customerId, a customer's access to them", operation_class=documented(query=_QUERY)
+)
 async def list_all(
     request: HttpRequest, caller: NamedDependency[Caller], access: NamedDependency[AccessGateway]
 ) -> Response[bytes]:
@@ -108,7 +112,11 @@ async def list_all(
     return reply_list(caller.dialect, [feature_wire(caller, feature) for feature in found])
 
 
-@get("/{code:str}", summary="Read a feature; with customerId, a customer's access to it")
+@get(
+    "/{code:str}",
+    summary="Read a feature; with customerId, a customer's access to it",
+    operation_class=documented(query=_QUERY),
+)
 async def read(
     request: HttpRequest, caller: NamedDependency[Caller], code: FromPath[str], access: NamedDependency[AccessGateway]
 ) -> Response[bytes]:
@@ -123,7 +131,11 @@ async def read(
 
 
 @route(
-    "/{code:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a feature's texts"
+    "/{code:str}",
+    http_method=[HttpMethod.PATCH, HttpMethod.PUT],
+    status_code=200,
+    summary="Change a feature's texts",
+    operation_class=documented(FeaturePatch),
 )
 async def update(request: HttpRequest, caller: NamedDependency[Caller], code: FromPath[str]) -> Response[bytes]:
     """Name, description and unit name may change (R-FEAT-7)."""

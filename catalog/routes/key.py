@@ -13,6 +13,7 @@ from catalog import rule, store
 from catalog.definition import READ, WRITE, ApiKey, Principal
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply_list
 from catalog.gateway.once import once
+from catalog.gateway.openapi import PAGE, documented
 from kernel import wire
 from kernel.errors import invalid, rejected
 from kernel.limits import DAY_MS
@@ -77,7 +78,7 @@ def check_grantable(principal: Principal, permissions: Mapping[str, tuple[str, .
         raise rejected("forbidden", "A key made by a restricted key expires no later than that one.")
 
 
-@post("/", status_code=200, summary="Make an API key; it is shown once")
+@post("/", status_code=200, summary="Make an API key; it is shown once", operation_class=documented(KeyInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A full key (`ck_…`), or with permissions a restricted one (`rk_…`)."""
     caller.must_write(_RESOURCE)
@@ -103,7 +104,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     return await once(request, caller, work)
 
 
-@get("/", summary="List API keys, newest first, without their secrets")
+@get("/", summary="List API keys, newest first, without their secrets", operation_class=documented(query=PAGE))
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Keys that are not revoked."""
     caller.must_read(_RESOURCE)

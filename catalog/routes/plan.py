@@ -13,6 +13,7 @@ from catalog import rule, store
 from catalog.definition import Plan
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
+from catalog.gateway.openapi import PAGE, documented
 from catalog.routes.plan_shape import plan_wire
 from catalog.routes.told import told
 from kernel import ids, wire
@@ -52,7 +53,7 @@ class Visibility(Wire, frozen=True, kw_only=True):
     is_public: bool
 
 
-@post("/", status_code=200, summary="Define a plan")
+@post("/", status_code=200, summary="Define a plan", operation_class=documented(PlanInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """A plan is metered; a free one has no prices and no overage (R-PLAN-6)."""
     caller.must_write(_RESOURCE)
@@ -79,7 +80,11 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     return await once(request, caller, work)
 
 
-@get("/", summary="List plans with their prices and features")
+@get(
+    "/",
+    summary="List plans with their prices and features",
+    operation_class=documented(query={"includePrivate": "true or false", **PAGE}),
+)
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Public plans, and with `includePrivate=true` the private ones too (R-PLAN-5)."""
     caller.must_read(_RESOURCE)
@@ -123,7 +128,13 @@ async def _change(request: HttpRequest, caller: Caller, plan_ref: str, changes: 
     return await once(request, caller, work, after=told(caller, changed))
 
 
-@route("/{plan_ref:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a plan")
+@route(
+    "/{plan_ref:str}",
+    http_method=[HttpMethod.PATCH, HttpMethod.PUT],
+    status_code=200,
+    summary="Change a plan",
+    operation_class=documented(PlanPatch),
+)
 async def update(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """Texts, metadata and visibility; absent members stay."""
     caller.must_write(_RESOURCE)
@@ -132,7 +143,9 @@ async def update(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
     return await _change(request, caller, plan_ref, given)
 
 
-@put("/{plan_ref:str}/visibility", status_code=200, summary="Show or hide a plan")
+@put(
+    "/{plan_ref:str}/visibility", status_code=200, summary="Show or hide a plan", operation_class=documented(Visibility)
+)
 async def set_visibility(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]
 ) -> Response[bytes]:

@@ -14,6 +14,7 @@ from catalog import rule, store
 from catalog.definition import Plan, PlanFeature
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
+from catalog.gateway.openapi import documented
 from catalog.routes.plan_shape import plan_feature_wire
 from catalog.routes.told import told
 from kernel.errors import invalid, rejected
@@ -70,7 +71,7 @@ def _find(plan: Plan, reference: str) -> PlanFeature:
     raise rejected("feature_not_found", f"The plan {plan.code} has no feature {reference}.", param="featureId")
 
 
-@post("/", status_code=200, summary="Put a feature in a plan")
+@post("/", status_code=200, summary="Put a feature in a plan", operation_class=documented(PlanFeatureInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """`featureId` may be the feature's id or its code."""
     caller.must_write(_RESOURCE)
@@ -94,6 +95,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
     http_method=[HttpMethod.PATCH, HttpMethod.PUT],
     status_code=200,
     summary="Change what a plan grants of a feature",
+    operation_class=documented(PlanFeaturePatch),
 )
 async def update(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], feature_ref: FromPath[str]

@@ -13,6 +13,7 @@ from catalog import rule, store
 from catalog.definition import Plan, PlanPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
+from catalog.gateway.openapi import documented
 from catalog.routes.plan_shape import price_wire
 from catalog.routes.told import told
 from kernel import ids
@@ -68,7 +69,7 @@ def _price_of(plan: Plan, price_id: str) -> PlanPrice:
     raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.")
 
 
-@post("/", status_code=200, summary="Add a price to a plan")
+@post("/", status_code=200, summary="Add a price to a plan", operation_class=documented(PriceInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """One price an interval; the first is the default (R-PLAN-3)."""
     caller.must_write(_RESOURCE)
@@ -117,7 +118,13 @@ async def _change(
     return await once(request, caller, work, after=told(caller, changed))
 
 
-@route("/{price_id:str}", http_method=[HttpMethod.PATCH, HttpMethod.PUT], status_code=200, summary="Change a price")
+@route(
+    "/{price_id:str}",
+    http_method=[HttpMethod.PATCH, HttpMethod.PUT],
+    status_code=200,
+    summary="Change a price",
+    operation_class=documented(PricePatch),
+)
 async def update(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
 ) -> Response[bytes]:

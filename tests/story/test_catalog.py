@@ -714,3 +714,15 @@ async def test_a_document_changes_what_differs_and_prunes_when_told(api, shop):
     assert await export(api.catalog, organization) == msgspec.structs.replace(
         smaller, feature=tuple(sorted(smaller.feature, key=lambda part: part.code))
     )
+
+
+async def test_openapi_shows_bodies_and_queries(api):
+    shown = (await api.http.get("http://test/schema/openapi.json")).json()
+    made = shown["paths"]["/api/v1/plans/{plan_ref}/features"]["post"]["requestBody"]
+    shape = made["content"]["application/json"]["schema"]
+    assert shape["required"] == ["featureId"]
+    assert shape["properties"]["includedAmount"] == {"type": "number"}
+    assert "unitPriceDecimal" in str(shape["properties"]["overage"])
+    asked = shown["paths"]["/api/customers"]["get"]["parameters"]
+    assert {"limit", "cursor", "search"} <= {parameter["name"] for parameter in asked}
+    assert "$defs" not in str(shown)
