@@ -9,11 +9,10 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import KEEP_WINDOW_DAYS, Account
+from aggregator.account import Account
 from billing.closing import Window, WindowUsage
 from billing.invoice import decimal_units
 from kernel import ids
-from kernel.limits import DAY_MS
 
 _NOTHING: Final = 0
 
@@ -31,8 +30,7 @@ def difference(account: Account, totals: Mapping[Window, WindowUsage]) -> Differ
         Window(ids.id_text(ids.FEATURE, feature), term, start): total.at_cut
         for (feature, term, start), total in account.totals.items()
     }
-    forgotten = account.clock_ms // DAY_MS - KEEP_WINDOW_DAYS
-    raw = {window: usage.units for window, usage in totals.items() if usage.end > forgotten or window in live}
+    raw = {window: usage.units for window, usage in totals.items() if window in live or not account.forgets(usage.end)}
     differing = sorted(
         window for window in live.keys() | raw.keys() if live.get(window, _NOTHING) != raw.get(window, _NOTHING)
     )

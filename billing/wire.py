@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
-from aggregator.row import EventRow
 from billing.closing import Window, WindowUsage, allowance_of
 from billing.frozen import FrozenFeature, PeriodTerms
 from billing.invoice import DRAFT, Invoice, InvoiceDraft, Line, decimal_units, unit_amount_minor
 from billing.rating import overage_units
 from billing.subscription import State, Subscription
 from kernel.period import DAY_MS, Period, date_of, instant_text
-from kernel.position import Position
 from kernel.wire import Dialect, rate_of_unit_price
 
 METERED: Final = "metered"
@@ -215,20 +213,3 @@ def _whole(quantity: str | None) -> int | None:
 
 def _day(day: int) -> str:
     return instant_text(day * DAY_MS)
-
-
-def line_event(row: EventRow, feature_code: str) -> dict[str, Any]:
-    """Spell an event behind an invoice line."""
-    return {
-        "id": Position(row.epoch, row.lane, row.offset, row.index).event_id(),
-        "customerId": row.customer,
-        "feature": feature_code,
-        "featureCode": feature_code,
-        "value": Decimal(row.quantity),
-        "ts": instant_text(row.event_time // 1000),
-        "createdAt": instant_text(row.at),
-        "eventId": row.key or None,
-        "idempotencyKey": row.key or None,
-        "properties": [{"property": name, "value": value} for name, value in row.properties],
-        "cut": row.cut,
-    }

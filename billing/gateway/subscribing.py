@@ -61,7 +61,7 @@ async def subscribe(
 
 def _check(customer: Customer, wish: Wish, now_ms: int, real_ms: int) -> None:
     if customer.archived:
-        raise rejected("customer_archived", f"Customer {wish.customer} is archived for good.", param="customerId")
+        raise invalid("customerId", "is archived: an archived customer cannot subscribe again")
     if wish.start_ms is not None and min(abs(wish.start_ms - now_ms), abs(wish.start_ms - real_ms)) > REAL_NOW_SLACK_MS:
         raise invalid("startDate", "must be now: starts in the past or the future are not supported")
 

@@ -3,9 +3,12 @@
 from typing import Any, Final
 
 from litestar import Response, Router, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
 
 from aggregator.store import UsageStore
 from aggregator.store.cut import InvoiceLineEvents
+from aggregator.usage_answer import Reader, event_wire
 from billing import wire as shape
 from billing.gateway.upcoming import upcoming
 from billing.invoice import Invoice, Line
@@ -22,7 +25,7 @@ _STATUSES: Final = ("draft", "outstanding", "paid", "void", "uncollectible")
 
 
 @get("/", summary="List invoices, newest first")
-async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filter by `customerId`, `subscriptionId` and `status`."""
     caller.must_read(_RESOURCE)
     query = request.query_params
@@ -49,7 +52,7 @@ async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 
 @get("/{invoice_id:str}", summary="Read an invoice with its lines")
-async def read(caller: Caller, invoice_id: str) -> Response[bytes]:
+async def read(caller: NamedDependency[Caller], invoice_id: FromPath[str]) -> Response[bytes]:
     """Read one."""
     caller.must_read(_RESOURCE)
     found = await _load(caller, invoice_id)
@@ -61,7 +64,11 @@ async def read(caller: Caller, invoice_id: str) -> Response[bytes]:
 
 @get("/{invoice_id:str}/lines/{line_id:str}/events", summary="List the events that an invoice line bills")
 async def line_events(
-    request: HttpRequest, caller: Caller, usage_store: UsageStore, invoice_id: str, line_id: str
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    usage_store: NamedDependency[UsageStore],
+    invoice_id: FromPath[str],
+    line_id: FromPath[str],
 ) -> Response[bytes]:
     """Every counted event behind the line, in the log's order; none stand behind a base price."""
     caller.must_read(_RESOURCE)
@@ -78,7 +85,8 @@ async def line_events(
         return reply_list(caller.dialect, [])
     rows = await usage_store.line_events(asked, limit=limit + 1, after=after)
     page, following = wire.cut_page(rows, limit, lambda row: (row.epoch, row.lane, row.offset, row.index))
-    items = [{**caller.object("usage_event"), **shape.line_event(row, line.feature_code or "")} for row in page]
+    reader = Reader(dialect=caller.dialect, livemode=caller.organization.livemode)
+    items = [event_wire(row, line.feature_code or "", caller.organization.id_text, reader) for row in page]
     return reply_list(caller.dialect, items, following)
 
 
@@ -97,7 +105,9 @@ def _events_of(invoice: Invoice, line: Line) -> InvoiceLineEvents | None:
 
 
 @get("/{customer_ref:str}/upcoming-invoice", summary="Read the invoice that is to come")
-async def read_upcoming(caller: Caller, live: Live, customer_ref: str) -> Response[bytes]:
+async def read_upcoming(
+    caller: NamedDependency[Caller], live: NamedDependency[SkipValidation[Live]], customer_ref: FromPath[str]
+) -> Response[bytes]:
     """What a close at this instant would write; it has neither id nor number."""
     caller.must_read(_RESOURCE)
     customer = await customer_of(caller, customer_ref)

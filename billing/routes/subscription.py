@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import wire as shape
@@ -57,7 +59,9 @@ class CancelInput(Wire, frozen=True, kw_only=True):
 
 
 @post("/", status_code=200, summary="Subscribe a customer to a plan")
-async def create(request: HttpRequest, caller: Caller, relay: Relay) -> Response[bytes]:
+async def create(
+    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
+) -> Response[bytes]:
     """Active at once, its start invoice outstanding; one live subscription a customer (R-SUB-1, R-SUB-3)."""
     caller.must_write(_RESOURCE)
     wish = _wish(await read_body(request, SubscriptionInput))
@@ -104,7 +108,9 @@ def _instant_ms(field: str, text: str) -> int:
 
 
 @get("/active", summary="Read a customer's live subscription")
-async def read_active(request: HttpRequest, caller: Caller, live: Live) -> Response[bytes]:
+async def read_active(
+    request: HttpRequest, caller: NamedDependency[Caller], live: NamedDependency[SkipValidation[Live]]
+) -> Response[bytes]:
     """Null when nothing is live (contract 3.16)."""
     caller.must_read(_RESOURCE)
     customer = await customer_of(caller, request.query_params.get("customerId"))
@@ -117,7 +123,9 @@ async def read_active(request: HttpRequest, caller: Caller, live: Live) -> Respo
 
 
 @get("/{subscription_id:str}", summary="Read a subscription in any status")
-async def read(caller: Caller, live: Live, subscription_id: str) -> Response[bytes]:
+async def read(
+    caller: NamedDependency[Caller], live: NamedDependency[SkipValidation[Live]], subscription_id: FromPath[str]
+) -> Response[bytes]:
     """Read one."""
     caller.must_read(_RESOURCE)
     async with caller.catalog.sql.snapshot() as connection:
@@ -126,7 +134,7 @@ async def read(caller: Caller, live: Live, subscription_id: str) -> Response[byt
 
 
 @get("/", summary="List subscriptions, newest first")
-async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
+async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filter by `customerId` and `status`."""
     caller.must_read(_RESOURCE)
     query = request.query_params
@@ -155,7 +163,12 @@ async def list_all(request: HttpRequest, caller: Caller) -> Response[bytes]:
 
 @post("/{subscription_id:str}/cancel", status_code=200, summary="Cancel at the period's end, or now")
 async def cancel_one(
-    request: HttpRequest, caller: Caller, live: Live, relay: Relay, closer: Closer, subscription_id: str
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    live: NamedDependency[SkipValidation[Live]],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """Access and terms stay until the end; the last usage is billed by a final close (R-SUB-6, R-SUB-7)."""
     caller.must_write(_RESOURCE)

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from litestar import Response, Router, get, post
+from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
@@ -36,7 +37,12 @@ class MoveInput(Wire, frozen=True, kw_only=True):
 
 
 @post("/", status_code=202, summary="Move the test clock and bill what is due")
-async def move(request: HttpRequest, caller: Caller, usage_store: UsageStore, closer: Closer) -> Response[bytes]:
+async def move(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    usage_store: NamedDependency[UsageStore],
+    closer: NamedDependency[Closer],
+) -> Response[bytes]:
     """Forward only, but for the first setting of an organization without events and subscriptions (R-CLOCK-1)."""
     caller.must_write(_RESOURCE)
     simulated_time.must_be_sandbox(caller.organization)
@@ -76,7 +82,7 @@ def _wish(asked: MoveInput) -> Move:
 
 
 @get("/", summary="Read the test clock and its latest run")
-async def read(caller: Caller, closer: Closer) -> Response[bytes]:
+async def read(caller: NamedDependency[Caller], closer: NamedDependency[Closer]) -> Response[bytes]:
     """`simulatedTime` is null while the organization runs on real time."""
     caller.must_read(_RESOURCE)
     simulated_time.must_be_sandbox(caller.organization)
@@ -92,7 +98,7 @@ async def read(caller: Caller, closer: Closer) -> Response[bytes]:
 
 
 @post("/process-billing", status_code=200, summary="Bill what is due (era A)")
-async def process_billing(caller: Caller, closer: Closer) -> Response[bytes]:
+async def process_billing(caller: NamedDependency[Caller], closer: NamedDependency[Closer]) -> Response[bytes]:
     """Moving the clock bills by itself since era C, so later eras get 410."""
     if caller.dialect is not Dialect.A:
         raise rejected("endpoint_deprecated", "Moving the clock bills what is due: POST /test-clock.")

@@ -167,3 +167,23 @@ async def billed(
             cut=max(before.cut, row.cut),
         )
     return found
+
+
+async def of_event(
+    connection: AsyncConnection, customer_id: str, feature_id: str, term: int, window_day: int, cut: int
+) -> str | None:
+    """Tell the invoice with the line that covers a cut of a window; None when there is none."""
+    query = (
+        select(_i.id)
+        .join(tables.invoice_lines, _l.invoice_id == _i.id)
+        .where(
+            _i.customer_id == customer_id,
+            _l.feature_id == feature_id,
+            _l.term == term,
+            _l.window_day == window_day,
+            _l.cut_after < cut,
+            _l.cut >= cut,
+        )
+    )
+    row = (await connection.execute(query)).first()
+    return None if row is None else str(row.id)
