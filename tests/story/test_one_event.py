@@ -1,5 +1,8 @@
 """One event to one invoice: the whole pipeline through HTTP, on a test clock."""
 
+import asyncio
+import time
+
 import httpx
 
 from tests.story.harness import Api
@@ -103,8 +106,16 @@ async def test_the_answers_of_the_contract(server):
         batch = [{**event, "eventId": "four"}, {**event, "featureCode": "NO"}, event]
         answer = await api.call("POST", "/usage/events/batch", {"events": batch})
         assert [one["status"] for one in answer["results"]] == ["blocked", "rejected", "duplicate"]
-        refusals = await api.call("GET", "/usage/events", customerId="acme", verdict="blocked")
-        assert {item["verdict"] for item in refusals["data"]} == {"blocked"}
+        until = time.monotonic() + 10
+        while True:  # the raw store follows within a second or two
+            blocked = await api.call("GET", "/usage/events", customerId="acme", verdict="blocked")
+            refused = await api.call("GET", "/usage/events", verdict="refused")
+            if len(blocked["data"]) == 2 and len(refused["data"]) >= 4:
+                break
+            assert time.monotonic() < until, (blocked, refused)
+            await asyncio.sleep(0.2)
+        assert {item["verdict"] for item in blocked["data"]} == {"blocked"}
+        assert all(item["reason"] for item in refused["data"])
 
 
 async def test_the_documentation_era(server):
