@@ -287,13 +287,14 @@ async def test_trim_removes_what_lies_beyond_the_bytes_to_keep(log: Log) -> None
 
 async def test_volume_grows_with_appends_and_shrinks_with_trimming(log: Log) -> None:
     before = await log.volume()
-    await fill(log, 0, 8, size=50_000)
-    await fill(log, 1, 8, size=50_000)
+    await fill(log, 0, 10, size=200_000)
+    await fill(log, 1, 10, size=200_000)
     full = await log.volume()
-    assert full.bytes >= before.bytes + 16 * 50_000
+    assert full.bytes >= before.bytes + 20 * 200_000
     assert full.bytes_max is None or full.bytes_max > full.bytes
-    await log.trim(0, 8, keep_ms=EVERYTHING, keep_bytes=0)
-    assert (await log.volume()).bytes <= full.bytes - 6 * 50_000
+    for lane in range(2):
+        await log.trim(lane, 10, keep_ms=EVERYTHING, keep_bytes=0)
+    assert (await log.volume()).bytes < full.bytes - 15 * 200_000, "a server's buffers may keep some"
 
 
 # --- close -------------------------------------------------------------------------------------------------------
