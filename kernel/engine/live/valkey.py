@@ -234,9 +234,15 @@ class ValkeyLive:
 
     def _hashes(self, keys: Sequence[KeyWrite], others: Mapping[str, Mapping[Any, bytes]]) -> list[Argument]:
         """Spell what `write_hashes` of common.lua reads."""
-        hashes: dict[str, list[Argument]] = {}
+        mask = self._subs - 1
+        groups: dict[int, list[Argument]] = {}
         for key in keys:
-            hashes.setdefault(f"k:{key.generation}:{self._sub(key.digest)}", []).extend((key.digest, key.entry))
+            group = key.generation << 16 | int.from_bytes(key.digest[-2:], "big") & mask
+            values = groups.get(group)
+            if values is None:
+                values = groups[group] = []
+            values += (key.digest, key.entry)
+        hashes = {f"k:{group >> 16}:{group & mask}": values for group, values in groups.items()}
         hashes |= {name: _flat(values) for name, values in others.items() if values}
         spelled: list[Argument] = [len(hashes)]
         for name, values in hashes.items():
