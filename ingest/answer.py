@@ -12,7 +12,6 @@ import msgspec
 
 from ingest.event import UsageEvent
 from ingest.usage_event import (
-    Accepted,
     Frame,
     UsageEventA,
     UsageEventD,
@@ -30,7 +29,9 @@ UNAVAILABLE: Final = Refusal(
     message="Whether this event counts is not known yet; send it again with the same idempotency key.",
 )
 _US: Final = 1_000
-_ACCEPTED: Final = frozenset({Verdict.COUNTED, Verdict.REPEAT})
+# By name: on the hot path looking a member up costs more than comparing it.
+_COUNTED: Final = Verdict.COUNTED
+_REPEAT: Final = Verdict.REPEAT
 _RETRIED: Final = frozenset({"service_unavailable", "rate_limited"})
 _MESSAGES: Final[Mapping[str, str]] = {
     "included_limit_reached": "The plan's included amount is used up, and it has no overage.",
@@ -155,9 +156,11 @@ def refusal_of(settled: Settled) -> Refusal | None:
     """Tell why an event is not accepted; None when it is. Source: contract, decision 13; R-TRACK-13, 19."""
     if type(settled) is Refusal:
         return settled
-    if type(settled) is not Judged or settled.outcome.verdict in _ACCEPTED:
+    if type(settled) is not Judged:
         return None
     verdict = settled.outcome.verdict
+    if verdict is _COUNTED or verdict is _REPEAT:
+        return None
     if verdict is Verdict.DUPLICATE or verdict is Verdict.CONFLICT:
         return Refusal(
             code="duplicate",
@@ -213,24 +216,11 @@ def _event(settled: Settled, frame: Frame, index: int) -> UsageEventA | UsageEve
     assert type(settled) is Judged or type(settled) is Pending, "a refusal is no event"
     event = settled.event
     place = (settled.epoch, settled.lane, settled.offset, settled.index)
-    ts_us, created_ms = event.event_time_us, event.at_ms
-    if type(settled) is Judged and settled.outcome.verdict is Verdict.REPEAT:
+    ts_us, created_ms, pending = event.event_time_us, event.at_ms, type(settled) is Pending
+    if type(settled) is Judged and settled.outcome.verdict is _REPEAT:
         original = settled.outcome.original_position()
         assert original is not None, "a repeat names its original"
         place, created_ms = original, settled.outcome.original_at_ms
         if not event.has_timestamp and event.clock_ms is None:
             ts_us = created_ms * _US
-    return write_event(
-        Accepted(
-            event=event,
-            epoch=place[0],
-            lane=place[1],
-            offset=place[2],
-            index=place[3],
-            ts_us=ts_us,
-            created_ms=created_ms,
-            key=frame.keys[index],
-            pending=type(settled) is Pending,
-        ),
-        frame,
-    )
+    return write_event(event, place, frame, frame.keys[index], ts_us=ts_us, created_ms=created_ms, pending=pending)

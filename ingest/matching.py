@@ -16,6 +16,7 @@ from ingest.event import (
     BODY_KEY,
     HEADER_KEY,
     NO_DIGEST,
+    NO_REQUEST,
     KeyDigester,
     RequestDigester,
     UsageEvent,
@@ -26,7 +27,10 @@ from kernel.errors import Refusal
 from kernel.limits import AHEAD_MS_MAX, BACKDATE_MS_MAX, REAL_NOW_SLACK_MS
 
 _US: Final = 1_000
-_content = lru_cache(maxsize=8192)(content_digest)
+_METERED: Final = FeatureKind.METERED  # by name: looking a member up costs more than comparing it
+# Hashing is most of what an event costs here; few customers and amounts make up most of what is sent.
+_content = lru_cache(maxsize=8_192)(content_digest)
+_digester = lru_cache(maxsize=8_192)(KeyDigester)
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +54,7 @@ def match_events(
     candidates: Sequence[Candidate | Refusal], known: Known, sent: Sent, secret: bytes
 ) -> list[UsageEvent | Refusal]:
     """Match each candidate with the catalog, index by index; `secret` keys the digests of the deployment."""
-    identities = _Identities(known.organization.id, sent, secret)
+    organization, clock_ms, at_ms = known.organization.id, known.organization.clock_ms, sent.at_ms
     matched: list[UsageEvent | Refusal] = []
     for index, candidate in enumerate(candidates):
         if type(candidate) is Refusal:
@@ -58,33 +62,54 @@ def match_events(
             continue
         assert type(candidate) is Candidate, "a candidate is well-formed or refused"
         customer, feature = known.customers[candidate.customer], known.features[candidate.feature]
-        if customer is None or feature is None or candidate.model is not None or not _usable(customer, feature):
+        if (
+            customer is None
+            or feature is None
+            or candidate.model is not None
+            or customer.archived
+            or feature.kind is not _METERED
+        ):
             matched.append(_refusal(candidate, customer, feature))
             continue
-        time_us = event_time_us(candidate.time_us, known.organization.clock_ms, sent.at_ms)
+        time_us = event_time_us(candidate.time_us, clock_ms, at_ms)
         if type(time_us) is Refusal:
             matched.append(time_us)
             continue
         assert type(time_us) is int, "a time is in bounds or refused"
-        key, digest = identities.of(customer.id, candidate.key, index)
+        key, digest = _identity(candidate.key, index, sent, secret, organization, customer.id)
         matched.append(
             UsageEvent(
-                organization=known.organization.id,
+                organization=organization,
                 customer=customer.id,
                 feature=feature.id,
                 event_time_us=time_us,
-                at_ms=sent.at_ms,
-                clock_ms=known.organization.clock_ms,
+                at_ms=at_ms,
+                clock_ms=clock_ms,
                 quantity=candidate.quantity,
                 key=key,
                 digest=digest,
                 content=_content(feature.id, candidate.quantity),
-                request=sent.requests.digest(index),
+                request=NO_REQUEST if sent.header_key is None else sent.requests.digest(index),
                 has_timestamp=candidate.time_us is not None,
                 properties=candidate.properties,
             )
         )
     return matched
+
+
+def _identity(
+    body_key: str | None, index: int, sent: Sent, secret: bytes, organization: bytes, customer: bytes
+) -> tuple[str, bytes]:
+    """Tell key and digest: the body's key, else the header's (in a batch with `#` and index), else none.
+
+    Source: DESIGN 3.1.
+    """
+    if body_key is not None:
+        return body_key, _digester(secret, organization, customer, BODY_KEY).digest(body_key)
+    if sent.header_key is None:
+        return "", NO_DIGEST
+    key = f"{sent.header_key}#{index}" if sent.batch else sent.header_key
+    return key, _digester(secret, organization, customer, HEADER_KEY).digest(key)
 
 
 def event_time_us(time_us: int | None, clock_ms: int | None, at_ms: int) -> int | Refusal:
@@ -103,36 +128,6 @@ def event_time_us(time_us: int | None, clock_ms: int | None, at_ms: int) -> int 
     return time_us
 
 
-class _Identities:
-    """Names and digests the keys of one request's events. Source: DESIGN 3.1."""
-
-    def __init__(self, organization: bytes, sent: Sent, secret: bytes) -> None:
-        self._organization = organization
-        self._sent = sent
-        self._secret = secret
-        self._digesters: dict[tuple[bytes, str], KeyDigester] = {}
-
-    def of(self, customer: bytes, body_key: str | None, index: int) -> tuple[str, bytes]:
-        """Tell key and digest: the body's key, else the header's (in a batch with `#` and index), else none."""
-        if body_key is not None:
-            return body_key, self._digester(customer, BODY_KEY).digest(body_key)
-        if self._sent.header_key is None:
-            return "", NO_DIGEST
-        key = f"{self._sent.header_key}#{index}" if self._sent.batch else self._sent.header_key
-        return key, self._digester(customer, HEADER_KEY).digest(key)
-
-    def _digester(self, customer: bytes, namespace: str) -> KeyDigester:
-        found = self._digesters.get((customer, namespace))
-        if found is None:
-            found = KeyDigester(self._secret, self._organization, customer, namespace)
-            self._digesters[customer, namespace] = found
-        return found
-
-
-def _usable(customer: Customer, feature: Feature) -> bool:
-    return not customer.archived and feature.kind is FeatureKind.METERED
-
-
 def _refusal(candidate: Candidate, customer: Customer | None, feature: Feature | None) -> Refusal:
     """Say what the catalog has against a candidate, the first reason in the contract's order. Source: R-TRACK-7."""
     if customer is None:
@@ -143,7 +138,7 @@ def _refusal(candidate: Candidate, customer: Customer | None, feature: Feature |
         return Refusal(
             code="no_active_subscription", message=f"Customer {candidate.customer!r} is archived.", param="customerId"
         )
-    if feature.kind is not FeatureKind.METERED:
+    if feature.kind is not _METERED:
         return field_errors([("feature", f"is a {feature.kind.value} feature: only metered ones take usage")])
     return Refusal(
         code="pricing_mode_mismatch",

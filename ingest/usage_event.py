@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
 from ingest.event import UsageEvent
 from kernel import ids
@@ -15,7 +16,8 @@ from kernel.period import instant_text
 from kernel.position import Position
 from kernel.wire import Dialect, Wire
 
-_SECOND_US: Final = 1_000_000
+_D: Final = Dialect.D  # by name: looking a member up costs more than comparing it
+_MILLIS: Final = tuple(f"{millis:03d}Z" for millis in range(1_000))
 
 
 class Property(Wire, frozen=True, gc=False):
@@ -44,13 +46,13 @@ class UsageEventA(Wire, frozen=True, gc=False):
     feature: str
     ts: str
     created_at: str
-    value: msgspec.Raw
+    value: Raw
     object: str
     livemode: bool
     position: str
-    idempotency_key: str | msgspec.UnsetType = msgspec.UNSET
-    properties: Sequence[PropertyA] | msgspec.UnsetType = msgspec.UNSET
-    pending: bool | msgspec.UnsetType = msgspec.UNSET
+    idempotency_key: str | UnsetType = UNSET
+    properties: Sequence[PropertyA] | UnsetType = UNSET
+    pending: bool | UnsetType = UNSET
 
 
 class UsageEventD(Wire, frozen=True, gc=False):
@@ -60,14 +62,14 @@ class UsageEventD(Wire, frozen=True, gc=False):
     livemode: bool
     id: str
     feature_code: str
-    value: msgspec.Raw
+    value: Raw
     customer_id: str
     event_id: str | None
     ts: str
     created_at: str
     properties: Sequence[Property]
     position: str
-    pending: bool | msgspec.UnsetType = msgspec.UNSET
+    pending: bool | UnsetType = UNSET
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,64 +87,74 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     respond_async: bool = False
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An accepted event as it is shown: its place, times in microseconds and milliseconds, the body's key."""
+def write_event(
+    event: UsageEvent,
+    place: tuple[int, int, int, int],
+    frame: Frame,
+    key: str | None,
+    *,
+    ts_us: int,
+    created_ms: int,
+    pending: bool,
+) -> UsageEventA | UsageEventD:
+    """Write an accepted event in the frame's era.
 
-    event: UsageEvent
-    epoch: int
-    lane: int
-    offset: int
-    index: int
-    ts_us: int
-    created_ms: int
-    key: str | None
-    pending: bool
+    `place` is its position (for a repeat the original's), `key` the body's, `created_ms` when that was taken.
+    """
+    epoch, lane, offset, index = place
+    prefix, position = _record(epoch, lane, offset)
+    bits = (offset & 3) << 18 | index << 2  # as event_id_of
+    event_id = prefix + _PAIRS[bits >> 10] + _PAIRS[bits & 1023]
+    ts, created_at = instant_of_us(ts_us), _instant(created_ms)
+    if frame.dialect is not _D:
+        return _era_a(event, frame, key, event_id, position, ts, created_at, pending=pending)
+    return UsageEventD(
+        object="usage_event",
+        livemode=frame.livemode,
+        id=event_id,
+        feature_code=frame.codes[event.feature],
+        value=Raw(event.quantity),
+        customer_id=_customer_text(event.customer),
+        event_id=key,
+        ts=ts,
+        created_at=created_at,
+        properties=[Property(property=name, value=value) for name, value in event.properties]
+        if event.properties
+        else (),
+        position=position,
+        pending=True if pending else UNSET,
+    )
 
 
-def write_event(accepted: Accepted, frame: Frame) -> UsageEventA | UsageEventD:
-    """Write an accepted event in the frame's era."""
-    return _era_d(accepted, frame) if frame.dialect is Dialect.D else _era_a(accepted, frame)
-
-
-def _era_a(accepted: Accepted, frame: Frame) -> UsageEventA:
-    event, created_at = accepted.event, _instant(accepted.created_ms)
-    event_id = event_id_of(accepted.epoch, accepted.lane, accepted.offset, accepted.index)
+def _era_a(
+    event: UsageEvent,
+    frame: Frame,
+    key: str | None,
+    event_id: str,
+    position: str,
+    ts: str,
+    created_at: str,
+    *,
+    pending: bool,
+) -> UsageEventA:
     properties = [
-        PropertyA(id=f"{event_id}_{place}", usage_event_id=event_id, property=name, value=value, created_at=created_at)
-        for place, (name, value) in enumerate(event.properties)
+        PropertyA(id=f"{event_id}_{number}", usage_event_id=event_id, property=name, value=value, created_at=created_at)
+        for number, (name, value) in enumerate(event.properties)
     ]
     return UsageEventA(
         id=event_id,
         organization_id=frame.organization,
         customer_id=_customer_text(event.customer),
         feature=frame.codes[event.feature],
-        ts=instant_of_us(accepted.ts_us),
+        ts=ts,
         created_at=created_at,
-        value=msgspec.Raw(event.quantity),
+        value=Raw(event.quantity),
         object="usage_event",
         livemode=frame.livemode,
-        position=f"{accepted.epoch}.{accepted.lane}.{accepted.offset}",
-        idempotency_key=msgspec.UNSET if accepted.key is None else accepted.key,
-        properties=properties or msgspec.UNSET,
-        pending=accepted.pending or msgspec.UNSET,
-    )
-
-
-def _era_d(accepted: Accepted, frame: Frame) -> UsageEventD:
-    event = accepted.event
-    return UsageEventD(
-        object="usage_event",
-        livemode=frame.livemode,
-        id=event_id_of(accepted.epoch, accepted.lane, accepted.offset, accepted.index),
-        feature_code=frame.codes[event.feature],
-        value=msgspec.Raw(event.quantity),
-        customer_id=_customer_text(event.customer),
-        event_id=accepted.key,
-        ts=instant_of_us(accepted.ts_us),
-        created_at=_instant(accepted.created_ms),
-        properties=[Property(property=name, value=value) for name, value in event.properties],
-        position=f"{accepted.epoch}.{accepted.lane}.{accepted.offset}",
-        pending=accepted.pending or msgspec.UNSET,
+        position=position,
+        idempotency_key=UNSET if key is None else key,
+        properties=properties or UNSET,
+        pending=True if pending else UNSET,
     )
 
 
@@ -156,18 +168,19 @@ _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHA
 
 
 @lru_cache(maxsize=1024)
-def _record_prefix(epoch: int, lane: int, offset: int) -> str:
-    return Position(epoch, lane, offset, 0).event_id()[:-4]
+def _record(epoch: int, lane: int, offset: int) -> tuple[str, str]:
+    """Spell what all events of a record share: the beginning of their ids, and the position."""
+    first = Position(epoch, lane, offset, 0)
+    return first.event_id()[:-4], first.record()
 
 
 def event_id_of(epoch: int, lane: int, offset: int, index: int) -> str:
-    """Spell an event's id as `Position.event_id` does.
+    """Spell an event's id as `Position.event_id` does, the record's part remembered.
 
-    Of the 88 bits the last 18 (two of the offset, 16 of the index) and two of padding are the last four characters;
-    the rest is the same for all events of a record.
+    The last four characters are two bits of the offset, 16 of the index and two of padding.
     """
-    tail = (offset & 3) << 18 | index << 2
-    return _record_prefix(epoch, lane, offset) + _PAIRS[tail >> 10] + _PAIRS[tail & 1023]
+    bits = (offset & 3) << 18 | index << 2
+    return _record(epoch, lane, offset)[0] + _PAIRS[bits >> 10] + _PAIRS[bits & 1023]
 
 
 _instant = lru_cache(maxsize=1024)(instant_text)
@@ -180,5 +193,5 @@ def _second_text(second: int) -> str:
 
 def instant_of_us(instant_us: int) -> str:
     """Spell microseconds as the wire does, with milliseconds; the rest is cut."""
-    second, rest = divmod(instant_us, _SECOND_US)
-    return f"{_second_text(second)}{rest // 1_000:03d}Z"
+    second, rest = divmod(instant_us // 1_000, 1_000)
+    return _second_text(second) + _MILLIS[rest]

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from kernel.errors import Refusal
-from kernel.limits import BATCH_EVENTS_MAX, KEY_BYTES_MAX, PROPERTIES_MAX, PROPERTY_CHARS_MAX
+from kernel.limits import BATCH_EVENTS_MAX, KEY_BYTES_MAX, PROPERTIES_MAX, PROPERTY_CHARS_MAX, QUANTITY_PLACES_MAX
 from kernel.period import parse_instant_us
 from kernel.quantity import canonical, parse_quantity
 
@@ -27,6 +27,9 @@ _FEATURE: Final = re.compile(r"[a-z0-9_]+")
 _INSTANT: Final = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
 )
+# Digits of JSON, which have no leading zero, are canonical up to here but for zeros at the end: most numbers need no
+# arithmetic. Twelve digits stay below QUANTITY_MAX.
+_PLAIN_DIGITS_MAX: Final = 12
 _NUMBER_STARTS: Final = frozenset(b"-0123456789")
 
 
@@ -86,6 +89,7 @@ _FIELDS: Final[Mapping[str, tuple[msgspec.json.Decoder[Any], str]]] = {
     if field.name != "value"
 }
 
+_FRACTION_DIGITS_MAX: Final = 9
 _Errors = list[tuple[str, str]]
 
 
@@ -209,10 +213,14 @@ def _quantity(track: _Track, errors: _Errors) -> str:
         _tokens(track, errors)
         return "0"
     number = bytes(track.value)
+    whole, _, fraction = number.partition(b".")
+    if whole.isdigit() and len(whole) <= _PLAIN_DIGITS_MAX and len(fraction) <= QUANTITY_PLACES_MAX:
+        if not fraction:
+            return number.decode()
+        if fraction.isdigit():
+            return number.rstrip(b"0").rstrip(b".").decode()
     if number in (b"", b"null"):
         return "1"
-    if number.isdigit() and len(number) <= 12:  # noqa: PLR2004 - below 1e12, and JSON allows no leading zero
-        return number.decode()
     if len(number) > NUMBER_CHARS_MAX and number[0] in _NUMBER_STARTS:
         errors.append(("value", f"must be written in at most {NUMBER_CHARS_MAX} characters"))
         return "0"
@@ -222,7 +230,6 @@ def _quantity(track: _Track, errors: _Errors) -> str:
     return quantity
 
 
-@lru_cache(maxsize=4096)
 def _parsed(number: bytes) -> tuple[str, str]:
     """Read a JSON value of at most NUMBER_CHARS_MAX characters: its canonical spelling, or the reason against it."""
     if number[0] not in _NUMBER_STARTS:
@@ -246,6 +253,11 @@ def _tokens(track: _Track, errors: _Errors) -> None:
 
 
 def _instant(text: str, errors: _Errors) -> int | None:
+    if text[-1:] == "Z" and text[19:20] == "." and text[16] == ":":
+        # As most clients stamp: whole seconds, which follow each other and are remembered, and a fraction.
+        second, fraction = _second(text[:19]), text[20:-1]
+        if second is not None and len(fraction) <= _FRACTION_DIGITS_MAX and fraction.isdigit() and fraction.isascii():
+            return second + int(fraction[:6].ljust(6, "0"))
     if _INSTANT.fullmatch(text) is not None:
         try:
             return parse_instant_us(text if text[-1].isdigit() else text.upper())
@@ -253,6 +265,16 @@ def _instant(text: str, errors: _Errors) -> int | None:
             pass  # a 30th of February, an hour 24: the pattern knows no calendar
     errors.append(("timestamp", "must be an ISO 8601 date and time, such as 2026-01-31T12:00:00Z"))
     return None
+
+
+@lru_cache(maxsize=4096)
+def _second(text: str) -> int | None:
+    if _INSTANT.fullmatch(text) is None:
+        return None
+    try:
+        return parse_instant_us(text)
+    except ValueError:
+        return None
 
 
 def _properties(sent: list[_Property] | dict[str, str], errors: _Errors) -> tuple[tuple[str, str], ...]:

@@ -9,12 +9,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
-from ingest.answer import UNAVAILABLE, Judged
+from ingest.answer import Judged
 from ingest.chunk import chunks
 from ingest.event import UsageEvent
 from ingest.gateway.call import Call, CatalogReader
@@ -23,7 +22,6 @@ from ingest.gateway.record import Part, SentRecord
 from ingest.key_entry import filtered
 from ingest.pressure import OVERLOADED
 from ingest.verdict import Outcome, decode_outcomes
-from kernel import lane as lanes
 from kernel import limits
 from kernel.clock import Clock
 from kernel.engine.live.base import Live, Look
@@ -45,7 +43,6 @@ NOT_READY: Final = Refusal(
     code="service_unavailable",
     message="This gateway's clock differs from the store's by more than a second; nothing was recorded.",
 )
-_lane_of = lru_cache(maxsize=65_536)(lanes.lane_of)
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -171,11 +168,12 @@ class Admission:
             return _NOTHING_SEEN
         digests: dict[int, list[bytes]] = {}
         for call in group:
-            for event in call.events:
-                if type(event) is UsageEvent:
-                    asked = digests.setdefault(self._lane(event), [])
-                    if event.digest:
-                        asked.append(event.digest)
+            events = call.events
+            for lane, indexes in call.by_lane.items():
+                asked = digests.setdefault(lane, [])
+                asked += [
+                    event.digest for index in indexes if type(event := events[index]) is UsageEvent and event.digest
+                ]
         before_ms = self._clock.now_ms()
         generation = before_ms // limits.GENERATION_MS
         try:
@@ -229,31 +227,35 @@ class Admission:
                 call.refuse(refusal)
                 continue
             for index, event in enumerate(call.events):
-                if type(event) is not UsageEvent:
-                    assert type(event) is Refusal, "an event is matched or refused"
+                if type(event) is Refusal:
                     call.settle(index, event)
-                    continue
-                known = filtered(seen.entries.get(event.digest), event.content, event.request)
-                if known is not None:
-                    call.settle(index, Judged(event, known))
-                    continue
-                part = parts.setdefault(self._lane(event), Part())
-                part.events.append(event)
-                part.owners.append((call, index))
+            for lane, indexes in call.by_lane.items():
+                fresh = self._filter(call, indexes, seen.entries) if seen.entries else indexes
+                if fresh:
+                    parts.setdefault(lane, Part()).add(call, fresh)
         return parts
 
     def _shed(self, call: Call) -> Refusal | None:
-        touched = {self._lane(event) for event in call.events if type(event) is UsageEvent}
-        return OVERLOADED if any(self._overloaded(lane) for lane in touched) else None
+        return OVERLOADED if any(self._overloaded(lane) for lane in call.by_lane) else None
 
-    def _lane(self, event: UsageEvent) -> int:
-        return _lane_of(event.customer, self._catalog.deployment.lanes)
+    def _filter(self, call: Call, indexes: Sequence[int], entries: Mapping[bytes, bytes]) -> Sequence[int]:
+        """Settle the events whose key is known to be counted; tell the others."""
+        fresh: list[int] = []
+        for index in indexes:
+            event = call.events[index]
+            assert type(event) is UsageEvent, "what is sorted by lane is an event"
+            known = filtered(entries.get(event.digest), event.content, event.request)
+            if known is None:
+                fresh.append(index)
+            else:
+                call.settle(index, Judged(event, known))
+        return fresh
 
     async def _append(self, lane: int, part: Part, seen: _Seen) -> None:
         """Append a lane's events, record after record; after an unknown end the rest is not sent, to keep the order."""
         lost = False
         for start, end, data in chunks(self._gateway_id, part.events):
-            chunk = SentRecord(lane, part.events[start:end], part.owners[start:end])
+            chunk = SentRecord(lane, part.events[start:end], part.cut(start, end))
             if not lost:
                 try:
                     chunk.offset = await self._log.append(lane, data)
@@ -261,7 +263,7 @@ class Admission:
                     lost = True
                     self._count_lost(lane, error)
             if lost:
-                chunk.settle_all(UNAVAILABLE)
+                chunk.settle_lost()
             else:
                 self._spawn(self._conclude(chunk, wait=seen.ready.get(lane, seen.reached)))
 

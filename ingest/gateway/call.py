@@ -6,6 +6,7 @@ when it is refused as a whole. Source: DESIGN 3.4.
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Protocol
 
 import msgspec
@@ -17,9 +18,11 @@ from ingest.head import Head
 from ingest.matching import Known, Sent, match_events
 from ingest.usage_event import Frame
 from ingest.validation import Candidate, decode_batch, decode_element, decode_track, key_error
+from kernel import lane
 from kernel.errors import Refusal
 
 UNAUTHORIZED: Final = Refusal(code="unauthorized", message="The API key is missing, unknown or expired.")
+_lane_of = lru_cache(maxsize=65_536)(lane.lane_of)
 FORBIDDEN: Final = Refusal(code="forbidden", message="This API key may not write usage.")
 
 
@@ -67,11 +70,13 @@ class Call:
     __slots__ = (
         "_candidates",
         "_codes",
+        "_decoded",
         "_malformed",
         "_open",
         "at_ms",
         "batch",
         "body",
+        "by_lane",
         "done",
         "elements",
         "events",
@@ -83,13 +88,14 @@ class Call:
     )
 
     def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int) -> None:
-        """Read the body. `at_ms` is when the request was read."""
+        """`at_ms` is when the request was read."""
         self.head = head
         self.body = body
         self.batch = batch
         self.at_ms = at_ms
         self.elements: Sequence[msgspec.Raw] = ()
         self.events: list[UsageEvent | Refusal] = []
+        self.by_lane: dict[int, list[int]] = {}
         self.settled: list[Settled | None] = []
         self.refusal: Refusal | None = None
         self.organization: Organization | None = None
@@ -98,10 +104,11 @@ class Call:
         self._malformed: Refusal | None = None
         self._candidates: list[Candidate | Refusal] = []
         self._codes: dict[bytes, str] = {}
+        self._decoded = False
         self._open = 0
-        self._decode()
 
     def _decode(self) -> None:
+        self._decoded = True
         key = self.head.idempotency_key
         if key is not None:
             self._malformed = key_error(key)
@@ -121,7 +128,6 @@ class Call:
         self.events, self.refusal = [], None
         organization = self._authenticated(catalog)
         if organization is not None:
-            self.organization = organization
             known = await self._known(catalog, organization)
             self._codes = {feature.id: feature.code for feature in known.features.values() if feature is not None}
             sent = Sent(
@@ -131,20 +137,26 @@ class Call:
                 requests=RequestDigester(self.head.idempotency_key, self.head.dialect.value, self.body),
             )
             self.events = match_events(self._candidates, known, sent, catalog.deployment.secret)
+        self.by_lane = self._sorted(catalog.deployment.lanes)
         self.settled = [None] * len(self.events)
         self._open = len(self.events)
         self.version = version
 
     def _authenticated(self, catalog: CatalogReader) -> Organization | None:
+        """Tell whose events these are; None when the call is refused. A stranger's body is not even read."""
         key = self.head.api_key
         principal = catalog.principal(key) if key is not None else None
         if principal is None:
             self.refusal = UNAUTHORIZED
             return None
-        self.refusal = self._malformed if principal.may("usage", WRITE) else FORBIDDEN
-        organization = catalog.organization(principal.organization)
-        self.organization = organization
-        return organization if self.refusal is None else None
+        self.organization = catalog.organization(principal.organization)
+        if not principal.may("usage", WRITE):
+            self.refusal = FORBIDDEN
+            return None
+        if not self._decoded:
+            self._decode()
+        self.refusal = self._malformed
+        return self.organization if self.refusal is None else None
 
     async def _known(self, catalog: CatalogReader, organization: Organization) -> Known:
         customers: dict[str, Customer | None] = {}
@@ -160,18 +172,30 @@ class Call:
             customers.update(await catalog.customers(organization.id, missing))
         return Known(organization=organization, customers=customers, features=features)
 
+    def _sorted(self, lanes: int) -> dict[int, list[int]]:
+        """List the events by lane, in their order."""
+        by_lane: dict[int, list[int]] = {}
+        for index, event in enumerate(self.events):
+            if type(event) is UsageEvent:
+                by_lane.setdefault(_lane_of(event.customer, lanes), []).append(index)
+        return by_lane
+
     def candidate(self, index: int) -> Candidate | None:
         """Tell the event at `index` as the client described it; None when it could not be read."""
         found = self._candidates[index] if index < len(self._candidates) else None
         return found if isinstance(found, Candidate) else None
 
     def settle(self, index: int, settled: Settled) -> None:
-        """Say what became of the event at `index`; the first word stands."""
-        if self.settled[index] is None:
-            self.settled[index] = settled
-            self._open -= 1
-            if not self._open and not self.done.done():
-                self.done.set_result(None)
+        """Say what became of the event at `index`."""
+        assert self.settled[index] is None, "an event is settled once"
+        self.settled[index] = settled
+        self.closed(1)
+
+    def closed(self, count: int) -> None:
+        """Count events whose place in `settled` was filled; with the last one the call ends."""
+        self._open -= count
+        if not self._open and not self.done.done():
+            self.done.set_result(None)
 
     def refuse(self, refusal: Refusal) -> None:
         """End the call with one refusal for all of it."""

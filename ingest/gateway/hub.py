@@ -7,7 +7,7 @@ outcomes and an absent hint counts as limited. Source: DESIGN 3.4.4, 3.4.5.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ingest.verdict import Outcome
@@ -63,12 +63,14 @@ class VerdictHub:
             timer.cancel()
             del self._waiting[key]
 
-    def learn(self, customer: bytes, feature: bytes, *, limited: bool) -> None:
-        """Remember what the last verdict on this customer and feature said of hard limits."""
-        self._hints[customer, feature] = limited
-        self._hints.move_to_end((customer, feature))
-        if len(self._hints) > HINTS_MAX:
-            self._hints.popitem(last=False)
+    def learn(self, limited: Mapping[tuple[bytes, bytes], bool]) -> None:
+        """Remember, by customer and feature, what the last verdict said of hard limits."""
+        hints = self._hints
+        for pair, word in limited.items():
+            hints[pair] = word
+            hints.move_to_end(pair)
+        while len(hints) > HINTS_MAX:
+            hints.popitem(last=False)
 
     def limited(self, customer: bytes, feature: bytes) -> bool:
         """Tell whether a hard limit may apply; what is not remembered may."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from litestar import post
 from litestar.exceptions import NotFoundException
+from litestar.params import JSONBody
 
 from ingest.usage_event import Property
 from kernel.wire import Wire
@@ -82,14 +83,14 @@ class BatchShown(Wire, frozen=True):
 
 
 @post("/usage/events", status_code=200, summary="Record a usage event", tags=["usage"])
-async def track(data: TrackBody) -> UsageEventShown:
+async def track(data: JSONBody[TrackBody]) -> UsageEventShown:
     """Record one event; with `Prefer: respond-async` the answer is 202 as soon as it is durable."""
     del data
     raise NotFoundException
 
 
 @post("/usage/events/batch", status_code=200, summary="Record 1 to 100 usage events", tags=["usage"])
-async def track_batch(data: BatchBody) -> BatchShown:
+async def track_batch(data: JSONBody[BatchBody]) -> BatchShown:
     """Record events of any customers and features; one that is refused does not void the others."""
     del data
     raise NotFoundException

@@ -66,9 +66,9 @@ def test_hints_are_bounded_and_absent_counts_as_limited(monkeypatch):
     hub = VerdictHub()
     assert hub.limited(b"a", b"f")
     for customer in (b"a", b"b", b"c", b"a", b"d"):
-        hub.learn(customer, b"f", limited=False)
+        hub.learn({(customer, b"f"): False})
     assert not hub.limited(b"a", b"f")
     assert hub.limited(b"b", b"f")
     assert hub.limited(b"a", b"g")
-    hub.learn(b"a", b"f", limited=True)
+    hub.learn({(b"a", b"f"): True})
     assert hub.limited(b"a", b"f")
