@@ -125,7 +125,7 @@ class Call:
     async def resolve(self, catalog: CatalogReader) -> None:
         """Authenticate and match the events with the catalog as it is cached; may be done again with a newer one."""
         version = catalog.version
-        self.events, self.refusal = [], None
+        self.events, self.refusal, self.organization = [], None, None
         organization = self._authenticated(catalog)
         if organization is not None:
             known = await self._known(catalog, organization)
@@ -143,7 +143,7 @@ class Call:
         self.version = version
 
     def _authenticated(self, catalog: CatalogReader) -> Organization | None:
-        """Tell whose events these are; None when the call is refused. A stranger's body is not even read."""
+        """Tell whose events these are; None when the call is refused. The body of a stranger is not decoded."""
         key = self.head.api_key
         principal = catalog.principal(key) if key is not None else None
         if principal is None:
