@@ -8,6 +8,7 @@ from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kernel.limits import KEY_MEMORY_MS, START_SLACK_MS
@@ -160,6 +161,7 @@ def _terms_of(record: AccountRecord, window: int) -> TermsRule:
     return record.terms
 
 
+@lru_cache(maxsize=4_096)
 def window_of(anchor: int, day: int) -> tuple[int, int]:
     """Find the month from the anchor that holds `day`: its first day and the day after its last (R-INT-1, R-INT-2)."""
     start = date.fromordinal(anchor + _EPOCH)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import text
@@ -18,6 +19,9 @@ _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Mic
     toString(code), term,
     dateDiff('day', toDate32('1970-01-01'), `window`), dateDiff('day', toDate32('1970-01-01'), window_end), cut,
     original, limited"""
+
+
+_id = lru_cache(maxsize=65_536)(ids.id_bytes)  # most rows name the same few
 
 
 class Stored(NamedTuple):
@@ -57,9 +61,9 @@ def _stored(row: tuple[Any, ...]) -> Stored:
     verdict, code, term, window, window_end, cut, original, limited = row[19:]
     attempt = Attempt(
         (int(epoch), int(lane), int(offset), int(index)),
-        ids.id_bytes(organization),
-        ids.id_bytes(customer),
-        ids.id_bytes(feature),
+        _id(organization),
+        _id(customer),
+        _id(feature),
         int(time_us),
         int(at),
         None if clock_ms is None else int(clock_ms),
