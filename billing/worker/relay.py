@@ -95,7 +95,7 @@ class Relay:
         """Do one pass of the loop."""
         for lane in range(self._record_log.lanes):
             await self._compare_if_rebuilt(lane)
-        await self._raise_catalog()
+        await self._catalog.republish()
         now_ms = self._clock.now_ms()
         async with self._sql.snapshot() as connection:
             found = await accounts.hidden(connection, now_ms, _BATCH)
@@ -131,12 +131,6 @@ class Relay:
                     return
             await asyncio.sleep(pause_ms / 1000)
             pause_ms = min(pause_ms * 1.5, _LOOK_MS_MAX)
-
-    async def _raise_catalog(self) -> None:
-        await self._catalog.refresh()
-        version = await self._live.catalog()
-        if version is None or version < self._catalog.version:
-            await self._live.raise_catalog(self._catalog.version)
 
     async def _compare_if_rebuilt(self, lane: int) -> None:
         """Compare every customer's revision with LIVE's when the lane is a new one, or seen for the first time."""

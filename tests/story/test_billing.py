@@ -21,12 +21,14 @@ from billing import tables
 from billing.gateway.explain import Explainer
 from billing.gateway.plan_sync import PlanSync
 from billing.routes import ROUTES
+from billing.store import subscription as subscriptions
 from billing.store.subscription import plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog import store as catalog_store
 from catalog.gateway import Catalog
 from catalog.routes import ROUTES as CATALOG_ROUTES
+from catalog.tables import organizations
 from catalog.terms import decode_snapshot
 from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent, content_digest, encode_usage
 from kernel import ids
@@ -162,7 +164,7 @@ class World:
     async def track(self, customer_id: str, quantity: str, instant: str, *, accepted: str | None = None) -> None:
         """Append an event as a gateway would: `instant` is its time, `accepted` the test clock."""
         customer = ids.id_bytes(customer_id)
-        [organization] = self.catalog.organizations()
+        organization = self.catalog.organizations()[0]
         event = UsageEvent(
             organization=organization.id,
             customer=customer,
@@ -624,18 +626,34 @@ async def test_a_retry_of_a_clock_move_moves_once(world: World) -> None:
     assert (await world.call("GET", "/test-clock"))["simulatedTime"][:10] == "2026-01-02"
 
 
-async def test_production_has_no_test_clock_and_settles_later(world: World) -> None:
+async def test_production_has_no_test_clock_and_settles_before_it_closes(world: World) -> None:
+    real_ms = world.clock.now_ms()
     async with world.sql.transaction() as connection:
-        production = await catalog_store.create_organization(connection, "Live", "production", world.clock.now_ms())
-        await catalog_store.create_key(
-            connection, production, name="live", now_ms=world.clock.now_ms(), secret="ck_live_test"
-        )
+        production = await catalog_store.create_organization(connection, "Live", "production", real_ms)
+        await catalog_store.create_key(connection, production, name="live", now_ms=real_ms, secret="ck_live_test")
     await world.catalog.refresh()
-    for method in ("GET", "POST"):
-        answer = await world.http.request(
-            method, "/test-clock", json={"advanceDays": 1}, headers={"x-api-key": "ck_live_test"}
-        )
-        assert (answer.status_code, answer.json()["code"]) == (403, "sandbox_only")
+    world.http.headers["x-api-key"] = "ck_live_test"
+    assert (await world.call("GET", "/test-clock", expect=403))["code"] == "sandbox_only"
+    refusal = await world.call("POST", "/test-clock", {"advanceDays": 1}, expect=403)
+    assert refusal["code"] == "sandbox_only"
+    await world.plans()
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    assert made["livemode"] is True
+    ends_ms = parse_instant_us(made["currentPeriod"]["end"]) // 1000
+    hour_ms = 3_600_000
+
+    async def due(now_ms: int) -> int:
+        async with world.sql.snapshot() as connection:
+            found = await subscriptions.due(
+                connection, real_now_ms=now_ms, settle_ms=hour_ms, organization_id=None, limit=10
+            )
+        return len(found)
+
+    assert [await due(ends_ms + after) for after in (0, hour_ms - 1, hour_ms)] == [0, 0, 1]
+    async with world.sql.transaction() as connection:
+        await connection.execute(update(organizations).values(settle_ms=0))
+    assert [await due(ends_ms + after) for after in (-1, 0)] == [0, 1]
 
 
 async def test_era_a_bills_by_a_call_of_its_own(world: World) -> None:

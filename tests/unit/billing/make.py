@@ -1,0 +1,83 @@
+"""Values for billing's tests: one subscription from 31 January 2026 on, and its periods."""
+
+from billing.closing import Close
+from billing.frozen import FrozenFeature, PeriodTerms
+from billing.subscription import Subscription
+from catalog.terms import SubscriptionStatus
+from kernel import ids
+from kernel.period import DAY_US, Interval, boundary, parse_instant_us
+
+FEATURE = ids.id_text(ids.FEATURE, b"f" * 16)
+
+
+def day(text: str) -> int:
+    return parse_instant_us(text) // DAY_US
+
+
+ANCHOR = day("2026-01-31")
+
+
+def subscription(**changes) -> Subscription:
+    free = changes.get("free", False)
+    values = {
+        "id": ids.id_text(ids.SUBSCRIPTION, b"s" * 16),
+        "organization_id": ids.id_text(ids.ORGANIZATION, b"o" * 16),
+        "customer_id": ids.id_text(ids.CUSTOMER, b"c" * 16),
+        "plan_id": "pln_1",
+        "plan_name": "Pro",
+        "price_id": None if free else "pp_1",
+        "name": "Pro",
+        "status": SubscriptionStatus.ACTIVE,
+        "free": free,
+        "billing_interval": None if free else Interval.MONTHLY,
+        "currency": "usd",
+        "term": 1,
+        "anchor_day": ANCHOR,
+        "start_us": ANCHOR * DAY_US,
+        "period_start_day": ANCHOR,
+        "period_end_day": None if free else day("2026-02-28"),
+        "end_us": None,
+        "final_due": False,
+        "cancel_reason": None,
+        "cancel_requested_ms": None,
+        "created_ms": 0,
+        "updated_ms": 0,
+    }
+    return Subscription(**{**values, **changes})
+
+
+def granted(**changes) -> FrozenFeature:
+    values = {
+        "feature": FEATURE,
+        "code": "calls",
+        "name": "Calls",
+        "kind": "metered",
+        "enabled": True,
+        "included": "10",
+        "overage": True,
+        "unit_price": "0.015",
+    }
+    return FrozenFeature(**{**values, **changes})
+
+
+def period(index: int, *features: FrozenFeature, base_minor: int = 4900) -> PeriodTerms:
+    return PeriodTerms(
+        since_day=boundary(ANCHOR, index, Interval.MONTHLY),
+        until_day=boundary(ANCHOR, index + 1, Interval.MONTHLY),
+        base_minor=base_minor,
+        plan_name="Pro",
+        features=features or (granted(),),
+    )
+
+
+def close(index: int, *, cut: int, final: bool = False, **changes) -> Close:
+    """The close of the period number `index`."""
+    through = boundary(ANCHOR, index + 1, Interval.MONTHLY)
+    return Close(
+        subscription=subscription(**changes),
+        cut=cut,
+        start_day=boundary(ANCHOR, index, Interval.MONTHLY),
+        through_day=through,
+        end_us=through * DAY_US,
+        final=final,
+    )
