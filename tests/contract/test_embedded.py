@@ -183,8 +183,12 @@ async def test_the_servers_die_with_a_parent_that_was_killed_and_its_data_open_a
         parent.kill()
         rest = parent.stdout.read().split()
         last = int(rest[-1]) if rest else 50
-    await until(lambda: [started_at(pid) for pid in pids] != starts)
-    await until(lambda: all(started_at(pid) != start for pid, start in zip(pids, starts, strict=True)))
+    try:
+        await until(lambda: all(started_at(pid) != start for pid, start in zip(pids, starts, strict=True)))
+    finally:
+        for pid, start in zip(pids, starts, strict=True):
+            if started_at(pid) == start:
+                os.kill(pid, signal.SIGKILL)
     log = await open_log(settings(tmp_path), epoch=1, lanes=1, clock=CLOCK)
     records = await log.read(0, 0, records_max=10**6, wait_ms=0)
     assert [record.data for record in records][: last + 1] == [b"%d" % number for number in range(last + 1)]
