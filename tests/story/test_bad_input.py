@@ -63,7 +63,7 @@ class Generator:
             case 0:
                 event[self.random.choice(["featureCode", "customerId"])] = self.random.choice(JUNK)
             case 1:
-                event["value"] = self.random.choice([-1, "1", None, True, [], 1e13, 1e400, 0.1234567891, "NaN"])
+                event["value"] = self.random.choice([-1, "1", True, [], 1e13, 1e400, 0.1234567891, "NaN"])
             case 2:
                 event["timestamp"] = self.random.choice(
                     ["yesterday", 5, [], "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", ""]

@@ -71,7 +71,7 @@ async def prepare(api):
     calls, capped = await api.feature("calls"), await api.feature("capped")
     settings = {
         calls["id"]: {"includedAmount": 10, "overage": {"enabled": True, "unitPriceDecimal": "0.001"}},
-        capped["id"]: {"includedAmount": 500, "overage": {"enabled": False}},
+        capped["id"]: {"includedAmount": 60, "overage": {"enabled": False}},
     }
     await api.plan("mixed", settings, price=2000)
     for number in range(CUSTOMERS):
