@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from aggregator.lane_record import FoldedRecord, LaneRecord, decode_lane_record
 from aggregator.row import AccountRecordRow, EventColumns, account_record_row, rows_of
 from aggregator.store import UsageStore
 from aggregator.worker.lane_queue import KeptOutcome, LaneQueue
 from aggregator.worker.pause import Pause
+from ingest.event import UsageEvent
 from ingest.refusal import RefusedRequest
-from ingest.verdict import decode_outcomes
+from ingest.verdict import Outcome, Verdict, decode_outcomes
 from kernel.clock import Clock
 from kernel.engine.live.base import READY, LaneHeader, Live
 from kernel.engine.log.base import Log
-from kernel.errors import OffsetGone, Unavailable
+from kernel.errors import Fatal, OffsetGone, Unavailable
 from kernel.limits import (
     FOLD_READ_RECORDS_MAX,
     FOLD_SLICE_EVENTS,
@@ -30,6 +33,7 @@ from kernel.limits import (
     TRIM_EVERY_MS,
     UNSUNK_EVENTS_MAX,
 )
+from kernel.quantity import to_units
 from kernel.telemetry import CounterName, GaugeName, HistogramName, Telemetry, logger
 
 _log = logger("sink")
@@ -40,7 +44,10 @@ _DROP_MAX: Final = 5_000
 
 
 class Sink:
-    """Writes what the lanes have folded. One for all lanes of a process; all calls from one event loop."""
+    """Writes what the lanes have folded. One for all lanes of a process; all calls from one event loop.
+
+    `stopped` tells why it writes no more and an operator has to act.
+    """
 
     def __init__(
         self,
@@ -53,6 +60,7 @@ class Sink:
         retain_bytes: int,
     ) -> None:
         """`retain_bytes` is what a lane of the log keeps at most below what is folded and sunk."""
+        self.stopped: str | None = None
         self._log = log
         self._live = live
         self._store = store
@@ -111,7 +119,9 @@ class Sink:
             await self._room.wait()
 
     async def flush(self) -> None:
-        """Wait until everything that was taken so far is in RAW and `progress` says so."""
+        """Wait until everything taken so far is in RAW and `progress` says so. Raises Fatal once it has stopped."""
+        if self.stopped is not None:
+            raise Fatal(f"the sink is stopped: {self.stopped}")
         wanted = {lane: queue.next for lane, queue in self._lanes.items() if queue.records}
         if not wanted:
             return
@@ -127,15 +137,27 @@ class Sink:
 
     async def run(self) -> None:
         """Sink until cancelled: once a second, or as soon as there is enough, or at once when asked."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._go_back())
-            tasks.create_task(self._rounds())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._go_back())
+                tasks.create_task(self._rounds())
+        except ExceptionGroup as errors:
+            self._stop(errors.exceptions[0])
+            raise
+
+    def _stop(self, error: Exception) -> None:
+        self.stopped = f"{type(error).__name__}: {error}"
+        _log.error("the sink is stopped: an operator has to act", reason=self.stopped, exc_info=error)
+        for _, done in self._flushes:
+            if not done.done():
+                done.set_exception(Fatal(f"the sink is stopped: {self.stopped}"))
 
     async def _rounds(self) -> None:
         pause = Pause()
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), SINK_WAIT_MS / 1_000)
+                async with asyncio.timeout(SINK_WAIT_MS / 1_000):
+                    await self._due.wait()
             self._due.clear()
             try:
                 await self._round()
@@ -183,7 +205,7 @@ class Sink:
                         record.offset,
                         record.time_ms,
                         record.gateway,
-                        record.events,
+                        [_storable(*judged) for judged in zip(record.events, folded.outcomes, strict=True)],
                         folded.outcomes,
                     )
                 )
@@ -291,3 +313,14 @@ class Sink:
             )
         if lane in self._lanes:
             self._lanes[lane].keep_older(kept)
+
+
+def _storable(event: UsageEvent, outcome: Outcome) -> UsageEvent:
+    """Give the event as RAW can hold it: what never counted may name a quantity that is none, then its row says 0."""
+    if outcome.verdict is Verdict.COUNTED:
+        return event
+    try:
+        to_units(event.quantity)
+    except (ArithmeticError, ValueError):
+        return replace(event, quantity="0")
+    return event
