@@ -187,6 +187,7 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
     )
     stack.push_async_callback(app.admission.close)
     if not offline:
+        _run(stack, "plans", plans.follow_all())
         app.closer.start()
         stack.push_async_callback(app.closer.stop)
 
