@@ -23,7 +23,7 @@ def limits_page() -> str:
     """Render every limit with the argument that stands above it in `kernel/limits.py`."""
     source = inspect.getsource(limits)
     lines = source.splitlines()
-    parts = ["# Limits\n\nEverything has one. They are not settings; each number is argued. Sizes in bytes, times in milliseconds.\n"]
+    parts = ["# Limits\n\nNo settings: each number is argued. Sizes in bytes, times in milliseconds.\n"]
     for node in ast.parse(source).body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
