@@ -18,32 +18,25 @@ CATALOG: Final = """
 [[feature]]
 code = "api_calls"
 name = "API calls"
-unit = "call"
+unit_name = "call"
 
 [[feature]]
 code = "input_tokens"
 name = "Input tokens"
-unit = "token"
+unit_name = "token"
 
 [[plan]]
 code = "free"
 name = "Free"
-[[plan.feature]]
-code = "api_calls"
-included = 1000
+free = true
+features.api_calls = { included = 1000 }
 
 [[plan]]
 code = "pro"
 name = "Pro"
 price = "20.00"
-[[plan.feature]]
-code = "api_calls"
-included = 10000
-overage = "0.002"
-[[plan.feature]]
-code = "input_tokens"
-included = 100000
-overage = "0.0000025"
+features.api_calls = { included = 10_000, overage = "0.002" }
+features.input_tokens = { included = 100_000, overage = "0.0000025" }
 """
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 PAYING: Final = ("acme", "globex", "initech", "umbrella")

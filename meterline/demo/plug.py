@@ -28,9 +28,8 @@ name = "Requests"
 [[plan]]
 code = "load"
 name = "Load"
-[[plan.feature]]
-code = "requests"
-included = "unlimited"
+free = true
+features.requests = { unlimited = true }
 """
 
 
@@ -51,18 +50,20 @@ class Plug:
 
     async def prepare(self) -> None:
         """Make and subscribe the customers."""
-        self._ids = [""] * CUSTOMERS
+        wanted = [{"id": f"load-{number}", "email": "load@example.com"} for number in range(CUSTOMERS)]
+        for first in range(0, CUSTOMERS, BATCH):
+            made = expected(
+                await self._api.post("/customers/batch", {"customers": wanted[first : first + BATCH]}), "batch"
+            )
+            self._ids += [one["id"] for one in made["successful"]]
         slots = asyncio.Semaphore(_PREPARING)
 
-        async def one(number: int) -> None:
+        async def subscribe(customer: str) -> None:
             async with slots:
-                body = {"id": f"load-{number}", "email": "load@example.com"}
-                made = expected(await self._api.post("/customers", body), "customer")
-                subscribed = await self._api.post("/subscriptions", {"customerId": made["id"], "planCode": "load"})
+                subscribed = await self._api.post("/subscriptions", {"customerId": customer, "planCode": "load"})
                 expected(subscribed, "subscription")
-                self._ids[number] = made["id"]
 
-        await asyncio.gather(*(one(number) for number in range(CUSTOMERS)))
+        await asyncio.gather(*(subscribe(customer) for customer in self._ids))
         self._stages.say(f"{CUSTOMERS:,} customers made and subscribed")
 
     async def pull(self) -> None:
