@@ -99,6 +99,7 @@ QUERY_BUCKETS_MAX: Final = 1_000
 # The embedded log keeps what is folded and sunk for ten minutes more, for audit and late questions.
 LOG_KEEP_MS: Final = 10 * 60_000
 
-# The catalog: a cached customer is about 1 KB, so 50 MB a process; answers to repeated writes stay for a day (contract 1.5).
+# The catalog: a cached customer is about 1 KB, so 50 MB a process; answers to repeated writes stay for a day
+# (contract 1.5).
 CUSTOMERS_CACHED_MAX: Final = 50_000
 IDEMPOTENT_KEEP_MS: Final = DAY_MS

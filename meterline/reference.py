@@ -1,4 +1,7 @@
-"""Reference pages made from the code: `python -m meterline.reference` writes `docs/settings.md` and `docs/limits.md`."""
+"""Pages of the documentation that are made from the code.
+
+`python -m meterline.reference` writes `docs/settings.md` and `docs/limits.md`; a test compares them.
+"""
 
 import ast
 import inspect
@@ -14,8 +17,8 @@ DOCS: Final = Path(__file__).parent.parent / "docs"
 def settings_page() -> str:
     """Render the settings."""
     return (
-        "# Settings\n\nRead from the environment at the start; a wrong one stops it with a sentence that says what to set."
-        f" `meterline check-config` shows and checks them.\n\n{settings_table()}"
+        "# Settings\n\nRead from the environment at the start; a wrong one stops it with a sentence that says what"
+        f" to set. `meterline check-config` shows and checks them.\n\n{settings_table()}"
     )
 
 
@@ -27,7 +30,7 @@ def limits_page() -> str:
     for node in ast.parse(source).body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
-        argument = []
+        argument: list[str] = []
         above = node.lineno - 2
         while above >= 0 and lines[above].startswith("#"):
             argument.insert(0, lines[above].lstrip("# "))
