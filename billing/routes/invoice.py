@@ -15,6 +15,7 @@ from billing.invoice import Invoice, Line
 from billing.routes.customer import customer_of
 from billing.store import invoice as invoices
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, reply, reply_list
+from catalog.gateway.openapi import PAGE, documented
 from kernel import ids, wire
 from kernel.engine.live.base import Live
 from kernel.errors import invalid, rejected
@@ -22,9 +23,15 @@ from kernel.position import Position
 
 _RESOURCE: Final = "invoice"
 _STATUSES: Final = ("draft", "outstanding", "paid", "void", "uncollectible")
+_QUERY: Final = {
+    **PAGE,
+    "customerId": "`cus_…` or the seller's own id",
+    "subscriptionId": "`sub_…`",
+    "status": f"one of {', '.join(_STATUSES)}",
+}
 
 
-@get("/", summary="List invoices, newest first")
+@get("/", summary="List invoices, newest first", operation_class=documented(query=_QUERY))
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filter by `customerId`, `subscriptionId` and `status`."""
     caller.must_read(_RESOURCE)
@@ -62,7 +69,11 @@ async def read(caller: NamedDependency[Caller], invoice_id: FromPath[str]) -> Re
     return reply(caller.dialect, {**_members(caller, found), **details})
 
 
-@get("/{invoice_id:str}/lines/{line_id:str}/events", summary="List the events that an invoice line bills")
+@get(
+    "/{invoice_id:str}/lines/{line_id:str}/events",
+    summary="List the events that an invoice line bills",
+    operation_class=documented(query=PAGE),
+)
 async def line_events(
     request: HttpRequest,
     caller: NamedDependency[Caller],

@@ -1,6 +1,8 @@
 """Subscriptions over HTTP: create, read, list, cancel (contract 3.15 to 3.17, rows 38 and 52 to 56)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from litestar import Response, Router, get, post
@@ -23,9 +25,11 @@ from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
+from catalog.gateway.openapi import PAGE, documented
 from kernel import ids, wire
 from kernel.engine.live.base import Live
-from kernel.errors import Retryable, invalid, rejected
+from kernel.errors import MeterlineError, Retryable, invalid, rejected
+from kernel.limits import VISIBLE_WAIT_MS
 from kernel.period import Interval, parse_instant_us
 from kernel.wire import Wire
 
@@ -33,6 +37,9 @@ _RESOURCE: Final = "subscription"
 # Every era's words (contract 6); those that this version does not reach find nothing.
 _STATUSES: Final = ("draft", "pending_payment", "trialing", "active", "paused", "past_due", "canceled", "expired")
 NOT_VISIBLE: Final = {"x-meterline-visible": "false"}
+
+_CUSTOMER: Final = {"customerId": "`cus_…` or the seller's own id"}
+_QUERY: Final = {**PAGE, **_CUSTOMER, "status": f"one of {', '.join(_STATUSES)}"}
 
 
 class SubscriptionInput(Wire, frozen=True, kw_only=True):
@@ -58,7 +65,7 @@ class CancelInput(Wire, frozen=True, kw_only=True):
     immediate: bool = False
 
 
-@post("/", status_code=200, summary="Subscribe a customer to a plan")
+@post("/", status_code=200, summary="Subscribe a customer to a plan", operation_class=documented(SubscriptionInput))
 async def create(
     request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
 ) -> Response[bytes]:
@@ -107,7 +114,7 @@ def _instant_ms(field: str, text: str) -> int:
         raise invalid(field, "must be an ISO 8601 instant") from error
 
 
-@get("/active", summary="Read a customer's live subscription")
+@get("/active", summary="Read a customer's live subscription", operation_class=documented(query=_CUSTOMER))
 async def read_active(
     request: HttpRequest, caller: NamedDependency[Caller], live: NamedDependency[SkipValidation[Live]]
 ) -> Response[bytes]:
@@ -133,7 +140,7 @@ async def read(
     return reply(caller.dialect, await _whole(caller, live, found, periods))
 
 
-@get("/", summary="List subscriptions, newest first")
+@get("/", summary="List subscriptions, newest first", operation_class=documented(query=_QUERY))
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
     """Filter by `customerId` and `status`."""
     caller.must_read(_RESOURCE)
@@ -161,7 +168,12 @@ async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Res
     return reply_list(caller.dialect, items, following)
 
 
-@post("/{subscription_id:str}/cancel", status_code=200, summary="Cancel at the period's end, or now")
+@post(
+    "/{subscription_id:str}/cancel",
+    status_code=200,
+    summary="Cancel at the period's end, or now",
+    operation_class=documented(CancelInput),
+)
 async def cancel_one(
     request: HttpRequest,
     caller: NamedDependency[Caller],
@@ -196,7 +208,9 @@ def _shown(
     async def after() -> Mapping[str, str] | None:
         seen = await relay.show_all(customers)
         if closer is not None and seen:
-            await closer.close_customer(customers[0])
+            with suppress(TimeoutError, MeterlineError):  # it is committed: the closer's loop goes on with it
+                async with asyncio.timeout(VISIBLE_WAIT_MS / 1000):
+                    await closer.close_customer(customers[0])
         return None if len(seen) == len(customers) else NOT_VISIBLE
 
     return after

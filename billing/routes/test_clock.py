@@ -16,6 +16,7 @@ from billing.store.close import CloseRow, CloseState
 from billing.worker.closer import Closer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import REPLAYED, once
+from catalog.gateway.openapi import documented
 from catalog.store.customer import find_customers
 from kernel.errors import invalid, rejected
 from kernel.period import instant_text, parse_instant_us
@@ -36,7 +37,7 @@ class MoveInput(Wire, frozen=True, kw_only=True):
     bill: bool = True
 
 
-@post("/", status_code=202, summary="Move the test clock and bill what is due")
+@post("/", status_code=202, summary="Move the test clock and bill what is due", operation_class=documented(MoveInput))
 async def move(
     request: HttpRequest,
     caller: NamedDependency[Caller],

@@ -144,8 +144,13 @@ class Closer:
         """Start closing what is due of an organization; the task ends by itself, or with `stop`."""
         task = asyncio.create_task(self.close_due(organization), name=f"close {organization}")
         self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[CloseSummary]) -> None:
+        self._runs.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("closing waits for the next pass", run=task.get_name(), reason=str(error))
 
     async def _pass(self, organization: str | None, waiting: set[str]) -> "_Done":
         """Try every open cut once, but those that are known to wait."""

@@ -702,3 +702,11 @@ async def test_an_invoice_explains_each_of_its_lines(world: World) -> None:
     usage = told["lines"][1]
     assert (usage["counted_in_raw_at_this_cut"], usage["used_as_billed"], usage["included"]) == ("12", "12", "10")
     assert (usage["amount_minor"], usage["billed_before_minor"], usage["cuts"]) == (3, 0, "after 0, up to 1")
+
+
+async def test_openapi_shows_bodies_and_queries(world: World) -> None:
+    schema = (await world.http.get("http://test/schema/openapi.json")).json()
+    create = schema["paths"]["/api/v1/subscriptions"]["post"]
+    assert "customerId" in create["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    listed = {one["name"] for one in schema["paths"]["/api/v1/invoices"]["get"]["parameters"]}
+    assert {"limit", "cursor", "customerId", "subscriptionId", "status"} <= listed
