@@ -1,14 +1,15 @@
 """The catalog as one document: features, and plans with their prices and features, in TOML or YAML. Pure.
 
-Names are codes, so a document says the same in every organization. Prices are minor units; quantities and unit prices
-are exact: a fraction may be written as a number or a string, and never passes a float. Invariants: reading what was
-rendered gives the same document; the diff of a document and itself is empty.
+Names are codes, so a document says the same in every organization. Amounts are in the major unit and exact: a plan's
+price is text (a bare number could be meant as minor units, as the API has it), quantities and unit prices are text or
+a number, which never passes a float. Invariant: reading what was rendered gives the same document.
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import msgspec
 import tomli_w
@@ -16,12 +17,15 @@ import yaml
 
 from catalog import rule
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature
-from kernel.errors import invalid
-from kernel.quantity import canonical
+from kernel.errors import Rejected, invalid
+from kernel.money import Money, minor_places, parse_unit_price
+from kernel.period import Interval
+from kernel.quantity import EXACT, canonical
 
 Format = Literal["toml", "yaml"]
 FORMATS: Final[Mapping[str, Format]] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-T = TypeVar("T", bound=msgspec.Struct)
+
+_NONE: Final = Decimal(0)  # the default itself, which msgspec leaves out by identity
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -33,32 +37,38 @@ class FeaturePart(_Part, frozen=True, kw_only=True):
 
     code: str
     name: str
-    type: str
+    type: str = "metered"
     event_code: str = ""
     unit_name: str = ""
     description: str = ""
 
 
 class GrantPart(_Part, frozen=True, kw_only=True):
-    """What a plan grants of a feature; `unit_price` in the major unit, per unit beyond `included`."""
+    """What a plan grants of a feature a month.
+
+    `overage` is the price of a unit beyond `included`, in the major unit; without it usage stops there.
+    """
 
     enabled: bool = True
-    included: Decimal = Decimal(0)
+    included: Decimal = _NONE
     unlimited: bool = False
-    overage: bool = False
-    unit_price: Decimal = Decimal(0)
+    overage: Decimal | None = None
 
 
 class PlanPart(_Part, frozen=True, kw_only=True):
-    """A plan. `prices` are minor units by interval, `features` grants by feature code. `free` never changes."""
+    """A plan. `price` is a month's, in the major unit, `features` grants by feature code. `free` never changes."""
 
     code: str
     name: str
     description: str = ""
     public: bool = True
     free: bool = False
-    prices: dict[str, int] = msgspec.field(default_factory=dict)
+    price: Decimal | None = None
     features: dict[str, GrantPart] = msgspec.field(default_factory=dict)
+
+    def prices(self) -> dict[str, Decimal]:
+        """Tell the prices by interval: billing knows months."""
+        return {} if self.price is None else {Interval.MONTHLY.value: self.price}
 
 
 class CatalogDocument(_Part, frozen=True, kw_only=True):
@@ -66,26 +76,6 @@ class CatalogDocument(_Part, frozen=True, kw_only=True):
 
     feature: tuple[FeaturePart, ...] = ()
     plan: tuple[PlanPart, ...] = ()
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One difference: what it concerns by codes, and by field what it was and what it becomes."""
-
-    action: Literal["create", "update", "remove"]
-    kind: Literal["feature", "plan", "price", "plan_feature"]
-    plan: str = ""
-    name: str = ""
-    fields: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        where = (
-            f"{self.kind} {self.plan}/{self.name}"
-            if self.plan and self.name
-            else f"{self.kind} {self.name or self.plan}"
-        )
-        said = ", ".join(f"{field}: {was} -> {becomes}" for field, (was, becomes) in self.fields.items())
-        return f"{self.action} {where}" + (f" ({said})" if said else "")
 
 
 class _Loader(yaml.SafeLoader):
@@ -103,6 +93,7 @@ def parse_document(text: str, kind: Format) -> CatalogDocument:
     """Read a document and check it whole. Raises Rejected with the field at fault."""
     try:
         data = tomllib.loads(text, parse_float=Decimal) if kind == "toml" else yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        _check_prices_are_text(data)
         document = msgspec.convert(data or {}, CatalogDocument)
     except (tomllib.TOMLDecodeError, yaml.YAMLError, InvalidOperation) as error:
         raise invalid("document", f"is not {kind.upper()}: {error}") from error
@@ -112,7 +103,7 @@ def parse_document(text: str, kind: Format) -> CatalogDocument:
 
 
 def render_document(document: CatalogDocument, kind: Format) -> str:
-    """Write a document; fractions become strings, so that no reader rounds them."""
+    """Write a document; prices and fractions become text, so that no reader rounds them."""
     data = msgspec.to_builtins(document, enc_hook=str, builtin_types=(Decimal,))
     plain = _plain(data)
     if kind == "toml":
@@ -135,79 +126,18 @@ def grant_of(part: GrantPart, feature: Feature) -> PlanFeature:
         enabled=part.enabled,
         included=part.included,
         unlimited=part.unlimited,
-        overage=part.overage,
-        unit_price=canonical(part.unit_price),
+        overage=part.overage is not None,
+        unit_price=canonical(part.overage or Decimal(0)),
     )
 
 
-def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bool = False) -> list[Change]:
-    """Tell what turns `before` into `after`, in an order in which it can be done.
-
-    Features and plans that `after` does not name stay, unless `prune`. Within a plan it names, prices and features that
-    are not there go. Raises Rejected for what never changes: a feature's type and event code, whether a plan is free.
-    """
-    old_features, new_features = ({part.code: part for part in side.feature} for side in (before, after))
-    old_plans, new_plans = ({part.code: part for part in side.plan} for side in (before, after))
-    changes: list[Change] = []
-    gone: list[Change] = []
-    for code, feature in new_features.items():
-        changes += _feature_changes(old_features.get(code), feature)
-    for code, plan in new_plans.items():
-        changes += _plan_changes(old_plans.get(code), plan)
-    if prune:
-        gone += [Change(action="remove", kind="plan", plan=code) for code in old_plans if code not in new_plans]
-        gone += [
-            Change(action="remove", kind="feature", name=code) for code in old_features if code not in new_features
-        ]
-    return changes + gone
-
-
-def _feature_changes(old: FeaturePart | None, new: FeaturePart) -> list[Change]:
-    if old is None:
-        return [Change(action="create", kind="feature", name=new.code)]
-    for field in ("type", "event_code"):
-        if getattr(old, field) != getattr(new, field):
-            raise invalid(f"feature.{new.code}.{field}", "never changes: make another feature")
-    fields = _changed(old, new, ("name", "unit_name", "description"))
-    return [Change(action="update", kind="feature", name=new.code, fields=fields)] if fields else []
-
-
-def _plan_changes(old: PlanPart | None, new: PlanPart) -> list[Change]:
-    if old is None:
-        old = PlanPart(code=new.code, name=new.name, description=new.description, public=new.public, free=new.free)
-        changes = [Change(action="create", kind="plan", plan=new.code)]
-    else:
-        if old.free != new.free:
-            raise invalid(f"plan.{new.code}.free", "never changes: make another plan")
-        fields = _changed(old, new, ("name", "description", "public"))
-        changes = [Change(action="update", kind="plan", plan=new.code, fields=fields)] if fields else []
-    changes += _entries(new.code, "price", old.prices, new.prices)
-    return changes + _entries(new.code, "plan_feature", old.features, new.features)
-
-
-def _entries(
-    plan: str, kind: Literal["price", "plan_feature"], old: Mapping[str, Any], new: Mapping[str, Any]
-) -> list[Change]:
-    changes: list[Change] = []
-    for name, entry in new.items():
-        if name not in old:
-            changes.append(Change(action="create", kind=kind, plan=plan, name=name))
-        elif old[name] != entry:
-            fields = (
-                {"price": (old[name], entry)}
-                if kind == "price"
-                else _changed(old[name], entry, GrantPart.__struct_fields__)
-            )
-            changes.append(Change(action="update", kind=kind, plan=plan, name=name, fields=fields))
-    return changes + [Change(action="remove", kind=kind, plan=plan, name=name) for name in old if name not in new]
-
-
-def _changed(old: T, new: T, fields: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    return {
-        field: (getattr(old, field), getattr(new, field))
-        for field in fields
-        if getattr(old, field) != getattr(new, field)
-    }
+def price_minor(part: PlanPart, currency: str) -> int:
+    """Turn a plan's price into minor units. Raises Rejected where the currency has fewer places."""
+    assert part.price is not None, "only a plan with a price is asked for it"
+    minor = EXACT.scaleb(part.price, minor_places(currency))
+    if minor != minor.to_integral_value():
+        raise invalid(f"plan.{part.code}.price", f"has more than the {minor_places(currency)} places of {currency}")
+    return rule.amount_of(int(minor))
 
 
 def _feature_part(feature: Feature) -> FeaturePart:
@@ -222,20 +152,20 @@ def _feature_part(feature: Feature) -> FeaturePart:
 
 
 def _plan_part(plan: Plan) -> PlanPart:
+    price = plan.price_of(Interval.MONTHLY)
     return PlanPart(
         code=plan.code,
         name=plan.name,
         description=plan.description or "",
         public=plan.is_public,
         free=plan.is_free,
-        prices={price.interval.value: price.amount_minor for price in plan.prices},
+        price=None if price is None else Money(price.amount_minor, price.currency).major(),
         features={
             granted.feature.code: GrantPart(
                 enabled=granted.enabled,
-                included=granted.included,
+                included=granted.included or _NONE,
                 unlimited=granted.unlimited,
-                overage=granted.overage,
-                unit_price=Decimal(granted.unit_price),
+                overage=Decimal(granted.unit_price) if granted.overage else None,
             )
             for granted in sorted(plan.features, key=lambda granted: granted.feature.code)
         },
@@ -244,7 +174,10 @@ def _plan_part(plan: Plan) -> PlanPart:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {
+            key: format(item, "f") if key == "price" and isinstance(item, Decimal) else _plain(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Decimal):
@@ -252,23 +185,43 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _check_prices_are_text(data: Any) -> None:
+    plans = data.get("plan") if isinstance(data, Mapping) else None
+    for plan in plans if isinstance(plans, list) else ():
+        if isinstance(plan, Mapping) and not isinstance(plan.get("price", ""), str):
+            raise invalid(
+                f"plan.{plan.get('code')}.price", 'must be text in the major unit of the currency, such as "20.00"'
+            )
+
+
+@contextmanager
+def _within(place: str) -> Iterator[None]:
+    """Say where in the document a rule was broken."""
+    try:
+        yield
+    except Rejected as error:
+        raise invalid(f"{place}.{error.refusal.param}", error.refusal.message) from error
+
+
 def _checked(document: CatalogDocument) -> CatalogDocument:
     """Check every part by the same rules as the API, and spell its words in one way."""
-    features = tuple(
-        msgspec.structs.replace(
-            part,
-            code=rule.code_of(part.code, "feature.code"),
-            name=rule.name_of(part.name, f"feature.{part.code}.name"),
-            type=rule.kind_of(part.type).value,
-            event_code="" if part.event_code in ("", part.code) else rule.code_of(part.event_code, "event_code"),
-        )
-        for part in document.feature
-    )
+    features = tuple(_checked_feature(part) for part in document.feature)
     _once(features, "feature")
     _once(document.plan, "plan")
     for part in document.plan:
-        _check_plan(part, {feature.code: feature for feature in features})
+        with _within(f"plan.{part.code}"):
+            _check_plan(part, {feature.code: feature for feature in features})
     return CatalogDocument(feature=features, plan=document.plan)
+
+
+def _checked_feature(part: FeaturePart) -> FeaturePart:
+    with _within(f"feature.{part.code}"):
+        event_code = "" if part.event_code in ("", part.code) else rule.code_of(part.event_code, "event_code")
+        code, name, kind = rule.code_of(part.code), rule.name_of(part.name), rule.kind_of(part.type)
+        rule.check_event_code(
+            Feature(id=b"", organization=b"", code=code, event_code=event_code or code, name=name, kind=kind)
+        )
+    return msgspec.structs.replace(part, type=kind.value, event_code=event_code)
 
 
 def _once(parts: Sequence[FeaturePart | PlanPart], kind: str) -> None:
@@ -279,17 +232,20 @@ def _once(parts: Sequence[FeaturePart | PlanPart], kind: str) -> None:
 
 
 def _check_plan(part: PlanPart, features: Mapping[str, FeaturePart]) -> None:
-    plan = Plan(id="", organization=b"", code=rule.code_of(part.code, "plan.code"), name=part.name, is_free=part.free)
-    rule.name_of(part.name, f"plan.{part.code}.name")
-    for interval, price in part.prices.items():
+    plan = Plan(id="", organization=b"", code=rule.code_of(part.code), name=part.name, is_free=part.free)
+    rule.name_of(part.name)
+    if part.price is not None:
         rule.check_priced(plan)
-        rule.interval_of(interval)
-        rule.amount_of(price)
+        try:
+            parse_unit_price(str(part.price))
+        except ValueError as error:
+            raise invalid("price", str(error)) from error
     for code, grant in part.features.items():
         if code not in features:
-            raise invalid(f"plan.{part.code}.features.{code}", "is no feature of this document")
-        rule.included_of(grant.included)
-        rule.unit_price_of(None, str(grant.unit_price))
-        kind = FeatureKind(features[code].type)
-        named = Feature(id=b"", organization=b"", code=code, event_code=code, name=code, kind=kind)
-        rule.check_granted(plan, grant_of(grant, named))
+            raise invalid(f"features.{code}", "is no feature of this document")
+        with _within(f"features.{code}"):
+            rule.included_of(grant.included)
+            rule.unit_price_of(None, str(grant.overage or 0))
+            kind = FeatureKind(features[code].type)
+            named = Feature(id=b"", organization=b"", code=code, event_code=code, name=code, kind=kind)
+            rule.check_granted(plan, grant_of(grant, named))

@@ -13,7 +13,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import Message, Receive, Scope, Send
 
-from kernel.errors import MeterlineError, Rejected
+from kernel.errors import MeterlineError, Misconfigured, Rejected
 from kernel.telemetry import logger
 
 _log = logger("operator")
@@ -72,7 +72,7 @@ class OperatorFront:
         try:
             params = msgspec.json.decode(bytes(body) or b"{}", type=dict[str, Any])
             result = await operation(self._app, params)
-        except (Rejected, msgspec.DecodeError, ValueError) as error:
+        except (Rejected, Misconfigured, msgspec.DecodeError, ValueError) as error:
             await _answer(send, 400, {"kind": "wrong usage", "message": str(error)})
         except MeterlineError as error:
             await _answer(send, 503, {"kind": type(error).__name__, "message": str(error)})

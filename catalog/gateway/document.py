@@ -1,8 +1,9 @@
-"""Applying a document beside a running server: one transaction, then visible, then billing is told."""
+"""Documents beside a running server. An apply is one transaction, then visible, then billing is told."""
 
-from catalog.document import CatalogDocument, Change
+from catalog.document import CatalogDocument
+from catalog.document_change import Change
 from catalog.gateway.catalog import Catalog
-from catalog.store.document import apply_document, export_document
+from catalog.store.document import apply_document, diff_document, export_document
 from catalog.store.plan import load_plan
 from catalog.store.version import read_version
 
@@ -31,6 +32,15 @@ async def apply(
                 plan = await load_plan(conn, organization, code)
             await catalog.on_plan_changed(organization, plan.id)
     return changes
+
+
+async def diff(
+    catalog: Catalog, organization: bytes, document: CatalogDocument, *, prune: bool = False
+) -> list[Change]:
+    """Tell what an apply would change, and change nothing. Raises Rejected where it could not be applied."""
+    await catalog.current()
+    async with catalog.sql.snapshot() as conn:
+        return await diff_document(conn, catalog.organization(organization), document, prune=prune)
 
 
 async def export(catalog: Catalog, organization: bytes) -> CatalogDocument:

@@ -6,7 +6,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Feature, FeatureKind, Organization, Plan, PlanPrice
-from catalog.document import CatalogDocument, Change, FeaturePart, PlanPart, diff_documents, document_of, grant_of
+from catalog.document import CatalogDocument, FeaturePart, PlanPart, document_of, grant_of, price_minor
+from catalog.document_change import Change, diff_documents
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
@@ -23,6 +24,16 @@ async def export_document(conn: AsyncConnection, organization: bytes) -> Catalog
     return document_of(await list_features(conn, organization), await list_plans(conn, organization, private=True))
 
 
+async def diff_document(
+    conn: AsyncConnection, organization: Organization, document: CatalogDocument, *, prune: bool = False
+) -> list[Change]:
+    """Tell what `apply_document` would change. Raises Rejected for what never changes, and for an impossible price."""
+    for part in document.plan:
+        if part.price is not None:
+            price_minor(part, organization.currency)
+    return diff_documents(await export_document(conn, organization.id), document, prune=prune)
+
+
 async def apply_document(
     conn: AsyncConnection,
     organization: Organization,
@@ -37,7 +48,7 @@ async def apply_document(
     `now_ms` is real time. With `prune` what the document does not name is removed. Raises Rejected, and the
     transaction is to be rolled back, when a change is not possible (`plan_in_use`, `feature_in_use`).
     """
-    changes = diff_documents(await export_document(conn, organization.id), document, prune=prune)
+    changes = await diff_document(conn, organization, document, prune=prune)
     applying = _Applying(conn, organization, document, now_ms, plan_in_use)
     for change in changes:
         await applying.apply(change)
@@ -146,7 +157,7 @@ class _Applying:
             assert price is not None, "the diff found it"
             await remove_price(self._conn, price, self._real_ms)
             return
-        amount = self._plans[change.plan].prices[change.name]
+        amount = price_minor(self._plans[change.plan], self._organization.currency)
         if price is not None:
             await save_price(self._conn, msgspec.structs.replace(price, amount_minor=amount, updated_ms=self._now_ms))
             return

@@ -651,11 +651,10 @@ type = "boolean"
 [[plan]]
 code = "pro"
 name = "Pro"
-prices = { monthly = 2000 }
+price = "20.00"
 [plan.features.tokens]
 included = "0.5"
-overage = true
-unit_price = "0.0000025"
+overage = "0.0000025"
 [plan.features.sso]
 
 [[plan]]
@@ -692,10 +691,10 @@ async def test_a_document_is_applied_once_and_comes_back(api, shop):
 async def test_a_document_changes_what_differs_and_prunes_when_told(api, shop):
     organization = shop.organization.id
     await apply(api.catalog, organization, parse_document(DOCUMENT, "toml"))
-    smaller = parse_document(DOCUMENT.split("[plan.features.sso]", maxsplit=1)[0].replace("2000", "2500"), "toml")
+    smaller = parse_document(DOCUMENT.split("[plan.features.sso]", maxsplit=1)[0].replace("20.00", "25.00"), "toml")
     changes = await apply(api.catalog, organization, smaller)
     assert [str(change) for change in changes] == [
-        "update price pro/monthly (price: 2000 -> 2500)",
+        "update price pro/monthly (price: 20.00 -> 25.00)",
         "remove plan_feature pro/sso",
     ]
     assert (await api.call("GET", "/plans/free"))["isFree"] is True

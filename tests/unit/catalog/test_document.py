@@ -9,17 +9,17 @@ from catalog.document import (
     FeaturePart,
     GrantPart,
     PlanPart,
-    diff_documents,
     parse_document,
+    price_minor,
     render_document,
 )
+from catalog.document_change import diff_documents
 from kernel.errors import Rejected
 
 TOML = """
 [[feature]]
 code = "tokens"
 name = "Tokens"
-type = "metered"
 [[feature]]
 code = "sso"
 name = "SSO"
@@ -28,11 +28,10 @@ type = "boolean"
 [[plan]]
 code = "pro"
 name = "Pro"
-prices = { monthly = 2000 }
+price = "20.00"
 [plan.features.tokens]
 included = 0.5
-overage = true
-unit_price = 0.0000025
+overage = 0.0000025
 [plan.features.sso]
 """
 YAML = """
@@ -42,9 +41,9 @@ feature:
 plan:
   - code: pro
     name: Pro
-    prices: {monthly: 2000}
+    price: "20"
     features:
-      tokens: {included: 0.5, overage: true, unit_price: "0.0000025"}
+      tokens: {included: 0.5, overage: "0.0000025"}
       sso: {}
 """
 
@@ -70,12 +69,11 @@ def documents(draw):
                 enabled=draw(st.booleans()),
                 included=draw(amounts) if metered else Decimal(0),
                 unlimited=metered and draw(st.booleans()),
-                overage=metered and not free and draw(st.booleans()),
-                unit_price=draw(amounts),
+                overage=draw(st.none() | amounts) if metered and not free else None,
             )
-        prices = {} if free else draw(st.dictionaries(st.just("monthly"), st.integers(0, 10**9)))
+        price = None if free else draw(st.none() | st.decimals(0, 10**6, places=2))
         plans.append(
-            PlanPart(code=code, name=draw(texts), public=draw(st.booleans()), free=free, prices=prices, features=grants)
+            PlanPart(code=code, name=draw(texts), public=draw(st.booleans()), free=free, price=price, features=grants)
         )
     parts = tuple(FeaturePart(code=code, name=draw(texts), type=kind) for code, kind in sorted(features.items()))
     return CatalogDocument(feature=parts, plan=tuple(plans))
@@ -85,7 +83,7 @@ def test_both_spellings_say_the_same_exactly():
     document = parse_document(TOML, "toml")
     assert parse_document(YAML, "yaml") == document
     grant = document.plan[0].features["tokens"]
-    assert (grant.included, grant.unit_price) == (Decimal("0.5"), Decimal("0.0000025"))
+    assert (grant.included, grant.overage) == (Decimal("0.5"), Decimal("0.0000025"))
 
 
 @given(documents(), st.sampled_from(["toml", "yaml"]))
@@ -103,7 +101,7 @@ def test_from_nothing_everything_is_made_and_back_everything_goes(document):
     nothing = CatalogDocument()
     made = diff_documents(nothing, document)
     assert {change.action for change in made} <= {"create"}
-    entries = sum(1 + len(plan.prices) + len(plan.features) for plan in document.plan)
+    entries = sum(1 + len(plan.prices()) + len(plan.features) for plan in document.plan)
     assert len(made) == len(document.feature) + entries
     assert diff_documents(document, nothing) == []
     gone = diff_documents(document, nothing, prune=True)
@@ -113,12 +111,15 @@ def test_from_nothing_everything_is_made_and_back_everything_goes(document):
 def test_changes_are_said_by_field():
     before = parse_document(TOML, "toml")
     after = parse_document(
-        TOML.replace("2000", "2500").replace("0.5", "1").replace("[plan.features.sso]", "").replace('"SSO"', '"Login"'),
+        TOML.replace("20.00", "25.50")
+        .replace("0.5", "1")
+        .replace("[plan.features.sso]", "")
+        .replace('"SSO"', '"Login"'),
         "toml",
     )
     assert [str(change) for change in diff_documents(before, after)] == [
         "update feature sso (name: SSO -> Login)",
-        "update price pro/monthly (price: 2000 -> 2500)",
+        "update price pro/monthly (price: 20.00 -> 25.50)",
         "update plan_feature pro/tokens (included: 0.5 -> 1)",
         "remove plan_feature pro/sso",
     ]
@@ -129,13 +130,19 @@ def test_changes_are_said_by_field():
     [
         TOML.replace('"boolean"', '"seats"'),
         TOML.replace('name = "Pro"', 'nome = "Pro"'),
-        TOML.replace("monthly", "yearly"),
+        TOML.replace('"20.00"', "2000"),
+        TOML.replace('"20.00"', "20.00"),
+        TOML.replace('"20.00"', '"-1"'),
+        TOML.replace('"20.00"', '"NaN"'),
+        TOML.replace('"20.00"', '"twenty"'),
+        TOML.replace("overage = 0.0000025", "overage = true"),
+        TOML.replace('"boolean"', '"boolean"\nevent_code = "login"'),
         TOML.replace("included = 0.5", "included = -1"),
         TOML.replace("included = 0.5", 'included = "x"'),
         TOML.replace("included = 0.5", "included = inf"),
         TOML.replace("[plan.features.sso]", "[plan.features.none]"),
-        TOML.replace("prices = { monthly = 2000 }", "free = true"),
-        TOML.replace("[plan.features.sso]", "[plan.features.sso]\noverage = true"),
+        TOML.replace('price = "20.00"', "free = true"),
+        TOML.replace("[plan.features.sso]", "[plan.features.sso]\noverage = 1"),
         TOML + '[[plan]]\ncode = "pro"\nname = "Again"\n',
         "feature = ",
     ],
@@ -163,3 +170,20 @@ def test_what_never_changes_is_refused():
     for after in (retyped, freed):
         with pytest.raises(Rejected):
             diff_documents(before, after)
+
+
+def test_a_price_is_exact_in_its_currency():
+    def plan(price):
+        return PlanPart(code="pro", name="Pro", price=Decimal(price))
+
+    assert [price_minor(plan("20.5"), currency) for currency in ("usd", "kwd")] == [2050, 20500]
+    assert price_minor(plan("2000"), "jpy") == 2000
+    for price, currency in (("20.005", "usd"), ("20.5", "jpy"), ("1e11", "usd")):
+        with pytest.raises(Rejected):
+            price_minor(plan(price), currency)
+
+
+def test_a_refusal_says_where():
+    with pytest.raises(Rejected) as refused:
+        parse_document(TOML.replace("included = 0.5", "included = -1"), "toml")
+    assert refused.value.refusal.param == "plan.pro.features.tokens.includedAmount"

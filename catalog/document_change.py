@@ -1,0 +1,113 @@
+"""What turns one catalog document into another. Pure. Invariant: a document and itself differ in nothing."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from catalog.document import CatalogDocument, FeaturePart, GrantPart, PlanPart
+from kernel.errors import invalid
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference: what it concerns by codes, and by field what it was and what it becomes."""
+
+    action: Literal["create", "update", "remove"]
+    kind: Literal["feature", "plan", "price", "plan_feature"]
+    plan: str = ""
+    name: str = ""
+    fields: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        where = (
+            f"{self.kind} {self.plan}/{self.name}"
+            if self.plan and self.name
+            else f"{self.kind} {self.name or self.plan}"
+        )
+        return f"{self.action} {where}" + (f" ({self.said()})" if self.fields else "")
+
+    def said(self) -> str:
+        """Say which fields change, from what to what."""
+        return ", ".join(
+            f"{field}: {_shown(was)} -> {_shown(becomes)}" for field, (was, becomes) in self.fields.items()
+        )
+
+
+def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bool = False) -> list[Change]:
+    """Tell what turns `before` into `after`, in an order in which it can be done.
+
+    Features and plans that `after` does not name stay, unless `prune`. Within a plan it names, prices and features that
+    are not there go. Raises Rejected for what never changes: a feature's type and event code, whether a plan is free.
+    """
+    old_features, new_features = ({part.code: part for part in side.feature} for side in (before, after))
+    old_plans, new_plans = ({part.code: part for part in side.plan} for side in (before, after))
+    changes: list[Change] = []
+    gone: list[Change] = []
+    for code, feature in new_features.items():
+        changes += _feature_changes(old_features.get(code), feature)
+    for code, plan in new_plans.items():
+        changes += _plan_changes(old_plans.get(code), plan)
+    if prune:
+        gone += [Change(action="remove", kind="plan", plan=code) for code in old_plans if code not in new_plans]
+        gone += [
+            Change(action="remove", kind="feature", name=code) for code in old_features if code not in new_features
+        ]
+    return changes + gone
+
+
+def _feature_changes(old: FeaturePart | None, new: FeaturePart) -> list[Change]:
+    if old is None:
+        return [Change(action="create", kind="feature", name=new.code)]
+    for field in ("type", "event_code"):
+        if getattr(old, field) != getattr(new, field):
+            raise invalid(f"feature.{new.code}.{field}", "never changes: make another feature")
+    fields = _changed(old, new, ("name", "unit_name", "description"))
+    return [Change(action="update", kind="feature", name=new.code, fields=fields)] if fields else []
+
+
+def _plan_changes(old: PlanPart | None, new: PlanPart) -> list[Change]:
+    if old is None:
+        old = PlanPart(code=new.code, name=new.name, description=new.description, public=new.public, free=new.free)
+        changes = [Change(action="create", kind="plan", plan=new.code)]
+    else:
+        if old.free != new.free:
+            raise invalid(f"plan.{new.code}.free", "never changes: make another plan")
+        fields = _changed(old, new, ("name", "description", "public"))
+        changes = [Change(action="update", kind="plan", plan=new.code, fields=fields)] if fields else []
+    changes += _entries(new.code, "price", old.prices(), new.prices())
+    return changes + _entries(new.code, "plan_feature", old.features, new.features)
+
+
+def _entries(
+    plan: str, kind: Literal["price", "plan_feature"], old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[Change]:
+    changes: list[Change] = []
+    for name, entry in new.items():
+        if name not in old:
+            changes.append(Change(action="create", kind=kind, plan=plan, name=name))
+        elif old[name] != entry:
+            fields = (
+                {"price": (old[name], entry)}
+                if kind == "price"
+                else _changed(old[name], entry, GrantPart.__struct_fields__)
+            )
+            changes.append(Change(action="update", kind=kind, plan=plan, name=name, fields=fields))
+    return changes + [Change(action="remove", kind=kind, plan=plan, name=name) for name in old if name not in new]
+
+
+def _changed(old: T, new: T, fields: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    return {
+        field: (getattr(old, field), getattr(new, field))
+        for field in fields
+        if getattr(old, field) != getattr(new, field)
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return "nothing" if value is None or value == "" else str(value)
