@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 import uvloop
@@ -57,8 +57,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
-        assert isinstance(transport, asyncio.Transport), "a stream"
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from asyncio's
         self._next()
 
     def _next(self) -> None:
