@@ -115,8 +115,12 @@ class PartlyAwayLog(MemoryLog):
     """A log whose lanes in `lost` take records and never say so."""
 
     lost = frozenset()
+    lose_next = 0
 
     async def append(self, lane, data):
+        if self.lose_next:
+            self.lose_next -= 1
+            raise Unknown("no answer")
         if lane in self.lost:
             raise Unknown("no answer")
         return await super().append(lane, data)
@@ -532,6 +536,17 @@ async def test_one_lost_lane_does_not_void_the_others(world):
     assert status == 200
     assert [each["status"] for each in answer["results"]] == ["failed", "accepted", "rejected"]
     assert answer["results"][0]["error"]["code"] == "service_unavailable"
+
+
+async def test_after_an_unknown_end_the_rest_of_the_lane_is_not_sent_so_that_order_holds(world):
+    wide = {str(n): "x" * 500 for n in range(50)}
+    events = [event(eventId=str(n), properties=wide) for n in range(100)]
+    world.log.lose_next = 1
+    status, headers, _ = await world.batch(*events)
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert sum(await world.ends()) == 0  # later records of the customer did not overtake the lost one
+    status, _, answer = await world.batch(*events)
+    assert (status, len(answer["successful"])) == (200, 100)
 
 
 # Pressure and hang-ups
