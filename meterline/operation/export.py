@@ -59,11 +59,12 @@ async def export(app: "App", params: dict[str, Any]) -> dict[str, Any]:
         raise Misconfigured(f"there is no folder {output.parent}")
     await app.sink.flush()
     async with app.sql.snapshot() as connection:
-        codes: dict[str, str] = dict((await connection.execute(text("SELECT id, code FROM features"))).tuples().all())
+        found = await connection.execute(text("SELECT id, code FROM features"))
+        codes: dict[str, str] = {row.id: row.code for row in found}
         rows = await connection.execute(
             text("SELECT id, external_id FROM customers WHERE organization_id = :o"), {"o": organization.id_text}
         )
-        names: dict[str, str | None] = dict(rows.tuples().all())
+        names: dict[str, str | None] = {row.id: row.external_id for row in rows}
     temporary = output.with_name(output.name + ".part")
     count = 0
     try:
