@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Final
 
 from litestar import Response, Router, get, post
@@ -28,7 +27,7 @@ from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
 from kernel import ids, wire
 from kernel.engine.live.base import Live
-from kernel.errors import MeterlineError, Retryable, invalid, rejected
+from kernel.errors import Retryable, invalid, rejected
 from kernel.limits import VISIBLE_WAIT_MS
 from kernel.period import Interval, parse_instant_us
 from kernel.wire import Wire
@@ -208,9 +207,8 @@ def _shown(
     async def after() -> Mapping[str, str] | None:
         seen = await relay.show_all(customers)
         if closer is not None and seen:
-            with suppress(TimeoutError, MeterlineError):  # it is committed: the closer's loop goes on with it
-                async with asyncio.timeout(VISIBLE_WAIT_MS / 1000):
-                    await closer.close_customer(customers[0])
+            # What takes longer goes on behind the answer; it is not cut off in the middle of a transaction.
+            await asyncio.wait([closer.close_customer_in_background(customers[0])], timeout=VISIBLE_WAIT_MS / 1000)
         return None if len(seen) == len(customers) else NOT_VISIBLE
 
     return after

@@ -6,10 +6,10 @@ settled. Source: DESIGN 3.8.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy.exc import IntegrityError
@@ -37,6 +37,7 @@ from kernel.settings import Settings
 from kernel.telemetry import CounterName, Telemetry, logger
 
 _log = logger("closer")
+_T = TypeVar("_T")
 
 # 50 customers are one query of RAW and one look a lane; two batches overlap so that one's waiting is the other's work.
 BATCH_CUSTOMERS: Final = 50
@@ -83,7 +84,7 @@ class Closer:
         self._telemetry = telemetry
         self._settings = settings
         self._task: asyncio.Task[None] | None = None
-        self._runs: set[asyncio.Task[CloseSummary]] = set()
+        self._runs: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Run the loop in the background, every `close_every_ms`."""
@@ -125,13 +126,6 @@ class Closer:
             if not taken and not done.tried:
                 return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
 
-    async def close_customer(self, customer_id: str) -> None:
-        """Settle a customer's open cut, if it has one, as far as fold and sink let it within one batch's wait."""
-        async with self._sql.snapshot() as connection:
-            found = await closes.unsettled_of(connection, customer_id)
-        if found is not None:
-            await self._settle_batch([found])
-
     async def flush(self) -> None:
         """Ask the sink to write what is folded, and wait for it."""
         await self._sink_flush()
@@ -142,15 +136,28 @@ class Closer:
 
     def close_in_background(self, organization: str) -> asyncio.Task[CloseSummary]:
         """Start closing what is due of an organization; the task ends by itself, or with `stop`."""
-        task = asyncio.create_task(self.close_due(organization), name=f"close {organization}")
+        return self._started(self.close_due(organization))
+
+    def close_customer_in_background(self, customer_id: str) -> asyncio.Task[None]:
+        """Start settling a customer's open cut, as far as fold and sink let it within one batch's wait."""
+        return self._started(self._close_customer(customer_id))
+
+    async def _close_customer(self, customer_id: str) -> None:
+        async with self._sql.snapshot() as connection:
+            found = await closes.unsettled_of(connection, customer_id)
+        if found is not None:
+            await self._settle_batch([found])
+
+    def _started(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.create_task(work)
         self._runs.add(task)
         task.add_done_callback(self._ended)
         return task
 
-    def _ended(self, task: asyncio.Task[CloseSummary]) -> None:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
         self._runs.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.warning("closing waits for the next pass", run=task.get_name(), reason=str(error))
+            _log.warning("closing waits for the next pass", reason=str(error))
 
     async def _pass(self, organization: str | None, waiting: set[str]) -> "_Done":
         """Try every open cut once, but those that are known to wait."""

@@ -39,6 +39,7 @@ from kernel.engine.log.memory import MemoryLog
 from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.engine.sql.base import metadata
 from kernel.engine.sql.sqlite import Sqlite
+from kernel.errors import MeterlineError
 from kernel.lane import lane_of
 from kernel.period import parse_instant_us
 from kernel.settings import Settings
@@ -378,9 +379,9 @@ async def test_a_closer_that_dies_anywhere_is_resumed(world: World) -> None:
         dying = asyncio.create_task(world.new_closer().close_due())
         await asyncio.sleep(deaths.uniform(0, 0.05))
         dying.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, MeterlineError):
             await dying
-    await world.new_closer().close_due()
+    await settled(world)
     assert (await world.new_closer().close_due()).settled == 0
     rows = await world.rows(tables.invoices)
     assert sorted(row.number for row in rows) == list(range(1, 4 * 4 + 1))
@@ -388,6 +389,15 @@ async def test_a_closer_that_dies_anywhere_is_resumed(world: World) -> None:
         base = ("plan_base", 4900)
         assert await world.lines(f"customer-{number}") == [[base], [base, ("overage", 15)], [base], [base]]
     assert [row.open_cut for row in await world.rows(tables.accounts)] == [None] * 4
+
+
+async def settled(world: World) -> None:
+    """Close until it works, as the closer's loop does: a store that is away for a moment ends a pass, not the work."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(MeterlineError):
+                await world.new_closer().close_due()
+                return
 
 
 async def test_an_invoice_stops_when_live_and_raw_differ_and_goes_on_after_a_rebuild(world: World) -> None:
