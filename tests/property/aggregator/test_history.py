@@ -114,7 +114,7 @@ def histories(draw) -> list[LaneRecord]:
         for n, customer in enumerate(CUSTOMERS)
     ]
     for offset in range(len(records), len(records) + draw(st.integers(1, 14))):
-        now_ms += draw(st.sampled_from([1, 1, 1_000, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS, 36 * DAY_MS]))
+        now_ms += draw(st.sampled_from([1, 1, 1_000, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS, 36 * DAY_MS, 70 * DAY_MS]))
         if draw(st.integers(0, 4)) == 0:
             snapshot = a_snapshot(draw, draw(st.sampled_from(CUSTOMERS)), now_ms)
             records.append(LaneRecord(offset=offset, time_ms=now_ms, gateway="gw", snapshot=snapshot))
@@ -295,7 +295,11 @@ async def test_a_rebuild_is_byte_identical(raw_folder: Path) -> None:
     async with a_store(raw_folder) as store:
         loop = asyncio.get_running_loop()
 
-        @settings(max_examples=15, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=max(15, settings().max_examples // 10),
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
         @given(histories(), st.data())
         def law(records: list[LaneRecord], data: st.DataObject) -> None:
             sunk = data.draw(st.integers(0, len(records)))
