@@ -26,17 +26,7 @@ def run_bench(*, quick: bool, cases: list[str] | None, as_json: bool) -> int:
     if as_json:
         print_json(run)
         return OK
-    columns = [
-        "case",
-        "a second#",
-        "per CPU second#",
-        "server CPU s#",
-        "stores CPU s#",
-        "p50 ms#",
-        "p99 ms#",
-        "floor#",
-        "of it#",
-    ]
+    columns = ["case", "/s#", "/CPU s#", "server CPU#", "stores CPU#", "p50 ms#", "p99 ms#", "floor /s#", "of it#"]
     rows = [
         (
             one.case,

@@ -158,7 +158,7 @@ def _requests(name: str, api_key: str, customers: list[str]) -> tuple[list[bytes
 
 def _measured(plan: Plan, pid: int) -> tuple[Load, float, float]:
     """Run the generator; returns its result and the processor seconds of server and stores while it measured."""
-    command = [sys.executable, "-m", "meterline.bench.load"]
+    command = _module("load")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own
         assert process.stdin is not None, "a pipe"
         assert process.stdout is not None, "a pipe"
@@ -179,7 +179,7 @@ def _measured(plan: Plan, pid: int) -> tuple[Load, float, float]:
 def _floor(*, needs_valkey: bool) -> Iterator[tuple[int, int]]:
     """Start a floor and, if it needs one, a Valkey as the engine starts it; yields port and process id."""
     port = free_port()
-    command = [sys.executable, "-m", "meterline.bench.floor", str(port), *(["valkey"] if needs_valkey else [])]
+    command = [*_module("floor"), str(port), *(["valkey"] if needs_valkey else [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own program
         try:
             assert process.stdout is not None, "a pipe"
@@ -190,7 +190,7 @@ def _floor(*, needs_valkey: bool) -> Iterator[tuple[int, int]]:
 
 
 def _fold_case(events: int) -> Result:
-    command = [sys.executable, "-m", "meterline.bench.fold", str(events)]
+    command = [*_module("fold"), str(events)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own program
     if done.returncode != 0:
         raise Fatal("the fold could not be measured; its words are above")
@@ -209,3 +209,8 @@ def _fold_case(events: int) -> Result:
         events=load.events,
         seconds=round(load.seconds, 2),
     )
+
+
+def _module(name: str) -> list[str]:
+    """Spell how a module of the bench is run as a process; `-m` would load it twice."""
+    return [sys.executable, "-c", f"from meterline.bench.{name} import main; main()"]

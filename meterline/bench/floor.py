@@ -1,7 +1,7 @@
 """The floors: the least that a server in Python could do for the same request, on the same loop and parser.
 
-`read` only reads the body and answers; with `valkey` it also asks an embedded Valkey for one key. A process of its own:
-`python -m meterline.bench.floor PORT [valkey]`; it prints a line when it listens.
+It reads the body and answers; with `valkey` it also asks an embedded Valkey for one key. A process of its own with the
+arguments PORT and, maybe, `valkey`; it prints a line when it listens.
 """
 
 import sys
@@ -82,5 +82,6 @@ async def serve(port: int, *, needs_valkey: bool) -> None:
             await child.stop()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve on the port that the command line names."""
     uvloop.run(serve(int(sys.argv[1]), needs_valkey="valkey" in sys.argv[2:]))

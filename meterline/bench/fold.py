@@ -1,7 +1,7 @@
 """The fold alone, in a process of its own: a lane of the embedded log filled beforehand, folded and written to LIVE.
 
 Prints one JSON object. Its floor decodes the same records and adds the same quantities into a dict, in a tight loop.
-Run as `python -m meterline.bench.fold EVENTS`.
+`main` takes the number of events as its argument.
 """
 
 import asyncio
@@ -200,7 +200,3 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="meterline-bench-") as folder:
         result = uvloop.run(measure(int(sys.argv[1]), Path(folder)))
     print(msgspec.json.encode(result).decode())
-
-
-if __name__ == "__main__":
-    main()

@@ -183,7 +183,3 @@ def main() -> None:
         await Generator(plan).run()
 
     uvloop.run(run())
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ from kernel.clock import Clock, SystemClock
 from kernel.errors import NotReachable
 
 PATIENCE_MS: Final = 60_000  # a restart with a rebuild ends well within it
+PATIENCE_FIRST_MS: Final = 5_000  # a server that never answered is more likely a wrong URL
 _PAUSE_MS_FIRST: Final = 20
 _PAUSE_MS_MAX: Final = 1_000
 _TIMEOUT_S: Final = 30
@@ -57,6 +58,7 @@ class Api:
     ) -> None:
         self._clock = clock or SystemClock()
         self._patience_ms = patience_ms
+        self._answered = False
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/api/v1",
             headers={"x-api-key": api_key, "content-type": "application/json"},
@@ -94,7 +96,8 @@ class Api:
             reason, answer = await self._once(method, path, content, headers, tries)
             if answer is not None:
                 return answer
-            if self._clock.monotonic_ms() - started + pause_ms > self._patience_ms:
+            patience_ms = self._patience_ms if self._answered else min(self._patience_ms, PATIENCE_FIRST_MS)
+            if self._clock.monotonic_ms() - started + pause_ms > patience_ms:
                 raise NotReachable(f"{self._client.base_url} gave no definite answer in {tries} tries: {reason}")
             await asyncio.sleep(pause_ms * random.uniform(0.5, 1.5) / 1000)  # noqa: S311 - spreads retries, no secret
             pause_ms = min(pause_ms * 2, _PAUSE_MS_MAX)
@@ -106,6 +109,7 @@ class Api:
             response = await self._client.request(method, path, content=content, headers=headers)
         except httpx.TransportError as error:
             return f"{type(error).__name__} {error}".strip(), None
+        self._answered = True
         if response.status_code in _REPEATED:
             return f"status {response.status_code}", None
         try:
