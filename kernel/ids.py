@@ -5,9 +5,10 @@ The alphabet is base32hex (RFC 4648), which sorts as the bytes do. Invariants: `
 ids made in a later millisecond sort later, as bytes and as text.
 """
 
-import base64
 import os
 from typing import Final
+
+from kernel import base32
 
 ID_BYTES: Final = 16
 _TEXT_CHARS: Final = 26
@@ -40,23 +41,20 @@ def new_id(prefix: str, now_ms: int) -> str:
 
 def id_text(prefix: str, raw: bytes) -> str:
     """Spell 16 bytes with `prefix`."""
-    return prefix + base64.b32hexencode(raw).decode().rstrip("=").lower()
+    return prefix + base32.encode(raw)
 
 
 def id_bytes(text: str) -> bytes:
     """Read the 16 bytes of an id that we spelled. Raises ValueError for anything else."""
-    body = text[text.rfind("_") + 1 :]
-    if len(body) != _TEXT_CHARS:
-        raise ValueError(f"{text!r} is not an id")
-    raw = base64.b32hexdecode(body.upper() + "======")
-    if id_text("", raw) != body:
-        raise ValueError(f"{text!r} is not an id")
-    return raw
+    return base32.decode(text[text.rfind("_") + 1 :], ID_BYTES)
 
 
 def is_id(prefix: str, text: str) -> bool:
     """Tell whether `text` is spelled as an id with `prefix`."""
+    if not text.startswith(prefix) or len(text) != len(prefix) + _TEXT_CHARS:
+        return False
     try:
-        return id_text(prefix, id_bytes(text)) == text
+        base32.decode(text[len(prefix) :], ID_BYTES)
     except ValueError:
         return False
+    return True

@@ -6,11 +6,12 @@ never changes and is never reused.
 Source: DESIGN 3.1.
 """
 
-import base64
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
+
+from kernel import base32
 
 EVENT_PREFIX = "evt_"
-_EVENT_TEXT_LENGTH = 18  # base32 of 11 bytes without padding
+_BYTES: Final = 11
 
 
 class Position(NamedTuple):
@@ -42,20 +43,17 @@ class Position(NamedTuple):
 
     def event_id(self) -> str:
         """Spell it as the wire does: `evt_` and 18 lower-case base32 characters."""
-        return EVENT_PREFIX + base64.b32hexencode(self.to_bytes()).decode().rstrip("=").lower()
+        return EVENT_PREFIX + base32.encode(self.to_bytes())
 
     @classmethod
     def from_event_id(cls, text: str) -> Self | None:
         """Read an event's id; None when it is not one."""
-        body = text.removeprefix(EVENT_PREFIX)
-        if not text.startswith(EVENT_PREFIX) or len(body) != _EVENT_TEXT_LENGTH:
+        if not text.startswith(EVENT_PREFIX):
             return None
         try:
-            data = base64.b32hexdecode(body.upper() + "=" * (-len(body) % 8))
+            return cls.from_bytes(base32.decode(text[len(EVENT_PREFIX) :], _BYTES))
         except ValueError:
             return None
-        position = cls.from_bytes(data)
-        return position if position.event_id() == text else None
 
     def record(self) -> str:
         """Name the record as the wire's `position` does: `epoch.lane.offset`."""
