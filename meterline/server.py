@@ -14,9 +14,8 @@ import uvicorn
 
 from aggregator.routes import access as access_routes
 from aggregator.routes import usage as usage_routes
-from aggregator.row import EventRow
 from billing import routes as billing_routes
-from billing.store.invoice import of_event
+from billing.gateway.event_invoice import invoice_of
 from catalog import routes as catalog_routes
 from catalog.definition import SANDBOX
 from catalog.store.key import create_key, find_key
@@ -82,7 +81,7 @@ def front(app: App) -> Front:
             "closer": app.closer,
             "clock": app.clock,
             "access": app.access,
-            "invoice_of": _invoice_of(app),
+            "invoice_of": invoice_of(app.sql),
         },
     )
     return Front(
@@ -93,16 +92,6 @@ def front(app: App) -> Front:
         clock=app.clock,
         hot_match=access.match,
     )
-
-
-def _invoice_of(app: App) -> usage_routes.InvoiceOf:
-    """Let the usage routes ask billing which invoice an event is on."""
-
-    async def invoice_of(row: EventRow) -> str | None:
-        async with app.sql.snapshot() as connection:
-            return await of_event(connection, row.customer, row.feature, row.term, row.window, row.cut)
-
-    return invoice_of
 
 
 def _listen(host: str, port: int) -> socket.socket:

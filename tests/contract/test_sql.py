@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import random
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -230,3 +231,19 @@ async def test_a_file_that_stays_locked_is_unavailable(tmp_path: Path) -> None:
 async def test_a_url_that_names_no_file_says_what_to_set(url: str) -> None:
     with pytest.raises(Misconfigured, match="METERLINE_SQL_URL"):
         await Sqlite.open(url)
+
+
+async def test_a_transaction_cancelled_within_a_statement_leaves_no_lock(sql: Sql) -> None:
+    async def work(number: int) -> None:
+        async with sql.transaction() as connection:
+            await connection.execute(insert(counters).values(name=f"c{number}", value=number))
+            await connection.execute(update(counters).values(value=counters.c.value + 1))
+
+    chance = random.Random(5)
+    for number in range(60):
+        task = asyncio.create_task(work(number))
+        await asyncio.sleep(chance.uniform(0, 0.004))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await work(1_000)

@@ -5,6 +5,7 @@ them without waiting. Another process (a command beside the server) is waited fo
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -85,8 +86,22 @@ class Sqlite:
         await self._writer.dispose()
 
 
+class _Connection(sqlite3.Connection):
+    """A connection that leaves no transaction behind, even when a statement was still running as it was given up."""
+
+    def close(self) -> None:
+        """Roll back what is open, then close; without it a cancelled task's lock would outlive its connection."""
+        self.rollback()
+        super().close()
+
+
 def _engine(path: Path, connections: int, pragmas: tuple[str, ...], begin: tuple[str, ...]) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=connections, max_overflow=0)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}",
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"factory": _Connection},
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
