@@ -237,13 +237,16 @@ async def test_a_transaction_cancelled_within_a_statement_leaves_no_lock(sql: Sq
     async def work(number: int) -> None:
         async with sql.transaction() as connection:
             await connection.execute(insert(counters).values(name=f"c{number}", value=number))
-            await connection.execute(update(counters).values(value=counters.c.value + 1))
+            for _ in range(20):
+                await connection.execute(update(counters).values(value=counters.c.value + 1))
 
     chance = random.Random(5)
-    for number in range(60):
+    for number in range(100):
         task = asyncio.create_task(work(number))
-        await asyncio.sleep(chance.uniform(0, 0.004))
+        await asyncio.sleep(chance.uniform(0, 0.02))
         task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()  # a second time, while the first is being cleaned up
         await asyncio.gather(task, return_exceptions=True)
-    async with asyncio.timeout(5):
-        await work(1_000)
+        async with asyncio.timeout(5):
+            await work(1_000 + number)
