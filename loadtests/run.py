@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from kernel.settings import Settings
-from meterline.child import ServerChild
+from meterline.child import ServerChild, leave_in_order
 from meterline.cli.call import call
 from meterline.importer.api import Api
 
@@ -83,6 +83,7 @@ def report(audit):
 
 
 def main():
+    leave_in_order()
     asked = options()
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="meterline-load-") as folder, ServerChild(Path(folder) / "data") as server:

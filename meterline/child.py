@@ -32,6 +32,15 @@ def free_port() -> int:
         return port
 
 
+def leave_in_order() -> None:
+    """Let SIGTERM end this process the way an exception does, so that what it started is ended; main thread only."""
+
+    def leave(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)
+
+
 class ServerChild:
     """`meterline serve` on a random port; the data folder and the port stay over kills and starts."""
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from meterline.child import leave_in_order
 from meterline.cli.output import Json, end
 
 
@@ -15,6 +16,7 @@ def demo(
     """Show the whole story in three minutes: usage, the plug pulled three times, invoices, proof."""
     from meterline.demo import run_demo  # noqa: PLC0415 - starts servers; nothing else needs it
 
+    leave_in_order()
     end(run_demo(serve=serve, engine=engine))
 
 
@@ -27,6 +29,7 @@ def bench(
     """Measure four cases, each beside a floor measured in the same run."""
     from meterline.bench import run_bench  # noqa: PLC0415 - starts servers; nothing else needs it
 
+    leave_in_order()
     end(run_bench(quick=quick, cases=case, as_json=as_json))
 
 
