@@ -5,6 +5,7 @@ On SIGTERM or SIGINT requests under way are answered, then the parts end in the 
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from meterline.operation import OPERATIONS
 from meterline.operator import OperatorFront, bind, socket_path
 
 _GRACE_SECONDS: Final = 5
+_COLLECT_AFTER: Final = 50_000
 
 
 class _Server(uvicorn.Server):
@@ -57,6 +59,7 @@ async def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, main, operator)
+        _calm_collector()
         stalls = asyncio.create_task(watch_loop(app.telemetry, app.clock))
         try:
             await asyncio.gather(main.serve(sockets=[listening]), operator.serve(sockets=[bind(settings.data_dir)]))
@@ -92,6 +95,16 @@ def front(app: App) -> Front:
         clock=app.clock,
         hot_match=access.match,
     )
+
+
+def _calm_collector() -> None:
+    """Take what is there for good out of the garbage collector's sight, and let it run a seventieth as often.
+
+    The hot path makes many small objects and no cycles; at the default a collection follows every 700 of them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 50)
 
 
 def _listen(host: str, port: int) -> socket.socket:
