@@ -5,11 +5,10 @@ What it remembers is what a client knows: which keys were acknowledged. The audi
 
 import asyncio
 import random
-import time
 from typing import Any, Final
 
 from meterline.audit import KeySet
-from meterline.child import ServerChild
+from meterline.child import ServerChild, monotonic_seconds
 from meterline.demo.stage import Stages, expected
 from meterline.importer.api import Api
 from meterline.importer.transfer import send_batch
@@ -68,13 +67,13 @@ class Plug:
 
     async def pull(self) -> None:
         """Send everything, and kill the server KILLS times meanwhile."""
-        began = time.monotonic()
+        began = monotonic_seconds()
         left = list(range(0, EVENTS, BATCH))[::-1]
         async with asyncio.TaskGroup() as group:
             for _ in range(CALLERS):
                 group.create_task(self._caller(left))
             group.create_task(self._kills())
-        self.seconds = time.monotonic() - began
+        self.seconds = monotonic_seconds() - began
         self.per_second = int(EVENTS / (self.seconds - self.downtime))
         acked = f"{self.acknowledged.count:,} of {EVENTS:,} events acknowledged in {self.seconds:.1f} s"
         self._stages.check(f"{acked}, over {self._server.kills} kills", self.acknowledged.count == EVENTS)
@@ -101,8 +100,8 @@ class Plug:
                 await asyncio.sleep(0.005)
             had = self.acknowledged.count
             self._server.kill()
-            down = time.monotonic()
+            down = monotonic_seconds()
             await asyncio.to_thread(self._server.start)
-            away = time.monotonic() - down
+            away = monotonic_seconds() - down
             self.downtime += away
             self._stages.say(f"SIGKILL at {had:,} acknowledged; ready again after {away:.1f} s")

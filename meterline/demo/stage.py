@@ -1,6 +1,5 @@
 """How the demo speaks: numbered stages with their time, facts, and checks that make it fail."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from kernel.errors import Fatal
+from meterline.child import monotonic_seconds
 from meterline.importer.api import Answer
 
 
@@ -17,16 +17,16 @@ class Stages:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._number = 0
-        self._began = time.monotonic()
+        self._began = monotonic_seconds()
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
         """Print a stage's title, and its time when it is done."""
         self._number += 1
-        began = time.monotonic()
+        began = monotonic_seconds()
         self.console.print(f"\n[bold cyan]{self._number}. {title}[/]")
         yield
-        self.console.print(f"   [dim]{time.monotonic() - began:.1f} s[/]")
+        self.console.print(f"   [dim]{monotonic_seconds() - began:.1f} s[/]")
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -42,7 +42,7 @@ class Stages:
     @property
     def seconds(self) -> float:
         """Tell the time since the start."""
-        return time.monotonic() - self._began
+        return monotonic_seconds() - self._began
 
 
 def expected(answer: Answer, what: str) -> Any:
