@@ -32,7 +32,7 @@ from kernel.wire import Dialect
 
 CAN_USE: Final = "canUse"
 RESOURCE: Final = "feature"
-# A read is repeated only when the catalog changed under it.
+# A read is repeated only when the reference names another customer by then.
 _LOOKS_MAX: Final = 8
 _POSITION_LOOK_MS: Final = 2
 _POSITION_PARTS: Final = 3
@@ -144,17 +144,22 @@ class AccessGateway:
             subject = await self._subject(who, question)
         for _ in range(_LOOKS_MAX):
             view, reached = await self._look(subject.customer.id, question.min_position)
-            if view.catalog is not None and view.catalog <= self._catalog.version:
-                return self._seen(subject, view, reached)
             looked_at = subject.customer.id
-            if view.catalog is None:
-                await self._catalog.current()
-            else:
-                await self._catalog.refresh(view.catalog)
-            subject = await self._subject(who, question)
-            if view.catalog is None and subject.customer.id == looked_at:
+            if await self._outdated(view.catalog):
+                subject = await self._subject(who, question)
+            if subject.customer.id == looked_at:
                 return self._seen(subject, view, reached)
-        raise _unavailable("The catalog changes faster than it can be read.")
+        raise _unavailable("The customer changes faster than it can be read.")
+
+    async def _outdated(self, version: int | None) -> bool:
+        """Make the catalog as new as the look was, which began after the question; tells whether it had to change."""
+        if version is not None and version <= self._catalog.version:
+            return False
+        if version is None:
+            await self._catalog.current()
+        else:
+            await self._catalog.refresh(version)
+        return True
 
     async def _subject(self, who: Callable[[], Principal], question: Question) -> Subject:
         principal = who()

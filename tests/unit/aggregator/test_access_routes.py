@@ -342,3 +342,16 @@ async def test_a_dry_run(bench: Bench) -> None:
     for wrong in ({"customerId": "acme"}, {**body, "quantity": -1}, {**body, "quantity": "x"}, {"feature": "calls"}):
         refused = await bench.http.post("/api/v1/usage/check", json=wrong, headers=headers)
         assert (refused.status_code, refused.json()["code"]) == (400, "validation_error")
+
+
+async def test_a_catalog_that_never_rests_delays_nobody(bench: Bench) -> None:
+    """One look tells how new the catalog has to be: what changes after it was not answered before the question."""
+    await bench.use(1)
+    view = bench.live.view
+
+    async def busy(lane: int, customers: Sequence[bytes]) -> LaneView:
+        await bench.live.raise_catalog(bench.catalog.version + 1)
+        return await view(lane, customers)
+
+    bench.live.view = busy  # type: ignore[method-assign] # other processes change the catalog before each look
+    assert (await bench.told("/feature-access/calls", customerId="acme"))["allowed"] is True
