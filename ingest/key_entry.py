@@ -5,6 +5,7 @@ entry names one attempt by its position; equal entries have equal bytes. Source:
 """
 
 from enum import StrEnum
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -14,6 +15,8 @@ from ingest.verdict import Outcome, Verdict
 from kernel.position import Position
 
 ENTRY_BYTES: Final = 34
+# kind, epoch, lane, offset, index, at, content, request
+_LAYOUT: Final = Struct(">cBH6sH6s8s8s")
 _POSITION_END: Final = 12
 _AT_END: Final = 18
 _CONTENT_END: Final = 26
@@ -56,14 +59,16 @@ _KINDS: Final = {kind.value.encode()[0]: kind for kind in EntryKind}
 
 def encode_entry(entry: KeyEntry) -> bytes:
     """Spell an entry."""
-    return b"".join(
-        (
-            entry.kind.value.encode(),
-            entry.position.to_bytes(),
-            entry.at_ms.to_bytes(6, "big"),
-            entry.content,
-            entry.request,
-        )
+    epoch, lane, offset, index = entry.position
+    return _LAYOUT.pack(
+        entry.kind.encode(),
+        epoch,
+        lane,
+        offset.to_bytes(6, "big"),
+        index,
+        entry.at_ms.to_bytes(6, "big"),
+        entry.content,
+        entry.request,
     )
 
 
