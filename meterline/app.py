@@ -60,6 +60,8 @@ class App:
 
     async def not_ready(self) -> str | None:
         """Say why the process cannot take events now; None: it can."""
+        if self.sink.stopped is not None:
+            return f"the sink is stopped: {self.sink.stopped}"
         for worker in self.lanes:
             if worker.stopped is not None:
                 return f"lane {worker.lane} is stopped: {worker.stopped}"

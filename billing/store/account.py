@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
@@ -88,12 +88,13 @@ async def release(connection: AsyncConnection, customer_ids: Sequence[str]) -> N
 
 async def shown(connection: AsyncConnection, revs: Mapping[str, int]) -> None:
     """Say which revision LIVE shows of customers; what it is known to show never falls by this."""
-    for customer_id, rev in revs.items():
-        await connection.execute(
-            update(tables.accounts)
-            .where(_a.customer_id == customer_id, _a.shown_rev < rev)
-            .values(shown_rev=rev, relay_until_ms=0)
-        )
+    known = [{"customer": customer_id, "seen": rev} for customer_id, rev in revs.items()]
+    await connection.execute(
+        update(tables.accounts)
+        .where(_a.customer_id == bindparam("customer"), _a.shown_rev < bindparam("seen"))
+        .values(shown_rev=bindparam("seen"), relay_until_ms=0),
+        known,
+    )
 
 
 async def lost(connection: AsyncConnection, customer_id: str, rev: int) -> None:

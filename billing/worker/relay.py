@@ -46,6 +46,8 @@ class Relay:
         self._clock = clock
         self._gateway_id = gateway_id
         self._tokens: dict[int, bytes] = {}
+        self._showing: set[str] = set()
+        self._shown: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def show(self, customer_id: str) -> bool:
@@ -61,11 +63,13 @@ class Relay:
         async with self._sql.snapshot() as connection:
             snapshots = {one: await accounts.snapshot(connection, one) for one in wanted}
         present = {one: snapshot for one, snapshot in snapshots.items() if snapshot is not None}
-        answers = await asyncio.gather(*(self._show(snapshot) for snapshot in present.values()))
+        self._showing |= present.keys()
+        try:
+            answers = await asyncio.gather(*(self._show(snapshot) for snapshot in present.values()))
+        finally:
+            self._showing -= present.keys()
         seen = {one: snapshot.rev for (one, snapshot), shown in zip(present.items(), answers, strict=True) if shown}
-        if seen:
-            async with self._sql.transaction() as connection:
-                await accounts.shown(connection, seen)
+        self._shown.update(seen)
         return set(seen) | (snapshots.keys() - present.keys())
 
     def start(self) -> None:
@@ -96,17 +100,27 @@ class Relay:
         for lane in range(self._record_log.lanes):
             await self._compare_if_rebuilt(lane)
         await self._catalog.republish()
+        await self._note_shown()
         now_ms = self._clock.now_ms()
         async with self._sql.snapshot() as connection:
-            found = await accounts.hidden(connection, now_ms, _BATCH)
+            hidden = await accounts.hidden(connection, now_ms, _BATCH)
+        found = [one for one in hidden if one not in self._showing and one not in self._shown]
         if not found:
             return
         async with self._sql.transaction() as connection:
             until_ms = now_ms + VISIBLE_WAIT_MS
             mine = [one for one in found if await accounts.claim(connection, one, now_ms, until_ms)]
         seen = await self.show_all(mine)
+        await self._note_shown()
         async with self._sql.transaction() as connection:
             await accounts.release(connection, [one for one in mine if one not in seen])
+
+    async def _note_shown(self) -> None:
+        """Tell SQL what LIVE shows: one transaction for all, not one a call. What a death loses here is sent again."""
+        noted, self._shown = self._shown, {}
+        if noted:
+            async with self._sql.transaction() as connection:
+                await accounts.shown(connection, noted)
 
     async def _show(self, snapshot: Snapshot) -> bool:
         try:
