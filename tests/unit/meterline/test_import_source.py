@@ -51,7 +51,8 @@ def test_parquet_is_read_in_the_files_order(tmp_path):
     try:
         quoted = str(path).replace("'", "\\'")
         session.query(
-            "SELECT number AS n, toDecimal64(number / 10, 3) AS d, toDateTime64('2023-11-16 18:15:46.680590', 6, 'UTC') AS t"
+            "SELECT number AS n, toDecimal64(number / 10, 3) AS d,"
+            " toDateTime64('2023-11-16 18:15:46.680590', 6, 'UTC') AS t"
             f" FROM numbers(100000) INTO OUTFILE '{quoted}' FORMAT Parquet"
         )
     finally:
