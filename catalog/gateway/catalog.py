@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Customer, Deployment, Feature, Organization, Principal
-from catalog.gateway.customer import CustomerCache
+from catalog.gateway.customer import CustomerCache, SharedLookUp
 from catalog.store import customer as customer_store
 from catalog.store import version as version_store
 from catalog.store.deployment import load_deployment
@@ -56,6 +56,7 @@ class Catalog:
         self._by_code: dict[tuple[bytes, str], Feature] = {}
         self._by_event_code: dict[tuple[bytes, str], Feature] = {}
         self._customers = CustomerCache(customers_max)
+        self._looked_up = SharedLookUp(self._look_up)
         self._absent: set[tuple[bytes, str]] = set()
         self._refreshing = asyncio.Lock()
         self._asked_sql_ms: float | None = None
@@ -170,7 +171,7 @@ class Catalog:
             else:
                 found[reference] = known
         if missing:
-            found.update(await self._look_up(organization, missing))
+            found.update(await self._looked_up.find(organization, missing))
         return found
 
     async def _look_up(self, organization: bytes, references: Sequence[str]) -> dict[str, Customer | None]:

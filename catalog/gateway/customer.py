@@ -1,10 +1,13 @@
-"""A bounded memory of customers, found by either of their ids.
+"""Customers in memory, found by either of their ids, and the look-ups that concurrent callers share.
 
-Invariants: it never holds more than its bound; a dropped customer is found by none of its ids; a customer is only ever
-found within its own organization.
+Invariants: the memory never holds more than its bound; a dropped customer is found by none of its ids; a customer is
+only ever found within its own organization; a shared look-up begins after everyone whom it answers has asked.
 """
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 from catalog.definition import Customer
 
@@ -50,3 +53,50 @@ def _references(customer: Customer) -> list[str]:
     """List what a request may call the customer: our id, and the seller's own, which never begins like ours."""
     own = [] if customer.external_id is None else [customer.external_id]
     return [customer.id_text, *own]
+
+
+# Names in one look-up: far below what a statement may bind, and a millisecond or two of SQL.
+LOOK_UP_MAX: Final = 500
+
+LookUp = Callable[[bytes, Sequence[str]], Awaitable[Mapping[str, Customer | None]]]
+
+
+class SharedLookUp:
+    """One look-up at a time an organization: who asks while one is under way goes into the next, with the others."""
+
+    def __init__(self, look_up: LookUp) -> None:
+        """`look_up(organization, references)` answers every reference."""
+        self._look_up = look_up
+        self._waiting: dict[bytes, dict[str, asyncio.Future[Customer | None]]] = {}
+        self._running: dict[bytes, asyncio.Task[None]] = {}
+
+    async def find(self, organization: bytes, references: Sequence[str]) -> dict[str, Customer | None]:
+        """Find customers by a look-up that begins after this call. Raises what the look-up raises."""
+        waiting = self._waiting.setdefault(organization, {})
+        loop = asyncio.get_running_loop()
+        answers = [waiting.setdefault(reference, loop.create_future()) for reference in references]
+        if organization not in self._running:
+            self._running[organization] = loop.create_task(self._run(organization))
+        # Shielded: a caller that goes away leaves the answer to those who asked for the same.
+        found = await asyncio.gather(*(asyncio.shield(answer) for answer in answers))
+        return dict(zip(references, found, strict=True))
+
+    async def _run(self, organization: bytes) -> None:
+        try:
+            while waiting := self._waiting.pop(organization, None):
+                names = list(waiting)
+                for at in range(0, len(names), LOOK_UP_MAX):
+                    await self._answer(organization, {name: waiting[name] for name in names[at : at + LOOK_UP_MAX]})
+        finally:
+            del self._running[organization]
+
+    async def _answer(self, organization: bytes, waiting: Mapping[str, asyncio.Future[Customer | None]]) -> None:
+        try:
+            found = await self._look_up(organization, list(waiting))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the askers' to handle
+            for answer in waiting.values():
+                answer.set_exception(error)
+                answer.exception()  # looked at: an asker may have gone away
+            return
+        for name, answer in waiting.items():
+            answer.set_result(found[name])
