@@ -49,8 +49,9 @@ class Explainer:
             "subscription": invoice.subscription_id,
             "cut": invoice.cut,
             "issued": instant_text(invoice.issued_ms),
-            "total_minor": invoice.total_minor,
-            "lines_sum_minor": sum(line.amount_minor for _, line in lines),
+            "period": f"{instant_text(invoice.period_start_ms)} to {instant_text(invoice.period_end_ms)}",
+            "totalMinor": invoice.total_minor,
+            "linesSumMinor": sum(line.amount_minor for _, line in lines),
             "lines": [_line(line_id, line, invoice, totals, before) for line_id, line in lines],
         }
 
@@ -68,8 +69,8 @@ class Explainer:
             "subscription": subscription.id,
             "customer": subscription.customer_id,
             "status": subscription.state.value,
-            "period_start": date_of(subscription.period_start_day).isoformat(),
-            "period_end": None
+            "periodStart": date_of(subscription.period_start_day).isoformat(),
+            "periodEnd": None
             if subscription.period_end_day is None
             else date_of(subscription.period_end_day).isoformat(),
             "closes": [await self._close(close) for close in found],
@@ -81,11 +82,11 @@ class Explainer:
             "cut": close.cut,
             "state": close.state.value,
             "final": close.final,
-            "period_start": instant_text(close.start_day * DAY_MS),
-            "period_end": instant_text(close.end_us // 1000),
+            "periodStart": instant_text(close.start_day * DAY_MS),
+            "periodEnd": instant_text(close.end_us // 1000),
             "invoice": close.invoice_id,
-            "live_when_stopped": close.live,
-            "raw_when_stopped": close.raw,
+            "liveWhenStopped": close.live,
+            "rawWhenStopped": close.raw,
         }
         if close.state is CloseState.SETTLED:
             return told
@@ -94,9 +95,9 @@ class Explainer:
         found = difference(account, totals)
         return {
             **told,
-            "live_cut_now": account.cut,
-            "live_now": {} if found is None else found.live,
-            "raw_now": {} if found is None else found.raw,
+            "liveCutNow": account.cut,
+            "liveNow": {} if found is None else found.live,
+            "rawNow": {} if found is None else found.raw,
         }
 
     async def _totals(self, organization: str, customer: str, cut: int) -> dict[Window, WindowUsage]:
@@ -111,6 +112,18 @@ async def _billed_before(connection: AsyncConnection, invoice: Invoice) -> Mappi
     return found[invoice.subscription_id]
 
 
+def _why(line: Line) -> str:
+    """Say in one sentence how a line's amount came about."""
+    if line.window is None:
+        return f"{line.description}: the base price, frozen when the period started."
+    span = f"{date_of(line.window.start)} to {date_of(line.window.end)}"
+    earlier = " minus what earlier invoices billed" if line.cut_after else ""
+    return (
+        f"{line.feature_code}: {line.used} used from {span} up to cut {line.cut}, {line.included} included,"
+        f" {line.overage} beyond at {line.unit_price} each{earlier}."
+    )
+
+
 def _line(
     line_id: str,
     line: Line,
@@ -122,10 +135,11 @@ def _line(
         "line": line_id,
         "kind": line.kind.value,
         "description": line.description,
-        "amount_minor": line.amount_minor,
+        "amountMinor": line.amount_minor,
         "currency": invoice.currency,
-        "unit_price": line.unit_price,
+        "unitPrice": line.unit_price,
         "quantity": line.quantity,
+        "why": _why(line),
     }
     if line.window is None or line.feature_id is None:
         return told
@@ -135,13 +149,13 @@ def _line(
     return {
         **told,
         "feature": line.feature_code,
-        "window_start": date_of(line.window.start).isoformat(),
-        "window_end": date_of(line.window.end).isoformat(),
+        "windowStart": date_of(line.window.start).isoformat(),
+        "windowEnd": date_of(line.window.end).isoformat(),
         "included": line.included,
-        "used_as_billed": line.used,
-        "counted_in_raw_at_this_cut": "0" if counted is None else decimal_units(counted.units),
+        "usedAsBilled": line.used,
+        "countedInRawAtThisCut": "0" if counted is None else decimal_units(counted.units),
         "overage": line.overage,
-        "billed_before_units": decimal_units(earlier.units),
-        "billed_before_minor": earlier.minor,
+        "billedBeforeUnits": decimal_units(earlier.units),
+        "billedBeforeMinor": earlier.minor,
         "cuts": f"after {line.cut_after}, up to {line.cut}",
     }

@@ -142,7 +142,7 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def explain(
-    what: Annotated[str, typer.Argument(help="evt_…, rej_…, inv_…, cus_… or a customer's own id.")],
+    what: Annotated[str, typer.Argument(help="evt_…, rej_…, inv_…, sub_…, cus_… or a customer's own id.")],
     *,
     organization: Annotated[str | None, typer.Option(help="org_…, needed for a customer's own id.")] = None,
     data_dir: DataDir = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from aggregator.account import decode_account
+from billing.gateway.explain import Explainer
 from catalog.terms import decode_snapshot
 from ingest.verdict import decode_outcomes
 from kernel import ids
@@ -66,8 +67,14 @@ async def explain(app: "App", params: dict[str, Any]) -> dict[str, Any]:
     if what.startswith(ids.REFUSAL):
         return await _refusal(app, what)
     if what.startswith(ids.INVOICE):
-        return await _invoice(app, what)
+        return await _explainer(app).explain_invoice(what)
+    if what.startswith(ids.SUBSCRIPTION):
+        return await _explainer(app).explain_close(what)
     return await _customer(app, what, params.get("organization"))
+
+
+def _explainer(app: "App") -> Explainer:
+    return Explainer(app.sql, app.live, app.usage_store, app.catalog)
 
 
 async def _event(app: "App", event_id: str) -> dict[str, Any]:
@@ -106,41 +113,6 @@ async def _refusal(app: "App", refusal_id: str) -> dict[str, Any]:
         raise Misconfigured(f"there is no refusal {refusal_id}, or it was not kept")
     why = "The catalog alone refused it; it never reached the log and never counts."
     return {"id": refusal_id, "why": why, "request": dict(zip(names, rows[0], strict=True))}
-
-
-async def _invoice(app: "App", invoice_id: str) -> dict[str, Any]:
-    async with app.sql.snapshot() as connection:
-        found = (
-            (await connection.execute(text("SELECT * FROM invoices WHERE id = :id"), {"id": invoice_id}))
-            .mappings()
-            .one_or_none()
-        )
-        if found is None:
-            raise Misconfigured(f"there is no invoice {invoice_id}")
-        query = text("SELECT * FROM invoice_lines WHERE invoice_id = :id ORDER BY position")
-        lines = [dict(row) for row in (await connection.execute(query, {"id": invoice_id})).mappings()]
-    return {
-        "id": invoice_id,
-        "customer": found["customer_id"],
-        "subscription": found["subscription_id"],
-        "cut": found["cut"],
-        "period": f"{instant_text(found['period_start_ms'])} to {instant_text(found['period_end_ms'])}",
-        "totalMinor": found["total_minor"],
-        "currency": found["currency"],
-        "lines": [{"amountMinor": line["amount_minor"], "why": reason(line)} for line in lines],
-    }
-
-
-def reason(line: Mapping[str, Any]) -> str:
-    """Say in one sentence how a line's amount came about."""
-    if line["feature_code"] is None:
-        return f"{line['description']}: the base price, frozen when the period started."
-    span = f"{date_of(line['window_day'])} to {date_of(line['window_end_day'])}"
-    earlier = " minus what earlier invoices billed" if line["cut_after"] else ""
-    return (
-        f"{line['feature_code']}: {line['used']} used from {span} up to cut {line['cut']}, {line['included']} included,"
-        f" {line['overage']} beyond at {line['unit_price']} each{earlier}."
-    )
 
 
 async def _customer(app: "App", what: str, organization: str | None) -> dict[str, Any]:

@@ -419,7 +419,7 @@ async def test_an_invoice_stops_when_live_and_raw_differ_and_goes_on_after_a_reb
     assert f"{CounterName.CLOSE_STOPPED.value.split('|')[0]}_total 1.0" in world.telemetry.render().decode()
     told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_close(subscription["id"])
     assert [one["state"] for one in told["closes"]] == ["stopped"]
-    assert (list(told["closes"][0]["live_now"].values()), list(told["closes"][0]["raw_now"].values())) == (
+    assert (list(told["closes"][0]["liveNow"].values()), list(told["closes"][0]["rawNow"].values())) == (
         ["13"],
         ["12"],
     )
@@ -708,10 +708,10 @@ async def test_an_invoice_explains_each_of_its_lines(world: World) -> None:
     await world.now("2026-02-05T00:00:00Z")
     closing = (await world.invoices("acme"))[1]
     told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_invoice(closing["id"])
-    assert told["total_minor"] == told["lines_sum_minor"] == 4903
+    assert told["totalMinor"] == told["linesSumMinor"] == 4903
     usage = told["lines"][1]
-    assert (usage["counted_in_raw_at_this_cut"], usage["used_as_billed"], usage["included"]) == ("12", "12", "10")
-    assert (usage["amount_minor"], usage["billed_before_minor"], usage["cuts"]) == (3, 0, "after 0, up to 1")
+    assert (usage["countedInRawAtThisCut"], usage["usedAsBilled"], usage["included"]) == ("12", "12", "10")
+    assert (usage["amountMinor"], usage["billedBeforeMinor"], usage["cuts"]) == (3, 0, "after 0, up to 1")
 
 
 async def test_openapi_shows_bodies_and_queries(world: World) -> None:
