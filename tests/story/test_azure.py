@@ -69,7 +69,7 @@ async def invoices(api):
     return {who: sorted(list_, key=lambda i: i["invoiceNumber"]) for who, list_ in found.items()}
 
 
-async def test_the_trace_becomes_invoices(server, trace, tmp_path):
+async def test_the_trace_becomes_invoices(server, trace, tmp_path, proof):
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(MAPPING)
     cents, events = expected(trace)
@@ -98,6 +98,6 @@ async def test_the_trace_becomes_invoices(server, trace, tmp_path):
             assert closing["total"] == sum(wanted)
         totals = [sum(list_[1]["total"] for list_ in written.values()), sum(map(sum, cents.values()))]
         assert totals[0] == totals[1]
-        print(f"{events} events, 50 start and 50 closing invoices; closing {totals[0]} cents, script {totals[1]} cents")
+        proof(f"{events} events, 50 start and 50 closing invoices; closing {totals[0]} cents, script {totals[1]} cents")
     _, verdict = server.command("audit")
     assert verdict["differences"] == []

@@ -183,7 +183,7 @@ def the_contracts_error(status, body):
         assert all({"field", "message"} <= detail.keys() for detail in body["details"]), body
 
 
-async def test_generated_requests(server):
+async def test_generated_requests(server, proof):
     async with Api(server) as api:
         calls, sso = await api.feature("calls"), await api.feature("sso", "boolean")
         await api.plan("open", {calls["id"]: {"unlimited": True}, sso["id"]: {"enabled": True}}, price=1000)
@@ -223,7 +223,7 @@ async def test_generated_requests(server):
         assert huge.status_code == 413
         the_contracts_error(413, huge.json())
         used = (await api.access("acme", "calls"))["consumption"]["unitsUsed"]
-        print(f"{REQUESTS} requests: {valid} valid ({accepted} events accepted), {refused} refused, used {used}")
+        proof(f"{REQUESTS} requests: {valid} valid ({accepted} events accepted), {refused} refused, used {used}")
         assert valid >= 0.3 * REQUESTS
     _, verdict = server.command("audit")
     assert verdict["differences"] == []

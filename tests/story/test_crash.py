@@ -105,7 +105,7 @@ async def check(server, api, load):
     return len(counted)
 
 
-async def under_fire(server: Server, shoot, kills):
+async def under_fire(server: Server, shoot, kills, proof):
     async with Api(server) as api:
         await prepare(api)
         load = Load(api)
@@ -118,7 +118,7 @@ async def under_fire(server: Server, shoot, kills):
         load.running = False
         await asyncio.gather(*writers)
         counted = await check(server, api, load)
-        print(f"{kills} kills: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {counted} counted once")
+        proof(f"{kills} kills: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {counted} counted once")
         assert counted > 100
 
 
@@ -136,6 +136,6 @@ def shoot_child(name):
 
 
 @pytest.mark.parametrize("target", ["server", "log", "live"])
-async def test_sigkill_under_load(server, target):
+async def test_sigkill_under_load(server, target, proof):
     shoot = shoot_server if target == "server" else shoot_child(target)
-    await under_fire(server, shoot, KILLS)
+    await under_fire(server, shoot, KILLS, proof)

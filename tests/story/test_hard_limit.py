@@ -33,14 +33,14 @@ async def race(server, api, plan, *, kill):
     return answers, access
 
 
-async def limited(server, *, kill):
+async def limited(server, proof, *, kill):
     async with Api(server) as api:
         feature = await api.feature("calls")
         await api.plan(
             "small", {feature["id"]: {"includedAmount": INCLUDED, "overage": {"enabled": False}}}, price=1000
         )
         answers, access = await race(server, api, "small", kill=kill)
-        print(f"64 writers on {INCLUDED}: {dict(answers)}, used {access['consumption']['unitsUsed']}")
+        proof(f"64 writers on {INCLUDED}: {dict(answers)}, used {access['consumption']['unitsUsed']}")
         assert answers == {200: INCLUDED, 402: ATTEMPTS - INCLUDED}
         assert access["consumption"]["unitsUsed"] == INCLUDED
         assert access["allowed"] is False
@@ -48,9 +48,9 @@ async def limited(server, *, kill):
     assert verdict["differences"] == []
 
 
-async def test_64_writers_never_pass_the_limit(server):
-    await limited(server, kill=False)
+async def test_64_writers_never_pass_the_limit(server, proof):
+    await limited(server, proof, kill=False)
 
 
-async def test_the_limit_holds_while_the_server_is_killed(server):
-    await limited(server, kill=True)
+async def test_the_limit_holds_while_the_server_is_killed(server, proof):
+    await limited(server, proof, kill=True)

@@ -46,7 +46,7 @@ async def quiet(client):
     raise AssertionError("the sink did not catch up")
 
 
-async def test_wiped_and_rebuilt(server):
+async def test_wiped_and_rebuilt(server, proof):
     async with Api(server) as api:
         free, capped = await api.feature("free"), await api.feature("capped")
         settings = {
@@ -116,7 +116,7 @@ async def test_wiped_and_rebuilt(server):
         used = [(await api.access(f"customer-{n}", "free"))["consumption"]["unitsUsed"] for n in range(CUSTOMERS)]
         assert sum(used) == 100 + number - 1_000
         assert pending > 0, "usage arrived while LIVE was away and none of it was pending"
-        print(f"wiped four times: {number - 1_000} events while it was wiped, {pending} answered pending, none lost")
+        proof(f"wiped four times: {number - 1_000} events while it was wiped, {pending} answered pending, none lost")
 
         # Duplicates are still refused, the limit still holds.
         again = {"featureCode": "free", "customerId": "customer-1", "value": 1, "eventId": "free-1"}
