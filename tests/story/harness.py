@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -58,7 +59,10 @@ class Server:
     def start(self):
         self.spawn()
         self.wait_ready()
-        print(f"meterline serve, pid {self.process.pid}, port {self.port}; servers: {self.children()}")
+        print(f"meterline {version('meterline')}, pid {self.process.pid}, port {self.port}")
+        for name, pid in self.children().items():
+            told = subprocess.run([f"/proc/{pid}/exe", "--version"], capture_output=True, text=True, check=True).stdout
+            print(f"  {name}: {told.split('sha=')[0].strip()}, pid {pid}")
         return self
 
     def wait_ready(self):
