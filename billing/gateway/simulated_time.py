@@ -23,6 +23,8 @@ from catalog.store.organization import load_organization, set_clock
 from kernel import ids
 from kernel.engine.sql.base import Sql
 from kernel.errors import MeterlineError, invalid, rejected
+from kernel.limits import TEST_CLOCK_MS_MAX, TEST_CLOCK_MS_MIN
+from kernel.period import instant_text
 from kernel.telemetry import logger
 
 _log = logger("test clock")
@@ -60,6 +62,9 @@ async def move(
     assert organization is not None, "the caller belongs to it"
     now_ms = organization.now_ms(real_ms)
     target_ms = now_ms + (wish.advance_days or 0) * 86_400_000 if wish.target_ms is None else wish.target_ms
+    if not TEST_CLOCK_MS_MIN <= target_ms <= TEST_CLOCK_MS_MAX:
+        first_day, last_day = instant_text(TEST_CLOCK_MS_MIN)[:10], instant_text(TEST_CLOCK_MS_MAX)[:10]
+        raise invalid("frozenTime", f"must lie between {first_day} and {last_day}")
     empty = not with_events and not await subscriptions.any_of(connection, organization.id_text)
     first = organization.clock_ms is None and empty
     if target_ms < now_ms and not first:

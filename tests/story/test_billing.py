@@ -617,7 +617,9 @@ async def test_the_clock_is_set_anywhere_once_then_only_forward(world: World) ->
     assert back["code"] == "validation_error"
     moved = await world.call("POST", "/test-clock", {"advanceDays": 2}, expect=202)
     assert (moved["startedAtTime"][:10], moved["targetTime"][:10]) == ("2019-06-01", "2019-06-03")
-    for body in ({}, {"advanceDays": 1, "frozenTime": "2020-01-01"}, {"advanceDays": 0}, {"frozenTime": "later"}):
+    beyond = ({"frozenTime": "2300-01-01T00:00:00Z"}, {"frozenTime": "1969-12-31T23:59:59Z"})
+    both = {"advanceDays": 1, "frozenTime": "2020-01-01"}
+    for body in ({}, both, {"advanceDays": 0}, {"frozenTime": "later"}, *beyond):
         assert (await world.call("POST", "/test-clock", body, expect=400))["code"] == "validation_error"
 
 
