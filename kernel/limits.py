@@ -104,7 +104,7 @@ LOG_KEEP_MS: Final = 10 * 60_000
 CUSTOMERS_CACHED_MAX: Final = 50_000
 IDEMPOTENT_KEEP_MS: Final = DAY_MS
 
-# Where a test clock may stand. RAW's columns of time end with the year 2299; a century of room lets periods, late events
-# and the memory of windows reach beyond the clock, and the first year keeps everything after 1970.
+# Where a test clock may stand. RAW's columns of time end with the year 2299; a century of room lets periods, late
+# events and the memory of windows reach beyond the clock, and the first year keeps everything after 1970.
 TEST_CLOCK_MS_MIN: Final = 365 * DAY_MS  # 1971-01-01
 TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
