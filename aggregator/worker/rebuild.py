@@ -55,8 +55,11 @@ async def rebuild_lane(
     token = ids.new_bytes(clock.now_ms())
     if not await live.begin_rebuild(lane, token=token, expected_token=expected_token):
         return False
-    _log.warning("rebuilding a lane", lane=lane, next=next_offset)
-    telemetry.count(CounterName.REBUILDS)
+    if next_offset:
+        _log.warning("rebuilding a lane", lane=lane, next=next_offset)
+        telemetry.count(CounterName.REBUILDS)
+    else:
+        _log.info("making a lane", lane=lane)
     filling = _Filling(lane, live, token)
     done = await _keys(filling, store, log.epoch, next_offset, clock_ms)
     done = done and await _accounts(filling, store, log.epoch, next_offset)
