@@ -95,10 +95,10 @@ class Server:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError("the server did not end within 30 s of SIGTERM") from None
+            raise AssertionError("the server did not end within 60 s of SIGTERM") from None
 
     def command(self, *arguments, check=True):
         """Run a meterline command on the data folder and return (exit code, its JSON)."""
