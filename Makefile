@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 LOCK_VENV := .cache/lock
 # Further arguments of `demo`, `run`, `test`, `soak`, `bench`, `loadtest` and `lock`, such as ARGS=--serve.
 ARGS ?=
+ENGINE ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test soak check bench loadtest lock clean
@@ -23,8 +24,8 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## show the pipeline at work on real data (ARGS=--serve leaves it running)
-	$(BIN)/meterline demo $(ARGS)
+demo: setup ## show the pipeline at work (ENGINE=kafka: the distributed engine; ARGS=--serve leaves it running)
+	$(BIN)/meterline demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 run: setup ## serve on port 8000 with the embedded engine, data in .meterline/
 	$(BIN)/meterline run $(ARGS)

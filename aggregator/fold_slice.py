@@ -137,8 +137,11 @@ class SliceFold:
         self.next = offset + 1
         return state.account.cut > cut
 
-    def write(self, seen_ms: int) -> FoldWrite:
-        """Give the write: everything that changed, computed from the header that this began with."""
+    def write(self, seen_ms: int, publish: Mapping[int, str] | None = None) -> FoldWrite:
+        """Give the write: everything that changed, computed from the header that this began with.
+
+        `publish` names, by offset, the gateways that the write tells (`FoldWrite.publish`).
+        """
         begun_ms = self.clock_ms if self._begun_ms is None else self._begun_ms
         stored = generation_of(self._header.clock_ms)
         oldest = oldest_generation(self.clock_ms)
@@ -158,6 +161,7 @@ class SliceFold:
             snapshots=self._snapshots,
             accounts={customer: encode_account(state.account) for customer, state in self.changed.items()},
             outcomes={offset: encode_outcomes(outcomes) for offset, outcomes in self.outcomes.items()},
+            publish=publish or {},
         )
 
     def _touch(self, customer: bytes) -> CustomerState:

@@ -61,7 +61,8 @@ TRIM_EVERY_MS: Final = 10_000
 # The fold: slices keep the event loop free (200 events take about 1 ms), one script writes at most one record's worth.
 FOLD_SLICE_EVENTS: Final = 200
 FOLD_WRITE_EVENTS_MAX: Final = 512
-SEEN_REFRESH_MS: Final = 100
+# An idle lane looks at its end again after this; twice that, and a write, stay below LAG_SHOWN_MS_MIN.
+SEEN_REFRESH_MS: Final = 80
 # Records of one read: a saturated lane's are large (256 KiB at most), so this is 8 MiB and some writes' worth.
 FOLD_READ_RECORDS_MAX: Final = 32
 # Accounts that a lane's fold remembers between writes: about 2 kB each with their terms.
@@ -71,6 +72,20 @@ RETRY_MS_MIN: Final = 50
 RETRY_MS_MAX: Final = 2_000
 # `lagMs` reads 0 below this: an idle lane is looked at every SEEN_REFRESH_MS, which is no lag.
 LAG_SHOWN_MS_MIN: Final = 200
+
+# Aggregators share the lanes: each says five times a second that it is here (a script of microseconds), and is taken
+# for dead after two seconds, so that its lanes give verdicts again well within five.
+MEMBER_BEAT_MS: Final = 200
+MEMBER_LASTS_MS: Final = 2_000
+
+# How many sub-hashes a generation of keys has: a hash of some ten million entries is freed lazily and moved whole, so a
+# cluster's are smaller.
+KEY_SUBS_EMBEDDED: Final = 1
+KEY_SUBS_DISTRIBUTED: Final = 64
+
+# How many lanes a deployment gets unless a setting says otherwise.
+LANES_EMBEDDED: Final = 4
+LANES_DISTRIBUTED: Final = 16
 
 # Clocks and freshness.
 CLOCK_SKEW_MS_MAX: Final = 1_000

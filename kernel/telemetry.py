@@ -36,6 +36,7 @@ class GaugeName(StrEnum):
     LANE_BACKLOG = "meterline_lane_backlog_records|Records appended and not folded|lane"
     LANE_UNSUNK = "meterline_lane_unsunk_records|Records folded and not sunk|lane"
     LANE_STOPPED = "meterline_lane_stopped|1 while a lane is stopped and an operator has to act|lane"
+    LANES_OWNED = "meterline_lanes_owned|Lanes that this process folds|"
     IN_FLIGHT = "meterline_in_flight_requests|Usage requests under way|"
 
 

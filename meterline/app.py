@@ -1,7 +1,7 @@
-"""The composition root: opens the engine, wires the parts, starts what a process runs, and ends it in order.
+"""The composition root: opens the stores, wires the parts that a role runs, starts them, and ends them in order.
 
-Owns nothing but the wiring. Order of the start: data lock, stores, schema, log, catalog, fold and sink, relay, gateway;
-the end is the same way back, so that nothing is told to a part that is gone. Source: DESIGN 2, 7.
+Owns nothing but the wiring. Order of the start: stores, catalog, fold and sink, relay and closer, gateway; the end is
+the same way back, so that nothing is told to a part that is gone. Source: DESIGN 2, 7; ADR 5.
 """
 
 import asyncio
@@ -13,125 +13,118 @@ from aggregator.gateway import AccessGateway
 from aggregator.store import UsageStore
 from aggregator.worker.backlog import Backlog
 from aggregator.worker.lane import LaneWorker
-from aggregator.worker.rebuild import rebuild_lane
+from aggregator.worker.lanes import Lanes
+from aggregator.worker.ownership import Ownership
+from aggregator.worker.raw_wait import RawWait
+from aggregator.worker.refusal_sink import RefusalSink
 from aggregator.worker.sink import Sink
 from billing.gateway.plan_sync import PlanSync
 from billing.store.subscription import plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway import Catalog
-from catalog.store.deployment import ensure_deployment
-from ingest.gateway import Admission, VerdictHub
+from ingest.gateway import Admission, VerdictHub, VerdictListener
 from kernel import ids
 from kernel.clock import Clock, SystemClock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
-from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_sql
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
+from kernel.errors import Misconfigured, Unavailable
 from kernel.settings import Settings
 from kernel.telemetry import HistogramName, Telemetry, configure_logs
-from meterline.schema import migrate
+from meterline.role import Role
+from meterline.stores import opened_stores
 
 _STALL_LOOK_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 5
+_ANSWER_SECONDS: Final = 2
 
 
 class App:
-    """One process's opened parts, by name."""
+    """One process's opened parts, by name. Which there are follows from `role`; the rest is absent."""
 
+    role: Role
     settings: Settings
     clock: Clock
     telemetry: Telemetry
+    process_id: str  # names this process in records, among members and in logs
     sql: Sql
     live: Live
     log: Log
     raw: Raw
     usage_store: UsageStore
     catalog: Catalog
-    hub: VerdictHub
-    sink: Sink
-    lanes: list[LaneWorker]
+    sink: Sink | None = None
+    lanes: Lanes | None = None
+    ownership: Ownership | None = None
     relay: Relay
     closer: Closer
+    hub: VerdictHub | None = None
+    listener: VerdictListener | None = None
+    refusals: RefusalSink
     admission: Admission
     access: AccessGateway
-    gateway_id: str
+
+    async def flush(self) -> None:
+        """Wait until RAW has everything that is folded now. Raises Fatal once the sink has stopped."""
+        if self.settings.embedded and self.sink is not None:
+            await self.sink.flush()
+        else:
+            await RawWait(self.log, self.live, self.usage_store).flush()
 
     async def not_ready(self) -> str | None:
-        """Say why the process cannot take events now; None: it can."""
-        if self.sink.stopped is not None:
+        """Say why the process cannot do its work now; None: it can."""
+        if self.sink is not None and self.sink.stopped is not None:
             return f"the sink is stopped: {self.sink.stopped}"
-        for worker in self.lanes:
-            if worker.stopped is not None:
-                return f"lane {worker.lane} is stopped: {worker.stopped}"
-            if not worker.ready:
-                return f"lane {worker.lane} is not folded yet"
-        try:
-            await asyncio.wait_for(self.log.bounds(0), 2)
-        except Exception as error:  # noqa: BLE001 - whatever keeps the log from answering is the reason
-            return f"the log does not answer: {error}"
-        return await self.admission.probe()
-
-    async def rebuild(self, lane: int) -> dict[str, Any]:
-        """Empty a lane of LIVE and make it again, while usage goes on; tells how far RAW brought it."""
-        await self.sink.flush()
-        view = await self.live.view(lane, [])
-        done = await rebuild_lane(
-            lane,
-            log=self.log,
-            live=self.live,
-            store=self.usage_store,
-            clock=self.clock,
-            telemetry=self.telemetry,
-            expected_token=None if view.header is None else view.header.token,
-        )
-        header = (await self.live.view(lane, [])).header
-        return {"lane": lane, "rebuilt": done, "next": None if header is None else header.next}
+        if self.ownership is not None and not self.ownership.joined:
+            return "it has not joined the aggregators yet"
+        if self.lanes is not None and (reason := self.lanes.not_ready()) is not None:
+            return reason
+        if self.listener is not None and not self.listener.listening:
+            return "it does not hear verdicts"
+        for name, question in (("log", self.log.bounds(0)), ("live store", self.live.now_ms())):
+            try:
+                await asyncio.wait_for(question, _ANSWER_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever keeps a store from answering is the reason
+                return f"the {name} does not answer: {error}"
+        return await self.admission.probe() if self.role.serves else None
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, offline: bool = False) -> AsyncIterator[App]:
-    """Open everything on `settings`; `offline` leaves out what only a server needs (the closer's loop).
+async def opened(settings: Settings, role: Role = Role.ALL, *, make: bool | None = None) -> AsyncIterator[App]:
+    """Open everything on `settings` and run what `role` runs; `make` (default: embedded) makes what is missing.
 
-    Raises Misconfigured for a setting that is wrong, NotReachable when another process holds the data folder.
+    Raises Misconfigured for a setting that is wrong, NotReachable when another process holds the data folder or the
+    deployment was not made, Unavailable when a store is away.
     """
+    if settings.embedded and role not in (Role.ALL, Role.OPERATOR):
+        raise Misconfigured(f"the embedded engine is one process: set --role all, or all four URLs ({settings.urls()})")
     configure_logs(settings.log_level)
     app = App()
-    app.settings, app.clock, app.telemetry = settings, SystemClock(), Telemetry()
-    app.gateway_id = ids.new_id("gw_", app.clock.now_ms())
+    app.role, app.settings, app.clock, app.telemetry = role, settings, SystemClock(), Telemetry()
+    app.process_id = ids.new_id("gw_", app.clock.now_ms())
     async with AsyncExitStack() as stack:
-        lock = DataLock()
-        lock.hold(settings.data_dir)
-        stack.callback(lock.release)
-        await _open_stores(app, stack)
-        await _start_parts(app, stack, offline=offline)
+        making = settings.embedded if make is None else make
+        stores = await stack.enter_async_context(opened_stores(settings, app.clock, make=making))
+        app.sql, app.raw, app.live, app.log = stores.sql, stores.raw, stores.live, stores.log
+        app.usage_store = stores.usage_store
+        if role is not Role.AGGREGATOR:
+            app.catalog = Catalog(app.sql, app.live, app.clock)
+            await app.catalog.start()
+        if role.serves:
+            app.hub = VerdictHub(app.log.epoch)
+        if role.folds or settings.embedded:
+            await _start_fold(app, stack)
+        if role is not Role.AGGREGATOR:
+            _start_billing(app, stack)
+            _start_gateway(app, stack)
         yield app
 
 
-async def _open_stores(app: App, stack: AsyncExitStack) -> None:
-    settings = app.settings
-    app.sql = await open_sql(settings)
-    stack.push_async_callback(app.sql.close)
-    await migrate(app.sql)
-    async with app.sql.transaction() as connection:
-        deployment = await ensure_deployment(connection, settings.lanes)
-    app.raw = await open_raw(settings)
-    stack.push_async_callback(app.raw.close)
-    app.usage_store = UsageStore(app.raw)
-    await app.usage_store.create()
-    app.live = await open_live(settings, app.clock)
-    stack.push_async_callback(app.live.close)
-    app.log = await open_log(settings, epoch=deployment.epoch, lanes=deployment.lanes, clock=app.clock)
-    stack.push_async_callback(app.log.close)
-    await app.log.create()
-
-
-async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> None:
-    app.catalog = Catalog(app.sql, app.live, app.clock)
-    await app.catalog.start()
-    app.hub = VerdictHub()
-    app.sink = Sink(
+async def _start_fold(app: App, stack: AsyncExitStack) -> None:
+    """Fold and sink: all lanes in one process, or a share of them among the members."""
+    sink = app.sink = Sink(
         log=app.log,
         live=app.live,
         store=app.usage_store,
@@ -139,31 +132,45 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
         telemetry=app.telemetry,
         retain_bytes=app.settings.log_retain_bytes,
     )
-    app.lanes = [
-        LaneWorker(
+
+    def worker(lane: int) -> LaneWorker:
+        return LaneWorker(
             lane,
             log=app.log,
             live=app.live,
             store=app.usage_store,
-            sink=app.sink,
-            publish=app.hub.publish,
+            sink=sink,
+            gateway=app.process_id if app.hub is not None else None,
+            publish=app.hub.publish if app.hub is not None else _nobody,
             clock=app.clock,
             telemetry=app.telemetry,
         )
-        for lane in range(app.log.lanes)
-    ]
-    _run(stack, "sink", app.sink.run())
-    stack.push_async_callback(_flushed, app.sink)
-    for worker in app.lanes:
-        _run(stack, f"lane-{worker.lane}", worker.run())
-    app.relay = Relay(app.sql, app.log, app.live, app.catalog, app.clock, app.gateway_id)
-    app.relay.start()
+
+    lanes = app.lanes = Lanes(worker, sink)
+    _run(stack, "sink", sink.run())
+    stack.push_async_callback(_flushed, sink)
+    stack.push_async_callback(lanes.stop)
+    if app.settings.embedded:
+        await lanes.hold(range(app.log.lanes))
+    else:
+        app.ownership = Ownership(app.process_id, app.log.lanes, lanes, app.live, app.telemetry)
+        stack.push_async_callback(app.ownership.leave)
+        _run(stack, "ownership", app.ownership.run())
+
+
+def _start_billing(app: App, stack: AsyncExitStack) -> None:
+    """Relay and closer: their loops where the role bills, and for all others what they do on request."""
+    app.relay = Relay(app.sql, app.log, app.live, app.catalog, app.clock, app.process_id)
+    if app.role.bills or app.settings.embedded:
+        app.relay.start()
+    else:
+        app.relay.start_noting()
     stack.push_async_callback(app.relay.stop)
     app.closer = Closer(
         app.sql,
         app.live,
         app.usage_store,
-        app.sink.flush,
+        app.flush,
         app.relay,
         app.catalog,
         app.clock,
@@ -174,7 +181,23 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
     app.catalog.on_plan_changed = plans.plan_changed
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.plan_in_use = plan_in_use
+    if app.role.bills:
+        _run(stack, "plans", plans.follow_all())
+        app.closer.start()
+    stack.push_async_callback(app.closer.stop)
+
+
+def _start_gateway(app: App, stack: AsyncExitStack) -> None:
+    """Reads for everybody; where the role serves, admission as well, with what it hears and what it refuses."""
     app.access = AccessGateway(app.live, app.catalog, app.clock)
+    if not app.role.serves or app.hub is None:
+        return
+    app.refusals = RefusalSink(app.usage_store, app.telemetry)
+    _run(stack, "refusals", app.refusals.run())
+    stack.push_async_callback(_kept, app.refusals)
+    if not app.settings.embedded:
+        app.listener = VerdictListener(app.process_id, app.log.lanes, app.live, app.hub, app.log.epoch)
+        _run(stack, "listener", app.listener.run())
     backlog = Backlog(app.log, app.live, app.telemetry)
     _run(stack, "backlog", backlog.run())
     app.admission = Admission(
@@ -184,14 +207,14 @@ async def _start_parts(app: App, stack: AsyncExitStack, *, offline: bool) -> Non
         app.hub,
         app.clock,
         app.telemetry,
-        app.gateway_id,
+        app.process_id,
         overloaded=backlog.overloaded,
     )
     stack.push_async_callback(app.admission.close)
-    if not offline:
-        _run(stack, "plans", plans.follow_all())
-        app.closer.start()
-        stack.push_async_callback(app.closer.stop)
+
+
+def _nobody(_epoch: int, _lane: int, _offset: int, _outcomes: object) -> None:
+    """Tell verdicts to nobody in this process: the fold's write publishes them to the gateways."""
 
 
 def _run(stack: AsyncExitStack, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -209,6 +232,12 @@ async def _flushed(sink: Sink) -> None:
     """Bring RAW up to what is folded, for a quick next start; what does not get there stays in the log."""
     with suppress(TimeoutError):
         await asyncio.wait_for(sink.flush(), _FLUSH_SECONDS)
+
+
+async def _kept(refusals: RefusalSink) -> None:
+    """Write the last refusals, if RAW takes them."""
+    with suppress(TimeoutError, Unavailable):
+        await asyncio.wait_for(refusals.flush(), _FLUSH_SECONDS)
 
 
 async def watch_loop(telemetry: Telemetry, clock: Clock) -> None:

@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from kernel.clock import SystemClock
 from kernel.errors import Fatal
+from kernel.settings import Settings
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 30
@@ -57,6 +58,15 @@ class ServerChild:
         self.url = f"http://127.0.0.1:{self.port}"
         self.kills = 0
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Tell the settings for commands beside it."""
+        return Settings(data_dir=self.data_dir)
+
+    def told(self) -> list[str]:
+        """Tell it in a line."""
+        return [f"pid {self.pid} at {self.url}, data in {self.data_dir}"]
 
     @property
     def pid(self) -> int:

@@ -111,6 +111,14 @@ def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Depend
     )
 
 
+async def nothing(_scope: Any, _receive: Any, send: Send) -> None:
+    """Answer every path with 404: the surface of a process that takes no requests."""
+    body = wire.encode(wire.error_body(Refusal(code="not_found", message="This process takes no requests.")))
+    headers = [(b"content-type", JSON.encode())]
+    await send(cast("Message", {"type": "http.response.start", "status": 404, "headers": headers}))
+    await send(cast("Message", {"type": "http.response.body", "body": body}))
+
+
 def _constant(value: Any) -> Callable[[], Any]:
     def provide() -> Any:
         return value

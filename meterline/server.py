@@ -25,11 +25,12 @@ from catalog.store.organization import create_organization
 from catalog.store.version import read_version
 from ingest.routes import OPENAPI_TWINS, UsageRoutes
 from kernel.errors import Misconfigured
-from kernel.settings import EMBEDDED, Settings
+from kernel.settings import Settings
 from meterline.app import App, opened, watch_loop
-from meterline.http import Front, litestar_app
+from meterline.http import Front, litestar_app, nothing
 from meterline.operation import OPERATIONS
 from meterline.operator import OperatorFront, bind, socket_path
+from meterline.role import Role
 
 _GRACE_SECONDS: Final = 5
 _COLLECT_AFTER: Final = 50_000
@@ -44,36 +45,45 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(
-    settings: Settings, host: str, port: int, api_key: str | None, payments: str, role: str = "all"
-) -> None:
-    """Serve the API until SIGTERM or SIGINT; `api_key` makes a sandbox organization with that key when none has it."""
-    if role != "all" and EMBEDDED in (settings.log_url, settings.live_url):
-        raise Misconfigured("the embedded engine is one process: set --role all")
+async def serve(settings: Settings, role: Role, host: str, port: int, api_key: str | None, payments: str) -> None:
+    """Serve until SIGTERM or SIGINT; `api_key` makes a sandbox organization with that key when none has it.
+
+    A role that takes no requests serves its health and metrics alone.
+    """
     if payments != "none":
         raise Misconfigured(f"--payments is {payments!r}: this version has none; set it to none")
     listening = _listen(host, port)
-    async with opened(settings) as app:
-        if api_key is not None:
+    async with opened(settings, role) as app:
+        if api_key is not None and role.serves:
             await _ensure_sandbox(app, api_key)
-        main = _Server(_config(front(app)))
-        operator = _Server(_config(OperatorFront(app, OPERATIONS)))
+        main = _Server(_config(front(app) if role.serves else health(app)))
+        servers, work = [main], [main.serve(sockets=[listening])]
+        if settings.embedded:
+            operator = _Server(_config(OperatorFront(app, OPERATIONS)))
+            servers.append(operator)
+            work.append(operator.serve(sockets=[bind(settings.data_dir)]))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _end, main, operator)
+            loop.add_signal_handler(number, _end, *servers)
         _calm_collector()
         _share_the_lock()
         stalls = asyncio.create_task(watch_loop(app.telemetry, app.clock))
         try:
-            await asyncio.gather(main.serve(sockets=[listening]), operator.serve(sockets=[bind(settings.data_dir)]))
+            await asyncio.gather(*work)
         finally:
             stalls.cancel()
-            socket_path(settings.data_dir).unlink(missing_ok=True)
+            if settings.embedded:
+                socket_path(settings.data_dir).unlink(missing_ok=True)
+
+
+def health(app: App) -> Front:
+    """Wire the surface of a process that takes no requests."""
+    return Front(hot={}, cool=nothing, telemetry=app.telemetry, ready=app.not_ready, clock=app.clock)
 
 
 def front(app: App) -> Front:
     """Wire the HTTP surface of an opened application."""
-    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.sink.keep_refusal)
+    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep)
     access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
     cool = litestar_app(
         [*catalog_routes.ROUTES, *usage_routes.ROUTES, *access_routes.ROUTES, *billing_routes.ROUTES, *OPENAPI_TWINS],

@@ -54,8 +54,13 @@ class LaneWorker:
         publish: Publish,
         clock: Clock,
         telemetry: Telemetry,
+        gateway: str | None = None,
     ) -> None:
-        """`publish(epoch, lane, offset, outcomes)` is told every record of usage once it is judged, and at once."""
+        """Take the parts; `gateway` is the one in this process, None when there is none.
+
+        `publish(epoch, lane, offset, outcomes)` is told every record of usage once it is judged, and at once.
+        Records of other gateways are told through LIVE, by the write itself.
+        """
         self.lane = lane
         self.ready = False
         self.stopped: str | None = None
@@ -64,6 +69,7 @@ class LaneWorker:
         self._store = store
         self._sink = sink
         self._publish = publish
+        self._gateway = gateway
         self._clock = clock
         self._telemetry = telemetry
         self._states: dict[bytes, CustomerState] = {}
@@ -108,27 +114,26 @@ class LaneWorker:
             return
         self.ready = True
         start = header.next
-        reading = self._read(start)
+        seen_ms, reading = self._read(start)
         try:
             while header is not None:
-                seen_ms = self._live_now_ms()
-                records = await reading
+                began_ms, records = seen_ms, await reading
                 self._pause.reset()
                 start = records[-1].offset + 1 if records else start
-                reading = self._read(start)
+                seen_ms, reading = self._read(start)
                 if records:
-                    header = await self._fold_all(header, records, seen_ms)
+                    header = await self._fold_all(header, records, began_ms)
                 else:
-                    header = await self._refresh(header, seen_ms)
+                    header = await self._refresh(header, began_ms)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         self._forget("moved")
 
-    def _read(self, start: int) -> asyncio.Task[list[Record]]:
-        """Begin to read ahead, while what was read before is folded and written."""
-        wait_ms = SEEN_REFRESH_MS
-        return asyncio.create_task(self._log.read(self.lane, start, records_max=FOLD_READ_RECORDS_MAX, wait_ms=wait_ms))
+    def _read(self, start: int) -> tuple[int, asyncio.Task[list[Record]]]:
+        """Begin to read ahead, while what was read before is folded and written; tells LIVE's time at its beginning."""
+        reading = self._log.read(self.lane, start, records_max=FOLD_READ_RECORDS_MAX, wait_ms=SEEN_REFRESH_MS)
+        return self._live_now_ms(), asyncio.create_task(reading)
 
     async def _load(self) -> LaneHeader | None:
         """Read the lane's header, and make the lane again when it is absent; None: look again."""
@@ -192,7 +197,7 @@ class LaneWorker:
         known: dict[bytes, bytes] = {}
         while True:
             fold, folded = await self._judge(header, group, known)
-            match await self._write(fold.write(seen_ms)):
+            match await self._write(fold.write(seen_ms, self._elsewhere(group))):
                 case Written():
                     break
                 case Known(entries=entries):
@@ -209,6 +214,14 @@ class LaneWorker:
         self._count(folded)
         self._dead.check(sum(len(one.outcomes) for one in folded), fold.dead)
         return replace(header, next=fold.next, clock_ms=fold.clock_ms, seen_ms=max(seen_ms, header.seen_ms))
+
+    def _elsewhere(self, group: Sequence[LaneRecord]) -> dict[int, str]:
+        """Tell the records that other processes' gateways wait for: offset and gateway."""
+        return {
+            record.offset: record.gateway
+            for record in group
+            if record.snapshot is None and record.gateway != self._gateway
+        }
 
     async def _know_customers(self, header: LaneHeader, group: Sequence[LaneRecord]) -> bool:
         """Read the customers that are not remembered; False when LIVE is not what `header` says."""

@@ -6,7 +6,7 @@ themselves, so a round may be repeated whole. Cancelled at any await, the next s
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -18,7 +18,6 @@ from aggregator.store import UsageStore
 from aggregator.worker.lane_queue import KeptOutcome, LaneQueue
 from aggregator.worker.pause import Pause
 from ingest.event import UsageEvent
-from ingest.refusal import RefusedRequest
 from ingest.verdict import Outcome, Verdict, decode_outcomes
 from kernel.clock import Clock
 from kernel.engine.live.base import READY, LaneHeader, Live
@@ -37,10 +36,11 @@ from kernel.quantity import to_units
 from kernel.telemetry import CounterName, GaugeName, HistogramName, Telemetry, logger
 
 _log = logger("sink")
-# Refusals are best effort: what waits while RAW is away is bounded by two rounds' worth.
-_REFUSALS_WAITING_MAX: Final = 2 * SINK_ROWS_MAX
 # Outcomes forgotten in one script: a few milliseconds of LIVE.
 _DROP_MAX: Final = 5_000
+
+
+_Taken = tuple[int, LaneQueue, list[FoldedRecord]]
 
 
 class Sink:
@@ -69,13 +69,12 @@ class Sink:
         self._retain_bytes = retain_bytes
         self._lanes: dict[int, LaneQueue] = {}
         self._behind: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
-        self._refusals: list[RefusedRequest] = []
         self._due = asyncio.Event()
         self._room = asyncio.Event()
         self._flushes: list[tuple[dict[int, int], asyncio.Future[None]]] = []
         self._trimmed_ms = clock.monotonic_ms()
 
-    # --- what the lanes and the gateway say
+    # --- what the lanes say
 
     async def begin(self, lane: int, header: LaneHeader) -> bool:
         """Get ready to take the records from `header.next` on; what was folded before and is not in RAW is read again.
@@ -104,12 +103,11 @@ class Sink:
         if folded.cut or self._unsunk() >= SINK_ROWS_MAX:
             self._due.set()
 
-    def keep_refusal(self, refused: RefusedRequest) -> None:
-        """Keep a refusal that never reached the log; best effort."""
-        if len(self._refusals) < _REFUSALS_WAITING_MAX:
-            self._refusals.append(refused)
-        else:
-            self._telemetry.count(CounterName.REFUSALS_DROPPED)
+    def release(self, lane: int) -> None:
+        """Forget a lane that this process folds no more; its next owner reads again what is not in RAW."""
+        self._lanes.pop(lane, None)
+        self._room.set()
+        self._answer_flushes()
 
     async def room(self) -> None:
         """Wait while UNSUNK_EVENTS_MAX events or more are folded and not sunk."""
@@ -170,13 +168,12 @@ class Sink:
 
     async def _round(self) -> None:
         """Insert what waits, then raise `progress`, then `sunk`; what fails is tried again whole."""
-        await self._sink_refusals()
         taken = self._pick()
         if taken:
-            await self._insert([(lane, folded) for lane, records in taken.items() for folded in records])
+            await self._insert([(lane, folded) for lane, _, records in taken for folded in records])
             await self._raise_progress(taken)
-            for lane, records in taken.items():
-                self._lanes[lane].done(len(records), self._clock.monotonic_ms())
+            for _, queue, records in taken:
+                queue.done(len(records), self._clock.monotonic_ms())
             self._room.set()
             self._answer_flushes()
             if self._flushes or self._unsunk() >= SINK_ROWS_MAX:
@@ -185,10 +182,10 @@ class Sink:
             self._telemetry.set(GaugeName.LANE_UNSUNK, len(queue.records), lane=str(lane))
             await self._tell(lane, queue)
 
-    def _pick(self) -> dict[int, list[FoldedRecord]]:
-        """Choose the records of a round, each lane's share of SINK_ROWS_MAX."""
+    def _pick(self) -> list[_Taken]:
+        """Choose the records of a round, each lane's share of SINK_ROWS_MAX, and the queues they stay in until done."""
         waiting = {lane: queue for lane, queue in self._lanes.items() if queue.records}
-        return {lane: queue.first(SINK_ROWS_MAX // len(waiting)) for lane, queue in waiting.items()}
+        return [(lane, queue, queue.first(SINK_ROWS_MAX // len(waiting))) for lane, queue in waiting.items()]
 
     async def _insert(self, records: Iterable[tuple[int, FoldedRecord]]) -> None:
         columns, accounts, made = EventColumns(), list[AccountRecordRow](), 0
@@ -218,9 +215,12 @@ class Sink:
         self._telemetry.observe(HistogramName.SINK_INSERT_SECONDS, (self._clock.monotonic_ms() - begun_ms) / 1_000)
         self._telemetry.count(CounterName.EVENTS_SUNK, len(columns))
 
-    async def _raise_progress(self, taken: Mapping[int, Sequence[FoldedRecord]]) -> None:
-        ends = {lane: (records[-1].record.offset + 1, records[-1].clock_ms) for lane, records in taken.items()}
-        risen = {lane: end for lane, end in ends.items() if end[0] > self._lanes[lane].progress}
+    async def _raise_progress(self, taken: Sequence[_Taken]) -> None:
+        risen = {
+            lane: (records[-1].record.offset + 1, records[-1].clock_ms)
+            for lane, queue, records in taken
+            if records[-1].record.offset >= queue.progress
+        }
         await self._store.write_progress(self._log.epoch, risen)
 
     async def _tell(self, lane: int, queue: LaneQueue) -> None:
@@ -238,20 +238,19 @@ class Sink:
         if header is not None and header.state == READY:
             queue.token, queue.sunk, queue.folded = header.token, header.sunk, header.next
 
-    async def _sink_refusals(self) -> None:
-        refusals = self._refusals[:SINK_ROWS_MAX]
-        await self._store.insert_refusals(refusals)
-        del self._refusals[: len(refusals)]
-
     def _answer_flushes(self) -> None:
         waiting = []
         for wanted, done in self._flushes:
-            if all(self._lanes[lane].first_offset() >= offset for lane, offset in wanted.items()):
+            if all(self._passed(lane, offset) for lane, offset in wanted.items()):
                 if not done.done():
                     done.set_result(None)
             else:
                 waiting.append((wanted, done))
         self._flushes = waiting
+
+    def _passed(self, lane: int, offset: int) -> bool:
+        queue = self._lanes.get(lane)
+        return queue is None or queue.first_offset() >= offset
 
     async def _trim(self) -> None:
         """Remove what is folded and sunk from the log, now and then."""

@@ -67,7 +67,7 @@ class Closer:
         sql: Sql,
         live: Live,
         usage_store: UsageStore,
-        sink_flush: Callable[[], Awaitable[None]],
+        flush: Callable[[], Awaitable[None]],
         relay: Relay,
         catalog: Catalog,
         clock: Clock,
@@ -77,7 +77,7 @@ class Closer:
         self._sql = sql
         self._live = live
         self._usage_store = usage_store
-        self._sink_flush = sink_flush
+        self._flush = flush
         self._relay = relay
         self._catalog = catalog
         self._clock = clock
@@ -127,8 +127,8 @@ class Closer:
                 return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
 
     async def flush(self) -> None:
-        """Ask the sink to write what is folded, and wait for it."""
-        await self._sink_flush()
+        """Wait until RAW has what is folded now. A cut needs no such call: the sink writes it at once."""
+        await self._flush()
 
     async def has_due(self, connection: AsyncConnection, organization: str) -> bool:
         """Tell whether a cut of the organization is due and not taken."""
@@ -224,7 +224,6 @@ class Closer:
                     folded = await self._folded(missing)
                     frozen.update(await self._sunk(missing, folded))
                     if len(frozen) < len(batch):
-                        await self._sink_flush()
                         await asyncio.sleep(pause_ms / 1000)
                         pause_ms = min(pause_ms * 2, _LOOK_MS_MAX)
         return frozen

@@ -76,6 +76,10 @@ class Relay:
         """Run the loop in the background."""
         self._task = asyncio.create_task(self.run(), name="relay")
 
+    def start_noting(self) -> None:
+        """Only note in SQL what this process has shown: where the loop runs in another process."""
+        self._task = asyncio.create_task(self._note_for_ever(), name="relay notes")
+
     async def stop(self) -> None:
         """End the loop; an account that it held is free for others after `VISIBLE_WAIT_MS`."""
         if self._task is not None:
@@ -121,6 +125,14 @@ class Relay:
         if noted:
             async with self._sql.transaction() as connection:
                 await accounts.shown(connection, noted)
+
+    async def _note_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            try:
+                await self._note_shown()
+            except MeterlineError as error:
+                _log.warning("what was shown is noted later", reason=str(error))
 
     async def _show(self, snapshot: Snapshot) -> bool:
         try:

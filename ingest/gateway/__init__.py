@@ -3,5 +3,6 @@
 from ingest.gateway.admission import Admission
 from ingest.gateway.call import Call, CatalogReader
 from ingest.gateway.hub import VerdictHub
+from ingest.gateway.listener import VerdictListener
 
-__all__ = ["Admission", "Call", "CatalogReader", "VerdictHub"]
+__all__ = ["Admission", "Call", "CatalogReader", "VerdictHub", "VerdictListener"]

@@ -63,6 +63,13 @@ class VerdictHub:
             timer.cancel()
             del self._waiting[key]
 
+    def waiting(self) -> dict[int, list[int]]:
+        """Tell the records that are waited for: offsets by lane."""
+        found: dict[int, list[int]] = {}
+        for lane, offset in self._waiting:
+            found.setdefault(lane, []).append(offset)
+        return found
+
     def learn(self, limited: Mapping[tuple[bytes, bytes], bool]) -> None:
         """Remember, by customer and feature, what the last verdict said of hard limits."""
         hints = self._hints

@@ -1,6 +1,7 @@
-"""Running an operation: beside a running server over its socket, else on the data folder itself.
+"""Running an operation: beside a running embedded server over its socket, else on the stores themselves.
 
-Invariants: exactly one process has the data open; a command that finds it held by another one says by which (exit 3).
+Invariants: exactly one process has an embedded store open; a command that finds it held by another one says by which
+(exit 3). On the distributed engine a command is one more process beside the others.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import msgspec
 from kernel.errors import Fatal, Misconfigured, NotReachable
 from kernel.settings import Settings
 from meterline.operator import PREFIX, SOCKET_NAME, SOCKET_PATH_BYTES_MAX, socket_path
+from meterline.role import Role
 
 _CONNECT_S: Final = 5.0
 _WRONG_USAGE: Final = 400
@@ -23,13 +25,13 @@ _AWAY: Final = 503
 
 async def call(settings: Settings, name: str, params: dict[str, Any]) -> dict[str, Any]:
     """Run an operation and return its result. Raises NotReachable, Misconfigured and Fatal."""
-    answer = await _over_socket(settings, name, params)
-    if answer is not None:
+    if settings.embedded and (answer := await _over_socket(settings, name, params)) is not None:
         return answer
     from meterline.app import opened  # noqa: PLC0415 - opens the whole engine; most commands never need it
     from meterline.operation import OPERATIONS  # noqa: PLC0415 - as above
 
-    async with opened(settings, offline=True) as app:
+    make = settings.embedded or name == "migrate"
+    async with opened(settings, Role.OPERATOR, make=make) as app:
         return await OPERATIONS[name](app, params)
 
 

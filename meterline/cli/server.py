@@ -12,6 +12,7 @@ import typer
 from kernel.errors import Misconfigured
 from kernel.settings import Settings, settings_table
 from meterline.cli.output import DataDir, Json, console, print_json, print_table, settings_of, wait_for
+from meterline.role import SERVERS, Role
 
 RUN_PORT: Final = 8000
 SERVER_FILE: Final = "server.json"
@@ -78,13 +79,13 @@ def run(*, host: Host = "127.0.0.1", port: int = RUN_PORT, data_dir: DataDir = N
 
 
 def _serve(settings: Settings, host: str, port: int, api_key: str | None, payments: str, role: str) -> None:
-    if role not in ("all", "gateway", "aggregator", "billing"):
-        raise Misconfigured(f"--role is {role!r}: set it to all, gateway, aggregator or billing")
+    if role not in SERVERS:
+        raise Misconfigured(f"--role is {role!r}: set it to {', '.join(SERVERS[:-1])} or {SERVERS[-1]}")
     import uvloop  # noqa: PLC0415 - as below
 
     from meterline.server import serve as start  # noqa: PLC0415 - opens the whole engine; most commands never need it
 
-    uvloop.run(start(settings, host, port, api_key, payments, role))
+    uvloop.run(start(settings, Role(role), host, port, api_key, payments))
 
 
 def migrate(*, data_dir: DataDir = None, as_json: Json = False) -> None:

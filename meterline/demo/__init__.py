@@ -16,11 +16,11 @@ from rich.console import Console
 
 from kernel.clock import SystemClock
 from kernel.errors import MeterlineError, Misconfigured
-from kernel.settings import Settings
-from meterline.child import ServerChild, monotonic_seconds
+from meterline.child import monotonic_seconds
 from meterline.cli.call import call
 from meterline.cli.output import FOUND, OK
 from meterline.demo import month, plug
+from meterline.demo.engine import ENGINES, Pluggable
 from meterline.demo.proof import prove, rebuild
 from meterline.demo.stage import Stages
 from meterline.importer.api import Api
@@ -30,12 +30,11 @@ __all__ = ["run_demo"]
 
 def run_demo(*, serve: bool, engine: str) -> int:
     """Run the demo; returns the exit code."""
-    if engine != "embedded":
-        raise Misconfigured(f"--engine is {engine!r}: this version has the embedded engine, leave the option out")
+    if engine not in ENGINES:
+        raise Misconfigured(f"--engine is {engine!r}: set it to {' or '.join(ENGINES)}")
     console = Console(highlight=False)
     stages = Stages(console)
-    with tempfile.TemporaryDirectory(prefix="meterline-demo-") as folder:
-        server = ServerChild(Path(folder) / "data")
+    with tempfile.TemporaryDirectory(prefix="meterline-demo-") as folder, ENGINES[engine](Path(folder)) as server:
         try:
             asyncio.run(_demo(stages, server))
         except MeterlineError as error:
@@ -50,14 +49,16 @@ def run_demo(*, serve: bool, engine: str) -> int:
             server.stop()
 
 
-async def _demo(stages: Stages, server: ServerChild) -> None:
-    settings = Settings(data_dir=server.data_dir)
+async def _demo(stages: Stages, server: Pluggable) -> None:
+    settings = server.settings
     clock = SystemClock()
     with stages.stage("Install: what is here"):
         stages.say(f"meterline {version('meterline')}, Python {platform.python_version()}, chDB {version('chdb')}")
-    with stages.stage("Start: one process with log, live store, columns and SQL"):
-        seconds = await asyncio.to_thread(server.start)
-        stages.say(f"pid {server.pid} at {server.url}, ready in {seconds:.1f} s, data in {server.data_dir}")
+    with stages.stage("Start: log, live store, columns, SQL, and what runs on them"):
+        seconds = server.start()
+        for line in server.told():
+            stages.say(line)
+        stages.say(f"ready in {seconds:.1f} s at {server.url}")
     with stages.stage("Catalog: two sellers, each with features and plans in one file"):
         load = (await call(settings, "org_list", {}))["organizations"][0]["id"]
         seller = {"name": "Demo month", "environment": "sandbox", "currency": "usd"}
@@ -104,9 +105,9 @@ def _end(stages: Stages, puller: plug.Plug) -> None:
     stages.console.print("       make bench           what this machine can do")
 
 
-def _leave(console: Console, server: ServerChild) -> None:
+def _leave(console: Console, server: Pluggable) -> None:
     console.print(f"\nThe server stays at [bold]{server.url}/api/v1[/] with key [bold]{server.api_key}[/]")
-    console.print(f"data {server.data_dir}; end it with Ctrl-C")
+    console.print("end it with Ctrl-C")
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -8,7 +8,8 @@ import random
 from typing import Any, Final
 
 from meterline.audit import KeySet
-from meterline.child import ServerChild, monotonic_seconds
+from meterline.child import monotonic_seconds
+from meterline.demo.engine import Pluggable
 from meterline.demo.stage import Stages, expected
 from meterline.importer.api import Api
 from meterline.importer.transfer import send_batch
@@ -35,7 +36,7 @@ features.requests = { unlimited = true }
 class Plug:
     """The seller whose customers send while the server dies."""
 
-    def __init__(self, stages: Stages, server: ServerChild, api: Api, clock: Any) -> None:
+    def __init__(self, stages: Stages, server: Pluggable, api: Api, clock: Any) -> None:
         self._stages = stages
         self._server = server
         self._api = api
@@ -101,7 +102,7 @@ class Plug:
             had = self.acknowledged.count
             self._server.kill()
             down = monotonic_seconds()
-            await asyncio.to_thread(self._server.start)
+            self._server.start()  # in this thread, which its processes die with; the callers wait for it anyway
             away = monotonic_seconds() - down
             self.downtime += away
             self._stages.say(f"SIGKILL at {had:,} acknowledged; ready again after {away:.1f} s")

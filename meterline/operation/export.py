@@ -57,7 +57,7 @@ async def export(app: "App", params: dict[str, Any]) -> dict[str, Any]:
         raise Misconfigured(f"--format is {kind!r}: set it to jsonl, csv or parquet")
     if not output.is_absolute() or not output.parent.is_dir():
         raise Misconfigured(f"there is no folder {output.parent}")
-    await app.sink.flush()
+    await app.flush()
     async with app.sql.snapshot() as connection:
         found = await connection.execute(text("SELECT id, code FROM features"))
         codes: dict[str, str] = {row.id: row.code for row in found}

@@ -20,7 +20,7 @@ _LOOK_S: Final = 0.02
 
 async def audit(app: "App", _: dict[str, Any]) -> dict[str, Any]:
     """Recompute everything and compare."""
-    auditor = Auditor(log=app.log, live=app.live, raw=app.raw, sql=app.sql, clock=app.clock, flush=app.sink.flush)
+    auditor = Auditor(log=app.log, live=app.live, raw=app.raw, sql=app.sql, clock=app.clock, flush=app.flush)
     report = await auditor.run()
     built: dict[str, Any] = msgspec.to_builtins(report)
     return built
@@ -37,7 +37,7 @@ async def rebuild(app: "App", params: dict[str, Any]) -> dict[str, Any]:
 async def _rebuild_one(app: "App", lane: int) -> dict[str, Any]:
     """Rebuild one lane up to what RAW has and wait until the fold is as far as it was."""
     started_ms = app.clock.monotonic_ms()
-    await app.sink.flush()
+    await app.flush()
     before = (await app.live.view(lane, [])).header
     was = _bytes_of(await app.live.dump(lane))
     await rebuild_lane(

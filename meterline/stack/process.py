@@ -58,6 +58,11 @@ class ServerProcess:
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Tell whether it runs now."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def returncode(self) -> int | None:
         """Tell how it ended (negative: by that signal); None while it runs."""
         return None if self._process is None else self._process.poll()
@@ -80,7 +85,7 @@ class ServerProcess:
 
     def spawn(self) -> None:
         """Start without waiting."""
-        assert self._process is None or self._process.poll() is not None, "it runs already"
+        assert not self.runs, "it runs already"
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments

@@ -34,6 +34,12 @@ def server(tmp_path):
     running.stop()
 
 
+@pytest.fixture(params=["embedded", "distributed"])
+def any_server(request):
+    """A deployment of each engine, running: the story is the same."""
+    return request.getfixturevalue("server" if request.param == "embedded" else "cluster")
+
+
 @pytest.fixture
 def cold_server(tmp_path):
     """A server that is not started yet."""

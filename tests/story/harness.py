@@ -1,6 +1,7 @@
 """A real server in a process of its own, and a client that speaks HTTP to it. Shares no code with the server."""
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -29,12 +30,18 @@ def free_port():
 class Server:
     """One embedded server: `start`, `kill` (SIGKILL), `stop` (SIGTERM); the data folder and the port stay."""
 
+    engine = "embedded"
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.port = free_port()
         self.key = "ck_test_" + secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
+
+    @property
+    def urls(self):
+        return [self.url]
 
     def spawn(self):
         """Start without waiting."""
@@ -115,13 +122,31 @@ class Server:
             )
         return done.returncode, json.loads(done.stdout)
 
+    def raw_rows(self, sql):
+        """Ask the raw store, without the server's code, which is stopped for it."""
+        self.stop()
+        code = (
+            "import sys, json, chdb.session\n"
+            "session = chdb.session.Session(sys.argv[1])\n"
+            "print(session.query(sys.argv[2], 'JSONCompactEachRow').bytes().decode())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(self.folder / "data" / "raw"), sql],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+
 
 class Api:
-    """Era D of the API, as a client would call it."""
+    """Era D of the API, as a client would call it; each call goes to the next gateway."""
 
     def __init__(self, server: Server, key: str | None = None):
+        self.bases = itertools.cycle([url + "/api/v1" for url in server.urls])
         self.http = httpx.AsyncClient(
-            base_url=server.url + "/api/v1",
             headers={"x-api-key": key or server.key},
             timeout=30,
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=200),
@@ -134,7 +159,9 @@ class Api:
         await self.http.aclose()
 
     async def call(self, method, path, body=None, *, expect=200, headers=None, **query):
-        answer = await self.http.request(method, path, json=body, params=query or None, headers=headers)
+        answer = await self.http.request(
+            method, next(self.bases) + path, json=body, params=query or None, headers=headers
+        )
         assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text[:1000]}"
         return answer.json()
 
@@ -168,28 +195,10 @@ class Api:
         until = time.monotonic() + seconds
         while True:
             try:
-                answer = await self.http.post(path, content=content, headers=headers)
+                answer = await self.http.post(next(self.bases) + path, content=content, headers=headers)
                 if answer.status_code < 500 and answer.status_code != 429:
                     return answer
             except httpx.HTTPError:
                 pass
             assert time.monotonic() < until, f"no definite answer within {seconds} s"
             await asyncio.sleep(random.uniform(0.05, 0.3))
-
-
-def raw_rows(server: Server, sql: str):
-    """Ask the raw store of a stopped server, without the server's code."""
-    code = (
-        "import sys, json, chdb.session\n"
-        "session = chdb.session.Session(sys.argv[1])\n"
-        "print(session.query(sys.argv[2], 'JSONCompactEachRow').bytes().decode())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(server.folder / "data" / "raw"), sql],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]

@@ -14,6 +14,7 @@ from kernel.position import Position
 from kernel.settings import Settings
 from meterline.app import opened
 from meterline.operation import OPERATIONS
+from meterline.role import Role
 from tests.story.harness import Api, Server
 
 
@@ -61,7 +62,7 @@ async def _two_months(server):
 @pytest.fixture
 async def app(folder, tmp_path):
     """The application on the data, opened offline."""
-    async with opened(Settings(data_dir=folder, log_level="error"), offline=True) as opened_app:
+    async with opened(Settings(data_dir=folder, log_level="error"), Role.OPERATOR) as opened_app:
         yield opened_app
 
 

@@ -5,7 +5,7 @@ import json
 import random
 import string
 
-from tests.story.harness import SOAK, Api, raw_rows
+from tests.story.harness import SOAK, Api
 
 REQUESTS = 10_000 if SOAK else 2_000
 VALID_SHARE = 0.4
@@ -198,7 +198,11 @@ async def test_generated_requests(server, proof):
             for _ in numbers:
                 good, method, path, headers, content = generator.request()
                 answer = await api.http.request(
-                    method, path, headers=headers, content=content.encode("utf-8", "surrogateescape"), timeout=20
+                    method,
+                    next(api.bases) + path,
+                    headers=headers,
+                    content=content.encode("utf-8", "surrogateescape"),
+                    timeout=20,
                 )
                 context = (method, path, content[:300], answer.status_code, answer.text[:500])
                 assert answer.status_code < 500, context
@@ -218,7 +222,9 @@ async def test_generated_requests(server, proof):
 
         await asyncio.gather(*(caller() for _ in range(CALLERS)))
         huge = await api.http.post(
-            "/usage/events", content=b" " * (10 * 1024 * 1024), headers={"Content-Type": "application/json"}
+            next(api.bases) + "/usage/events",
+            content=b" " * (10 * 1024 * 1024),
+            headers={"Content-Type": "application/json"},
         )
         assert huge.status_code == 413
         the_contracts_error(413, huge.json())
@@ -228,5 +234,5 @@ async def test_generated_requests(server, proof):
     _, verdict = server.command("audit")
     assert verdict["differences"] == []
     server.stop()
-    [[count]] = raw_rows(server, "SELECT count() FROM events FINAL")
+    [[count]] = server.raw_rows("SELECT count() FROM events FINAL")
     assert int(count) == accepted, "stored nonsense"

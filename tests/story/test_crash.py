@@ -5,14 +5,17 @@ import os
 import random
 import signal
 import time
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from tests.story.harness import SOAK, Api, Server, raw_rows
+from tests.story.harness import SOAK, Api
 
 KILLS = 20 if SOAK else 5
 CUSTOMERS = 20
 WRITERS = 12
+INCLUDED, PRICE = 10, Decimal("0.013")
+AWAY_SECONDS = 30 if SOAK else 6
 
 
 class Load:
@@ -70,7 +73,7 @@ class Load:
 async def prepare(api):
     calls, capped = await api.feature("calls"), await api.feature("capped")
     settings = {
-        calls["id"]: {"includedAmount": 10, "overage": {"enabled": True, "unitPriceDecimal": "0.001"}},
+        calls["id"]: {"includedAmount": INCLUDED, "overage": {"enabled": True, "unitPriceDecimal": str(PRICE)}},
         capped["id"]: {"includedAmount": 60, "overage": {"enabled": False}},
     }
     await api.plan("mixed", settings, price=2000)
@@ -79,34 +82,54 @@ async def prepare(api):
         await api.subscribe(f"customer-{number}", "mixed")
 
 
-async def check(server, api, load):
-    """Compare what was acknowledged with RAW and LIVE, and ask the audit."""
-    balances = {}
+async def balances(api):
+    found = {}
     for number in range(CUSTOMERS):
         for feature in ("calls", "capped"):
             access = await api.access(f"customer-{number}", feature)
-            balances[f"customer-{number}", feature] = access["consumption"]["unitsUsed"]
+            found[f"customer-{number}", feature] = access["consumption"]["unitsUsed"]
+    return found
+
+
+async def check(server, load, live):
+    """Compare what was acknowledged with RAW and LIVE, and ask the audit; returns usage by customer and feature."""
     _, verdict = server.command("audit")
     assert verdict["differences"] == []
-    server.stop()
-    rows = raw_rows(
-        server, "SELECT key, count(), any(quantity)::String FROM events FINAL WHERE verdict = 'counted' GROUP BY key"
-    )
-    counted = {key: int(times) for key, times, _ in rows}
+    rows = server.raw_rows("SELECT key, count() FROM events FINAL WHERE verdict = 'counted' GROUP BY key")
+    counted = {key: int(times) for key, times in rows}
     assert [key for key, times in counted.items() if times != 1] == []
     assert load.acknowledged - counted.keys() == set(), "acknowledged and not counted"
     assert counted.keys() - load.sent.keys() == set(), "counted and never sent"
     assert counted.keys() - load.acknowledged == set(), "counted and answered otherwise"
-    sums = dict.fromkeys(balances, 0)
+    sums = dict.fromkeys(live, 0)
     for key in counted:
         customer, feature, value = load.sent[key]
         sums[customer, feature] += value
-    assert sums == balances
-    return len(counted)
+    assert sums == live
+    return sums
 
 
-async def under_fire(server: Server, shoot, kills, proof):
+async def clock(api, instant):
+    await api.call("POST", "/test-clock", {"frozenTime": instant}, expect=202)
+
+
+async def invoiced(api):
+    """Close the month and read what each customer's invoice says of `calls`, in cents."""
+    await clock(api, "2026-02-15T00:00:00Z")
+    found = {}
+    for number in range(CUSTOMERS):
+        customer = f"customer-{number}"
+        page = await api.call("GET", "/invoices", customerId=customer)
+        assert len(page["data"]) == 2, (customer, page)
+        invoices = [await api.call("GET", f"/invoices/{item['id']}") for item in page["data"]]
+        found[customer] = [line["amount"] for one in invoices for line in one["lineItems"] if line["kind"] == "overage"]
+    return found
+
+
+async def under_fire(server, shoot, kills, proof):
+    """Shoot while writers send; then compare what was answered with RAW, LIVE and the invoices, and ask the audit."""
     async with Api(server) as api:
+        await clock(api, "2026-01-15T00:00:00Z")
         await prepare(api)
         load = Load(api)
         writers = [asyncio.create_task(load.writer(f"writer{n}")) for n in range(WRITERS)]
@@ -117,9 +140,16 @@ async def under_fire(server: Server, shoot, kills, proof):
         await asyncio.sleep(1)
         load.running = False
         await asyncio.gather(*writers)
-        counted = await check(server, api, load)
-        proof(f"{kills} kills: {len(load.sent)} sent, {len(load.acknowledged)} acknowledged, {counted} counted once")
-        assert counted > 100
+        live = await balances(api)
+        invoices = await invoiced(api)
+        sums = await check(server, load, live)
+        for customer, amounts in invoices.items():
+            over = (Decimal(str(sums[customer, "calls"])) - INCLUDED) * PRICE * 100
+            cents = int(over.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+            assert amounts == ([cents] if cents > 0 else []), customer
+        acknowledged = len(load.acknowledged)
+        proof(f"{kills} kills: {len(load.sent)} sent, {acknowledged} acknowledged, stored, counted and invoiced once")
+        assert acknowledged > 100
 
 
 async def shoot_server(server):
@@ -139,3 +169,47 @@ def shoot_child(name):
 async def test_sigkill_under_load(server, target, proof):
     shoot = shoot_server if target == "server" else shoot_child(target)
     await under_fire(server, shoot, KILLS, proof)
+
+
+async def test_sigkill_under_load_of_gateways_and_aggregators(cluster, proof):
+    """Each kill takes one of the four at random; every one of them dies once at least."""
+    chance = random.Random(5)
+    targets = [*cluster.gateways, *cluster.aggregators]
+    order = targets + [chance.choice(targets) for _ in range(KILLS)]
+    died = []
+
+    async def shoot(_):
+        process = order[len(died)]
+        pid = process.pid
+        process.kill()
+        died.append((pid, process.returncode))
+        print(f"{process.product} pid {pid} ended by signal {-process.returncode}")
+        await asyncio.sleep(chance.uniform(0, 1))
+        await asyncio.to_thread(process.start)
+
+    await under_fire(cluster, shoot, max(KILLS, len(targets)), proof)
+    assert len({pid for pid, _ in died}) == len(died), "a process that is killed is another one than before"
+    assert {code for _, code in died} == {-signal.SIGKILL}
+    proof(f"{len(died)} processes ended by SIGKILL, all different")
+
+
+@pytest.mark.parametrize("store", ["kafka", "live", "clickhouse", "postgres"])
+async def test_a_store_that_is_away_for_a_while(cluster, room, servers, proof, store):
+    """The log and LIVE are killed and started again; RAW refuses, and SQL is away, for AWAY_SECONDS."""
+    server = {"kafka": servers.kafka, "live": room.live, "clickhouse": servers.clickhouse, "postgres": servers.postgres}
+
+    async def shoot(_):
+        one = server[store]
+        print(f"{one.told()}: away")
+        if store == "clickhouse":
+            one.refuse()
+            await asyncio.sleep(AWAY_SECONDS)
+            one.accept()
+        else:
+            one.kill()
+            await asyncio.sleep(AWAY_SECONDS if store == "postgres" else 0)
+            await asyncio.to_thread(one.start)
+        print(f"{one.told()}: back")
+        await asyncio.to_thread(cluster.wait_ready)
+
+    await under_fire(cluster, shoot, 1, proof)

@@ -34,7 +34,7 @@ def test_what_the_caller_gives_wins_unless_it_is_none():
     ("name", "value", "what_to_set"),
     [
         ("LANES", "many", "whole number"),
-        ("LANES", "0", f"from 1 to {LANES_MAX}"),
+        ("LANES", "-1", f"from 1 to {LANES_MAX}"),
         ("LANES", str(LANES_MAX + 1), f"from 1 to {LANES_MAX}"),
         ("EMBEDDED_MEMORY_BYTES", "2GiB", "whole number"),
         ("EMBEDDED_MEMORY_BYTES", "-1", "0 or more"),

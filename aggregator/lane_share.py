@@ -1,0 +1,15 @@
+"""Which lanes are whose, when several aggregators share them. Pure.
+
+Invariant: with the same members in view every lane has exactly one owner, and shares differ by one lane at most. Views
+may differ for a moment; the fold's script is what keeps that harmless. Source: ADR 5.
+"""
+
+from collections.abc import Sequence
+
+
+def lanes_of(member: str, members: Sequence[str], lanes: int) -> frozenset[int]:
+    """Tell the lanes of `member` among `members`: every m-th, counted in the order of their names; none if absent."""
+    ordered = sorted(set(members))
+    if member not in ordered:
+        return frozenset()
+    return frozenset(range(ordered.index(member), lanes, len(ordered)))

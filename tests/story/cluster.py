@@ -1,0 +1,60 @@
+"""A deployment of role processes on the real servers of the distributed engine, used as `harness.Server` is."""
+
+import json
+import os
+import subprocess
+from urllib.parse import urlsplit
+
+import httpx
+
+from meterline.stack.deployment import Deployment
+from tests.story.harness import METERLINE
+
+
+class Cluster(Deployment):
+    """Two gateways, two aggregators and one billing process, unless said otherwise."""
+
+    engine = "distributed"
+
+    def __init__(self, folder, stores, *, gateways=2, aggregators=2, billings=1):
+        super().__init__(folder, stores, gateways=gateways, aggregators=aggregators, billings=billings)
+        self.key = self.api_key
+
+    @property
+    def urls(self):
+        return [gateway.url for gateway in self.gateways]
+
+    def raw_rows(self, sql):
+        """Ask the raw store over HTTP, without the processes' code."""
+        place = urlsplit(self.stores["METERLINE_RAW_URL"])
+        answer = httpx.post(
+            f"http://{place.hostname}:{place.port}/",
+            params={"database": place.path.strip("/")},
+            content=f"{sql} FORMAT JSONCompactEachRow",
+            auth=(place.username, place.password),
+            timeout=60,
+        )
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines() if line.strip()]
+
+    def introduce(self):
+        for line in self.told():
+            print(line)
+
+    def wait_ready(self):
+        for process in self.processes:
+            process.wait_ready(60)
+
+    def command(self, *arguments, check=True):
+        """Run a meterline command beside the processes and return (exit code, its JSON)."""
+        done = subprocess.run(
+            [METERLINE, *arguments, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, **self.stores},
+        )
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done.returncode, json.loads(done.stdout)

@@ -1,0 +1,163 @@
+"""Roles as processes: lanes that move, gateways that come and go, and stores that leave for a while (ADR 5)."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from tests.story.harness import Api
+
+CUSTOMERS = 24
+VERDICT_SECONDS = 5
+
+
+async def prepare(api):
+    free, capped = await api.feature("free"), await api.feature("capped")
+    settings = {
+        free["id"]: {"unlimited": True},
+        capped["id"]: {"includedAmount": 10_000, "overage": {"enabled": False}},
+    }
+    await api.plan("mixed", settings, price=1000)
+    for number in range(CUSTOMERS):
+        await api.customer(f"customer-{number}")
+        await api.subscribe(f"customer-{number}", "mixed")
+
+
+def event(feature, number):
+    return {
+        "featureCode": feature,
+        "customerId": f"customer-{number % CUSTOMERS}",
+        "value": 1,
+        "eventId": f"{feature}-{number}",
+    }
+
+
+async def lanes_owned(cluster):
+    """Tell how many lanes each aggregator that runs says it owns."""
+    owned = []
+    async with httpx.AsyncClient(timeout=5) as http:
+        for process in cluster.aggregators:
+            if process.runs:
+                text = (await http.get(process.url + "/metrics")).text
+                owned += [
+                    int(float(line.split()[1]))
+                    for line in text.splitlines()
+                    if line.startswith("meterline_lanes_owned ")
+                ]
+    return owned
+
+
+async def settled(cluster, lanes=16):
+    until = time.monotonic() + 15
+    while sum(owned := await lanes_owned(cluster)) != lanes or 0 in owned:
+        assert time.monotonic() < until, owned
+        await asyncio.sleep(0.1)
+    return owned
+
+
+async def counted(api, feature):
+    used = [(await api.access(f"customer-{n}", feature))["consumption"]["unitsUsed"] for n in range(CUSTOMERS)]
+    return sum(used)
+
+
+async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
+    """Killed, stopped, joined: the lanes are somebody's again, and every answer stays true."""
+    async with Api(cluster) as api:
+        await prepare(api)
+        assert await settled(cluster) == [8, 8]
+        for number in range(2 * CUSTOMERS):  # the gateways learn that `free` has no limit
+            await api.call("POST", "/usage/events", event("free", number))
+
+        # SIGKILL: another one gives verdicts within five seconds; what has no limit is pending meanwhile.
+        cluster.aggregators[0].kill()
+        died = time.monotonic()
+        pending, sent = 0, 2 * CUSTOMERS
+        verdicts = {}
+        while len(verdicts) < CUSTOMERS:
+            answers = await asyncio.gather(
+                *(api.call("POST", "/usage/events", event("free", sent + n)) for n in range(CUSTOMERS))
+            )
+            sent += CUSTOMERS
+            for number, answer in enumerate(answers):
+                if answer.get("pending"):
+                    pending += 1
+                else:
+                    verdicts.setdefault(number, time.monotonic() - died)
+        slowest = max(verdicts.values())
+        assert pending > 0, "some lanes were without a fold for a while"
+        assert slowest < VERDICT_SECONDS
+        assert await settled(cluster) == [16]
+        assert await counted(api, "free") == sent
+
+        # It joins again, and takes its share.
+        cluster.aggregators[0].start()
+        assert await settled(cluster) == [8, 8]
+
+        # In order: the lanes change hands while limited usage goes on, and no client sees an error that lasts.
+        running, taken, longest = True, 0, 0.0
+
+        async def writer(name):
+            nonlocal taken, longest
+            while running:
+                taken += 1
+                began = time.monotonic()
+                body = event("capped", taken)
+                answer = await api.until_definite("/usage/events", body, body["eventId"], seconds=10)
+                assert answer.status_code == 200, answer.text
+                longest = max(longest, time.monotonic() - began)
+
+        writers = [asyncio.create_task(writer(n)) for n in range(8)]
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        await asyncio.to_thread(cluster.aggregators[1].stop)
+        assert await settled(cluster) == [16]
+        handed = time.monotonic() - began
+        await asyncio.sleep(0.5)
+        running = False
+        await asyncio.gather(*writers)
+        assert cluster.aggregators[1].returncode == 0
+        assert await counted(api, "capped") == taken
+        proof(
+            f"killed: verdicts again after {slowest:.1f} s, {pending} pending meanwhile; stopped: handed over in "
+            f"{handed:.1f} s, {taken} limited events under way, longest answer {longest:.1f} s"
+        )
+    assert cluster.command("audit")[1]["differences"] == []
+
+
+async def test_a_rolling_restart_under_load(cluster, proof):
+    """Every process restarts, one after the other; a client that retries sees no error, and each event counts once."""
+    async with Api(cluster) as api:
+        await prepare(api)
+        running, taken = True, 0
+
+        async def writer():
+            nonlocal taken
+            while running:
+                taken += 1
+                body = event(("free", "capped")[taken % 2], taken)
+                answer = await api.until_definite("/usage/events", body, body["eventId"], seconds=30)
+                assert answer.status_code == 200, answer.text
+
+        writers = [asyncio.create_task(writer()) for _ in range(8)]
+        for process in list(cluster.processes):
+            await asyncio.sleep(0.3)
+            await asyncio.to_thread(process.stop)
+            assert process.returncode == 0, process.last_words()
+            await asyncio.to_thread(process.start)
+        running = False
+        await asyncio.gather(*writers)
+        assert await counted(api, "free") + await counted(api, "capped") == taken
+        proof(f"{len(list(cluster.processes))} processes restarted one by one: {taken} events, each counted once")
+    assert cluster.command("audit")[1]["differences"] == []
+
+
+@pytest.mark.parametrize("role", ["gateway", "aggregator", "billing"])
+def test_a_role_that_starts_before_migrate_says_so(unmade_cluster, role):
+    process = next(one for one in unmade_cluster.processes if one.role == role)
+    process.spawn()
+    until = time.monotonic() + 60
+    while process.runs and time.monotonic() < until:
+        time.sleep(0.1)
+    assert process.returncode == 3, process.last_words()
+    assert "meterline migrate" in process.last_words()
