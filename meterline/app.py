@@ -120,7 +120,7 @@ async def _open_stores(app: App, stack: AsyncExitStack) -> None:
     stack.push_async_callback(app.raw.close)
     app.usage_store = UsageStore(app.raw)
     await app.usage_store.create()
-    app.live = await open_live(settings, app.clock)
+    app.live = await open_live(settings, app.clock, lanes=deployment.lanes)
     stack.push_async_callback(app.live.close)
     app.log = await open_log(settings, epoch=deployment.epoch, lanes=deployment.lanes, clock=app.clock)
     stack.push_async_callback(app.log.close)
