@@ -20,6 +20,7 @@ from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
 from kernel.errors import Fatal, NotReachable
+from kernel.limits import KEY_SUBS_DISTRIBUTED, KEY_SUBS_EMBEDDED
 from kernel.settings import Settings
 from meterline.schema import current_revision, head_revision, migrate
 
@@ -54,7 +55,7 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
         deployment = await (_made(settings, sql) if make else _found(sql))
         raw = await open_raw(settings)
         stack.push_async_callback(raw.close)
-        live = await open_live(settings, clock, lanes=deployment.lanes)
+        live = await open_live(settings, clock, lanes=deployment.lanes, subs=_subs(settings))
         stack.push_async_callback(live.close)
         log = await open_log(settings, epoch=deployment.epoch, lanes=deployment.lanes, clock=clock)
         stack.push_async_callback(log.close)
@@ -65,6 +66,10 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
         else:
             await _check(log, store)
         yield Stores(sql=sql, raw=raw, live=live, log=log, usage_store=store, deployment=deployment)
+
+
+def _subs(settings: Settings) -> int:
+    return KEY_SUBS_EMBEDDED if settings.embedded else KEY_SUBS_DISTRIBUTED
 
 
 async def _made(settings: Settings, sql: Sql) -> Deployment:

@@ -47,22 +47,25 @@ async def open_log(settings: Settings, *, epoch: int, lanes: int, clock: Clock) 
         raise
 
 
-async def open_live(settings: Settings, clock: Clock) -> Live:
-    """Open LIVE. Raises as `open_log`, and Misconfigured for the log's own server: LIVE is an instance of its own."""
+async def open_live(settings: Settings, clock: Clock, *, lanes: int, subs: int = 1) -> Live:
+    """Open LIVE of `lanes` lanes and `subs` sub-hashes a generation of keys.
+
+    Raises as `open_log`, and Misconfigured for the log's own server: LIVE is an instance of its own.
+    """
     scheme = urlsplit(settings.live_url).scheme
     if scheme == _MEMORY:
         return MemoryLive(clock)
     if scheme in _SERVER:
         if _server(settings.live_url) == _server(settings.log_url):
             raise Misconfigured("METERLINE_LIVE_URL names the log's server: set it to a server of its own")
-        return await ValkeyLive.open(settings.live_url)
+        return await ValkeyLive.open(settings.live_url, lanes=lanes, subs=subs)
     if scheme != _EMBEDDED:
         raise _unknown("LIVE_URL", settings.live_url, "valkey-embedded://, redis://host:port/db or memory://")
     child = await ValkeyChild.start(
         settings.data_dir, "live", memory_bytes=settings.embedded_memory_bytes, fsync="everysec"
     )
     try:
-        return await ValkeyLive.open(child.url, after_close=child.stop)
+        return await ValkeyLive.open(child.url, lanes=lanes, subs=subs, after_close=child.stop)
     except BaseException:
         await child.stop()
         raise

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from kernel.engine.valkey_channel import hear
 from kernel.errors import Misconfigured, Unavailable
 
 # A server on the same machine or network connects within a millisecond; half a second is a server that is not there.
@@ -81,6 +82,7 @@ class Connections:
         self._idle: list[AbstractConnection] = []
         self._under_way: set[asyncio.Timeout] = set()
         self._drained = asyncio.Event()
+        self._hearing: set[AbstractConnection] = set()
         self._closed = False
 
     async def ask(self, *commands: Command, wait_ms: int = ANSWER_WAIT_MS) -> list[Any]:
@@ -109,9 +111,24 @@ class Connections:
         """Send one command and return its reply. Raises Unavailable, for an error reply too."""
         return checked(await self.ask(command, wait_ms=wait_ms))[0]
 
+    async def hear(
+        self, channels: Sequence[str], told: Callable[[bytes, bytes], None], listening: Callable[[], None]
+    ) -> None:
+        """Tell what is published on shard channels, until cancelled (see `valkey_channel`). Raises Unavailable."""
+        if self._closed:
+            raise Unavailable("the connections are closed")
+        connection = self._connect()
+        self._hearing.add(connection)
+        try:
+            await hear(connection, channels, told, listening)
+        finally:
+            self._hearing.discard(connection)
+
     async def close(self) -> None:
-        """Close every connection; calls under way end as Unavailable."""
+        """Close every connection; calls under way and who hears end as Unavailable."""
         self._closed = True
+        for connection in list(self._hearing):
+            await connection.disconnect(nowait=True)
         now = asyncio.get_running_loop().time()
         for limit in self._under_way:
             if not limit.expired():

@@ -55,7 +55,7 @@ async def measure(events: int, folder: Path) -> FoldLoad:
     settings = Settings(data_dir=folder, lanes=1)
     clock, telemetry = SystemClock(), Telemetry()
     log = await open_log(settings, epoch=1, lanes=1, clock=clock)
-    live = await open_live(settings, clock)
+    live = await open_live(settings, clock, lanes=1)
     raw = await open_raw(settings)
     try:
         await log.create()

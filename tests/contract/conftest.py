@@ -120,7 +120,7 @@ def valkey_live(subs: int) -> LiveOpener:
     @asynccontextmanager
     async def opened(folder: Path) -> AsyncIterator[LiveCase]:
         async with server(folder, "live", "everysec") as child:
-            live = await ValkeyLive.open(child.url, subs=subs)
+            live = await ValkeyLive.open(child.url, lanes=LANES, subs=subs)
 
             async def freeze() -> None:
                 os.kill(child.pid, signal.SIGSTOP)

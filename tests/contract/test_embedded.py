@@ -115,7 +115,7 @@ async def test_what_was_acknowledged_is_there_after_the_logs_server_was_killed(t
 
 async def test_live_heals_with_its_data_after_its_server_was_killed(tmp_path: Path) -> None:
     async with started(tmp_path, "live", "everysec") as child:
-        live = await ValkeyLive.open(child.url)
+        live = await ValkeyLive.open(child.url, lanes=1)
         await live.begin_rebuild(0, token=b"t", expected_token=None)
         await live.finish_rebuild(0, step=0, header=HEADER)
         assert isinstance(await live.write(0, change(accounts={b"a" * 16: b"account"}, outcomes={0: b"o"})), Written)
@@ -292,7 +292,7 @@ def test_the_data_lock_names_its_holder_and_goes_with_it(tmp_path: Path) -> None
 async def test_data_survive_a_restart(tmp_path: Path) -> None:
     for start in (0, 3):
         log = await open_log(settings(tmp_path), epoch=1, lanes=2, clock=CLOCK)
-        live = await open_live(settings(tmp_path), CLOCK)
+        live = await open_live(settings(tmp_path), CLOCK, lanes=2)
         await log.create()
         assert (await log.bounds(0), await live.catalog()) == (Bounds(begin=start, end=start), start or None)
         for number in range(3):
@@ -374,7 +374,7 @@ async def test_a_full_log_refuses_appends_and_still_reads_and_trims(tmp_path: Pa
 
 async def test_a_full_live_refuses_writes_whole_and_the_sink_makes_room(tmp_path: Path) -> None:
     async with started(tmp_path, "live", "everysec", memory_bytes=6 * 1024**2) as child:
-        live = await ValkeyLive.open(child.url)
+        live = await ValkeyLive.open(child.url, lanes=1)
         await live.begin_rebuild(0, token=b"t", expected_token=None)
         await live.finish_rebuild(0, step=0, header=HEADER)
         count = 0
@@ -410,11 +410,11 @@ async def test_redis_urls_open_a_server_that_is_not_ours(tmp_path: Path) -> None
         await log.create()
         assert await log.append(0, b"a") == 0
         await log.close()
-        live = await open_live(with_urls, CLOCK)
+        live = await open_live(with_urls, CLOCK, lanes=2)
         assert await live.catalog() is None
         await live.close()
         with pytest.raises(Misconfigured, match="METERLINE_LIVE_URL"):
-            await open_live(settings(tmp_path, log_url=log_url, live_url=log_url), CLOCK)
+            await open_live(settings(tmp_path, log_url=log_url, live_url=log_url), CLOCK, lanes=2)
 
 
 @pytest.mark.parametrize(
@@ -432,27 +432,27 @@ async def test_a_log_that_would_lose_records_is_not_opened(tmp_path: Path, confi
 
 async def test_live_that_would_evict_is_not_opened(tmp_path: Path) -> None:
     with external(tmp_path, **{"maxmemory-policy": "allkeys-lru"}) as url, pytest.raises(Misconfigured, match="evict"):
-        await open_live(settings(tmp_path, live_url=url), CLOCK)
+        await open_live(settings(tmp_path, live_url=url), CLOCK, lanes=2)
 
 
 async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await open_log(settings(tmp_path, log_url="redis://127.0.0.1:1/0"), epoch=1, lanes=1, clock=CLOCK)
     with pytest.raises(Unavailable):
-        await open_live(settings(tmp_path, live_url="redis://127.0.0.1:1/0"), CLOCK)
+        await open_live(settings(tmp_path, live_url="redis://127.0.0.1:1/0"), CLOCK, lanes=2)
 
 
 async def test_an_unknown_url_says_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="METERLINE_LOG_URL"):
         await open_log(settings(tmp_path, log_url="nats://host"), epoch=1, lanes=1, clock=CLOCK)
     with pytest.raises(Misconfigured, match="METERLINE_LIVE_URL"):
-        await open_live(settings(tmp_path, live_url="memcached://host"), CLOCK)
+        await open_live(settings(tmp_path, live_url="memcached://host"), CLOCK, lanes=2)
 
 
 async def test_memory_urls_open_stores_without_a_server(tmp_path: Path) -> None:
     in_memory = settings(tmp_path / "none", log_url="memory://", live_url="memory://")
     log = await open_log(in_memory, epoch=1, lanes=1, clock=CLOCK)
-    live = await open_live(in_memory, CLOCK)
+    live = await open_live(in_memory, CLOCK, lanes=2)
     assert isinstance(log, MemoryLog)
     assert await live.catalog() is None
     assert not (tmp_path / "none").exists()

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -22,6 +22,7 @@ from kernel.engine.live.base import (
 )
 from kernel.errors import Unavailable
 
+LANES = 2  # of every case, see conftest
 TOKEN = b"\x00\xfftoken \n"
 HEADER = LaneHeader(epoch=3, token=TOKEN, rules=2, next=10, sunk=4, clock_ms=1_000, seen_ms=2_000, state=READY)
 ANN, BOB = b"a" * 16, bytes(range(240, 256))
@@ -514,6 +515,144 @@ async def test_a_rebuild_of_the_same_state_comes_out_byte_identical(live: Live) 
     assert after == before
 
 
+# --- members and channels ----------------------------------------------------------------------------------------
+
+
+async def test_beat_enters_a_member_and_lists_who_is_there_in_the_order_of_their_names(live: Live) -> None:
+    assert await live.beat("b", lasts_ms=60_000) == ["b"]
+    assert await live.beat("c é", lasts_ms=60_000) == ["b", "c é"]
+    assert await live.beat("a", lasts_ms=60_000) == ["a", "b", "c é"]
+    assert await live.beat("b", lasts_ms=60_000) == ["a", "b", "c é"]
+
+
+async def test_beat_takes_a_member_out(live: Live) -> None:
+    await live.beat("a", lasts_ms=60_000)
+    await live.beat("b", lasts_ms=60_000)
+    assert await live.beat("a", lasts_ms=0) == ["b"]
+    assert await live.beat("never there", lasts_ms=0) == ["b"]
+
+
+async def test_a_member_whose_time_is_over_is_forgotten(live: Live) -> None:
+    await live.beat("short", lasts_ms=800)
+    assert await live.beat("long", lasts_ms=60_000) == ["long", "short"]
+    await asyncio.sleep(0.5)
+    assert await live.beat("short", lasts_ms=800) == ["long", "short"], "a beat begins its time anew"
+    await asyncio.sleep(0.4)
+    assert await live.beat("long", lasts_ms=60_000) == ["long", "short"]
+    await asyncio.sleep(0.45)
+    assert await live.beat("long", lasts_ms=60_000) == ["long"]
+
+
+class Listener:
+    """What a gateway was told."""
+
+    def __init__(self, live: Live, gateway: str, lanes: Sequence[int]) -> None:
+        self.told: list[tuple[int, int, int, bytes]] = []
+        self._live, self._gateway, self._lanes = live, gateway, lanes
+
+    async def __aenter__(self) -> Self:
+        ready = asyncio.Event()
+        listening = self._live.listen(self._gateway, self._lanes, lambda *told: self.told.append(told), ready.set)
+        self.task = asyncio.create_task(listening)
+        await asyncio.wait_for(ready.wait(), 5)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+    async def heard(self, count: int) -> list[tuple[int, int, int, bytes]]:
+        """Wait for `count`, and a while for one too many."""
+        until = time.monotonic() + 5
+        while len(self.told) < count and time.monotonic() < until:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.05)
+        return self.told
+
+
+async def test_a_write_tells_each_gateway_the_outcomes_of_its_offsets(live: Live) -> None:
+    await make_ready(live, 0)
+    await make_ready(live, 1)
+    far = 2**48 - 2
+    async with Listener(live, "gw_a", [0, 1]) as a, Listener(live, "gw_b", [1]) as b, Listener(live, "gw_a", [0]) as c:
+        outcomes = {10: b"ten", 11: b"\x00eleven\r\n", 12: b"twelve", far: b"far"}
+        publish = {10: "gw_a", 11: "gw_b", far: "gw_a", 12: "nobody"}
+        assert isinstance(await live.write(1, change(next=13, outcomes=outcomes, publish=publish)), Written)
+        assert isinstance(await live.write(0, change(outcomes={3: b"three"}, publish={3: "gw_a"})), Written)
+        assert sorted(await a.heard(3)) == [(0, 3, 3, b"three"), (1, 3, 10, b"ten"), (1, 3, far, b"far")]
+        assert await b.heard(1) == [(1, 3, 11, b"\x00eleven\r\n")]
+        assert await c.heard(1) == [(0, 3, 3, b"three")]
+
+
+async def test_only_a_write_that_happened_tells_and_an_offset_without_outcomes_is_not_told(live: Live) -> None:
+    await make_ready(live)
+    await live.write(0, change(keys=[key(5, 1)], outcomes={7: b"old"}))
+    async with Listener(live, "gw", [0]) as listener:
+        telling: dict[str, Any] = {"outcomes": {8: b"no"}, "publish": {8: "gw"}}
+        moved = change(msgspec.structs.replace(HEADER, next=3), **telling)
+        assert isinstance(await live.write(0, moved), Moved)
+        assert isinstance(await live.write(0, change(generations=[5], fresh=[digest(1)], **telling)), Known)
+        written = change(outcomes={9: b"yes"}, publish={7: "gw", 8: "gw", 9: "gw"})
+        assert isinstance(await live.write(0, written), Written)
+        assert await listener.heard(1) == [(0, 3, 9, b"yes")]
+
+
+async def test_what_is_told_is_written_and_comes_in_the_order_of_the_writes(live: Live) -> None:
+    await make_ready(live)
+    header, kept = HEADER, []
+    async with Listener(live, "gw", [0]) as listener:
+        for number in range(10, 60):
+            outcomes = {number: b"%d" % number}
+            assert isinstance(
+                await live.write(0, change(header, next=number + 1, outcomes=outcomes, publish={number: "gw"})), Written
+            )
+            header = msgspec.structs.replace(header, next=number + 1)
+            kept.append((0, 3, number, b"%d" % number))
+        assert await listener.heard(50) == kept
+
+
+async def test_who_does_not_listen_any_more_is_not_told(live: Live) -> None:
+    await make_ready(live)
+    async with Listener(live, "gw", [0]) as listener:
+        pass
+    assert listener.task.cancelled()
+    await live.write(0, change(outcomes={9: b"yes"}, publish={9: "gw"}))
+    async with Listener(live, "gw", [0]) as again:
+        assert await again.heard(0) == []
+    assert listener.told == []
+
+
+async def test_a_rebuild_leaves_the_members_alone(live: Live) -> None:
+    await live.beat("a", lasts_ms=60_000)
+    await make_ready(live, 0)
+    assert await live.begin_rebuild(0, token=b"new", expected_token=TOKEN)
+    assert await live.beat("b", lasts_ms=60_000) == ["a", "b"]
+
+
+async def test_listening_outlives_a_time_in_which_nothing_is_told(live: Live) -> None:
+    await make_ready(live)
+    async with Listener(live, "gw", [0]) as listener:
+        await asyncio.sleep(2.2)
+        await live.write(0, change(outcomes={9: b"yes"}, publish={9: "gw"}))
+        assert await listener.heard(1) == [(0, 3, 9, b"yes")]
+
+
+async def test_who_listens_notices_within_some_seconds_that_the_store_is_away(live_case: Any) -> None:
+    async with Listener(live_case.live, "gw", [0, 1]) as listener:
+        await live_case.freeze()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(listener.task, 8)
+        assert time.monotonic() - began < 4
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(live_case.live.listen("gw", [0], lambda *_: None, lambda: None), 8)
+        await live_case.thaw()
+    await make_ready(live_case.live)
+    async with Listener(live_case.live, "gw", [0]) as listener:
+        await live_case.live.write(0, change(outcomes={9: b"yes"}, publish={9: "gw"}))
+        assert await listener.heard(1) == [(0, 3, 9, b"yes")]
+
+
 # --- catalog, wipe, time, errors ---------------------------------------------------------------------------------
 
 
@@ -525,6 +664,22 @@ async def test_the_catalogs_version_is_none_at_first_rises_and_never_falls(live:
     assert await live.catalog() == 9
     await live.raise_catalog(10)
     assert await live.catalog() == 10
+
+
+async def test_the_catalogs_version_is_told_by_every_look_at_any_lane(live: Live) -> None:
+    await live.raise_catalog(9)
+    assert [(await live.view(lane, [])).catalog for lane in range(LANES)] == [9] * LANES
+    assert (await live.look({}, [5])).catalog == 9
+    for lanes in ([0], [1], [1, 0]):
+        assert (await live.look({lane: [digest(1)] for lane in lanes}, [5])).catalog == 9
+
+
+async def test_a_rebuild_leaves_the_catalogs_version_alone(live: Live) -> None:
+    await live.raise_catalog(9)
+    await make_ready(live, 1)
+    assert await live.begin_rebuild(1, token=b"new", expected_token=TOKEN)
+    assert (await live.view(1, [])).catalog == 9
+    assert (await live.look({1: []}, [])).catalog == 9
 
 
 async def test_a_store_that_lost_everything_is_absent(live_case: Any) -> None:
@@ -561,6 +716,7 @@ async def test_every_method_is_unavailable_while_the_store_is_away_and_works_aga
         lambda: live.fill(0, token=b"", step=0, keys=[], snapshots={}, accounts={}),
         lambda: live.finish_rebuild(0, step=5, header=HEADER),
         lambda: live.rebuild_step(0),
+        lambda: live.beat("a", lasts_ms=1),
         live.catalog,
         lambda: live.raise_catalog(1),
         lambda: live.dump(0),

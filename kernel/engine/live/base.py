@@ -4,7 +4,7 @@ The store never adds an amount and never judges; it compares what a writer compu
 all or nothing. Each sentence of a docstring here is a test in `tests/contract/test_live.py`. Source: DESIGN 3.3, 3.5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -70,8 +70,8 @@ class FoldWrite(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one fold of a slice changes, computed from `expected`.
 
     `fresh` are the digests that were taken for new: the write is refused if `generations` hold one of them.
-    `snapshots` and `accounts` are by customer (16 bytes), `outcomes` by offset.
-    `next`, `clock_ms` and `seen_ms` are the new values.
+    `snapshots` and `accounts` are by customer (16 bytes), `outcomes` by offset, `publish` is by offset the gateway that
+    waits for its outcomes. `next`, `clock_ms` and `seen_ms` are the new values.
     """
 
     expected: LaneHeader
@@ -85,6 +85,7 @@ class FoldWrite(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: Mapping[bytes, bytes]
     accounts: Mapping[bytes, bytes]
     outcomes: Mapping[int, bytes]
+    publish: Mapping[int, str] = {}
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -126,6 +127,29 @@ class Live(Protocol):
         `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then
         `Known` if one of `fresh` has an entry in `generations`; else everything is written and `drop_generations`
         are deleted. A change that carries nothing (all but `seen_ms` empty or as expected) compares all the same.
+        In the same step, and only if it happened, each gateway of `publish` that listens is told the outcomes of its
+        offset; an offset without outcomes is not told.
+        """
+        ...
+
+    async def listen(
+        self,
+        gateway: str,
+        lanes: Sequence[int],
+        told: Callable[[int, int, int, bytes], None],
+        listening: Callable[[], None],
+    ) -> None:
+        """Be told `told(lane, epoch, offset, outcomes)` what writes publish for `gateway`, until cancelled.
+
+        `listening` is called once everything is subscribed. Raises Unavailable when a connection is lost or cannot be
+        made, at the latest some seconds after; what was published meanwhile is not told again.
+        """
+        ...
+
+    async def beat(self, member: str, *, lasts_ms: int) -> list[str]:
+        """Enter `member` for `lasts_ms` of LIVE's own time, and list who is there, in order of their names.
+
+        Whose time is over is forgotten. `lasts_ms=0` takes the member out.
         """
         ...
 

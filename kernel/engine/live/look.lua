@@ -1,9 +1,11 @@
 #!lua flags=no-writes
--- Find entries. ARGV: generations newest first; then each sub-hash and its joined digests.
--- Returns ready or not, then index (from 1, over all digests in the order given) and entry of each hit.
+-- Find entries. KEYS: header, catalog. ARGV: generations newest first; then each sub-hash and its joined digests.
+-- Returns time, catalog, ready or not, then index (from 1, over all digests in the order given) and entry of each hit.
 --#include common.lua
-if redis.call('HGET', HEADER, 'state') ~= 'ready' then return {0} end
-local generations, found, base = take(), {1}, 0
+local found = {redis.call('TIME'), redis.call('GET', KEYS[2]), 0}
+if redis.call('HGET', HEADER, 'state') ~= 'ready' then return found end
+found[3] = 1
+local generations, base = take(), 0
 while at < #ARGV do
   local sub, joined = take(), take()
   find(generations, sub, joined, function(i, _, entry)

@@ -4,7 +4,8 @@ Every method is one synchronous step, which makes it atomic among tasks. `away` 
 that lost everything.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -48,17 +49,37 @@ class _Lane(msgspec.Struct):
         self.accounts |= accounts
 
 
+class _Listener(msgspec.Struct, eq=False):
+    told: Callable[[int, int, int, bytes], None]
+    lost: asyncio.Future[None]
+
+
 class MemoryLive:
-    """LIVE in dictionaries. `away`: every call fails at once."""
+    """LIVE in dictionaries. `away`: every call fails at once, and who listens loses its connection."""
 
     def __init__(self, clock: Clock) -> None:
-        self.away = False
+        self._away = False
         self._clock = clock
+        self._members: dict[str, int] = {}
+        self._listeners: dict[tuple[str, int], list[_Listener]] = {}
         self._catalog: int | None = None
         self._lanes: dict[int, _Lane] = {}
 
+    @property
+    def away(self) -> bool:
+        """Tell whether the store plays one that is gone."""
+        return self._away
+
+    @away.setter
+    def away(self, away: bool) -> None:
+        self._away = away
+        if away:
+            self._lose_listeners()
+
     def wipe(self) -> None:
         """Lose everything, as a server that comes back empty."""
+        self._lose_listeners()
+        self._members.clear()
         self._catalog = None
         self._lanes.clear()
 
@@ -112,7 +133,38 @@ class MemoryLive:
             held.keys.pop(generation, None)
         held.fill(change.keys, change.snapshots, change.accounts)
         held.outcomes |= change.outcomes
+        for offset, gateway in change.publish.items():
+            if offset in change.outcomes:
+                for listener in list(self._listeners.get((gateway, lane), ())):
+                    listener.told(lane, expected.epoch, offset, change.outcomes[offset])
         return Written(now_ms=self._clock.now_ms())
+
+    async def listen(
+        self,
+        gateway: str,
+        lanes: Sequence[int],
+        told: Callable[[int, int, int, bytes], None],
+        listening: Callable[[], None],
+    ) -> None:
+        """Be told what writes publish for a gateway. Source: the port."""
+        self._reach()
+        listener = _Listener(told, asyncio.get_running_loop().create_future())
+        for lane in lanes:
+            self._listeners.setdefault((gateway, lane), []).append(listener)
+        try:
+            listening()
+            await listener.lost
+        finally:
+            for lane in lanes:
+                self._listeners[gateway, lane].remove(listener)
+
+    async def beat(self, member: str, *, lasts_ms: int) -> list[str]:
+        """Enter a member and list who is there. Source: the port."""
+        self._reach()
+        now_ms = self._clock.now_ms()
+        self._members[member] = now_ms + lasts_ms
+        self._members = {name: end_ms for name, end_ms in self._members.items() if end_ms > now_ms}
+        return sorted(self._members)
 
     async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
         """Read outcomes. Source: the port."""
@@ -220,6 +272,12 @@ class MemoryLive:
         if held is None or (held.header.state, held.header.token, held.step) != (REBUILDING, token, step):
             return None
         return held
+
+    def _lose_listeners(self) -> None:
+        for listeners in self._listeners.values():
+            for listener in listeners:
+                if not listener.lost.done():
+                    listener.lost.set_exception(Unavailable("LIVE is away"))
 
     def _reach(self) -> None:
         if self.away:

@@ -1,7 +1,8 @@
 """LIVE on Valkey or Redis: hashes by lane, moved and compared by scripts that know bytes and counters only.
 
 Owns the keys of DESIGN 3.3: `{l}h` header, `{l}t` snapshots, `{l}a` accounts, `{l}k:g:s` key entries of generation g
-and sub-hash s, `{l}o` outcomes, and `catalog`. `{l}` is the lane's slot tag, so one script serves the whole lane.
+and sub-hash s, `{l}o` outcomes, `{l}c` the catalog's version, and `{0}members`; outcomes are published on the shard
+channels `{l}v:GATEWAY`. `{l}` is the lane's slot tag, so one script serves the whole lane and touches no other slot.
 Counters are compared as text and passed on as given: Lua's doubles never touch them, and never an amount.
 Source: DESIGN 3.3 to 3.5.
 """
@@ -39,10 +40,12 @@ _SCRIPTS: Final = {
         "fill",
         "finish_rebuild",
         "raise_catalog",
+        "beat",
     )
 }
-_CATALOG: Final = "catalog"
+_MEMBERS: Final = "{0}members"
 _DIGEST_BYTES: Final = 16
+_HEAD_BYTES: Final = 7
 # The gateway's group commit, the fold's lanes and feature access share them; a script takes the server's one thread, so
 # more connections would only queue there.
 _CONNECTIONS: Final = 64
@@ -50,18 +53,23 @@ _SCAN_COUNT: Final = 1_000
 
 
 class ValkeyLive:
-    """LIVE with `subs` sub-hashes a generation, a power of two that is fixed when the deployment is made."""
+    """LIVE of `lanes` lanes, with `subs` sub-hashes a generation: a power of two that is fixed with the deployment."""
 
-    def __init__(self, url: str, *, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, url: str, *, lanes: int, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         assert 0 < subs <= 1 << 16 and subs & (subs - 1) == 0, "the number of sub-hashes is a power of two"  # noqa: PT018 - one law
+        self._lanes = lanes
         self._subs = subs
         self._connections = Connections(url, tuple(_SCRIPTS.values()), most=_CONNECTIONS)
         self._after_close = after_close
 
     @classmethod
-    async def open(cls, url: str, *, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None) -> Self:
+    async def open(
+        cls, url: str, *, lanes: int, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None
+    ) -> Self:
         """Open LIVE at `url` once the server is seen to evict nothing. Raises Misconfigured, Unavailable."""
-        live = cls(url, subs=subs, after_close=after_close)
+        live = cls(url, lanes=lanes, subs=subs, after_close=after_close)
         try:
             await live._check()
         except BaseException:
@@ -71,7 +79,7 @@ class ValkeyLive:
 
     async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
         """Read header, catalog and accounts. Source: the port."""
-        keys = [_key(lane, "h"), _key(lane, "t"), _key(lane, "a"), _CATALOG]
+        keys = [_key(lane, "h"), _key(lane, "t"), _key(lane, "a"), _key(lane, "c")]
         now, catalog, header, snapshots, accounts = await self._run("view", keys, *customers)
         return LaneView(
             now_ms=_time_ms(now),
@@ -84,23 +92,26 @@ class ValkeyLive:
         )
 
     async def look(self, digests: Mapping[int, Sequence[bytes]], generations: Sequence[int]) -> Look:
-        """Find key entries in one round trip. Source: the port."""
+        """Find key entries in one round trip; without digests lane 0 tells time and catalog. Source: the port."""
         newest_first = _newest_first(generations)
         grouped = {lane: self._by_sub(asked) for lane, asked in digests.items()}
         commands = [
-            _SCRIPTS["look"].call([_key(lane, "h")], newest_first, *_joined(groups, digests[lane]))
-            for lane, groups in grouped.items()
+            _SCRIPTS["look"].call(
+                [_key(lane, "h"), _key(lane, "c")], newest_first, *_joined(groups, digests.get(lane, ()))
+            )
+            for lane, groups in (grouped or {0: {}}).items()
         ]
-        catalog, now, *found = checked(await self._connections.ask(("GET", _CATALOG), ("TIME",), *commands))
+        found = checked(await self._connections.ask(*commands))
         ready: dict[int, bool] = {}
         entries: dict[int, list[bytes | None]] = {}
-        for (lane, groups), reply in zip(grouped.items(), found, strict=True):
-            ready[lane] = bool(reply[0])
+        for (lane, groups), (_, _, is_ready, *hits) in zip(grouped.items(), found, strict=False):
+            ready[lane] = bool(is_ready)
             entries[lane] = [None] * len(digests[lane])
             places = [place for group in groups.values() for place in group]
-            for index, entry in zip(reply[1::2], reply[2::2], strict=True):
+            for index, entry in zip(hits[::2], hits[1::2], strict=True):
                 entries[lane][places[index - 1]] = entry
-        return Look(now_ms=_time_ms(now), catalog=_number(catalog), ready=ready, entries=entries)
+        catalog = max((int(reply[1]) for reply in found if reply[1] is not None), default=None)
+        return Look(now_ms=_time_ms(found[0][0]), catalog=catalog, ready=ready, entries=entries)
 
     async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
         """Write a fold's result in one round trip. Source: the port."""
@@ -114,12 +125,33 @@ class ValkeyLive:
             *(_newest_first(change.generations), len(groups), *_joined(groups, change.fresh)),
             *(self._subs, _newest_first(change.drop_generations)),
             *self._hashes(change.keys, {"t": change.snapshots, "a": change.accounts, "o": change.outcomes}),
+            *_published(change),
         )
         if code == 1:
             return Written(now_ms=_time_ms(reply[0]))
         if code == 0:
             return Moved(header=read_header(_pairs(reply[0])))
         return Known(entries=_pairs(reply))
+
+    async def listen(
+        self,
+        gateway: str,
+        lanes: Sequence[int],
+        told: Callable[[int, int, int, bytes], None],
+        listening: Callable[[], None],
+    ) -> None:
+        """Be told what writes publish, on a connection of its own. Source: the port."""
+        lane_of = {_key(lane, f"v:{gateway}").encode(): lane for lane in lanes}
+
+        def heard(channel: bytes, message: bytes) -> None:
+            told(lane_of[channel], message[0], int.from_bytes(message[1:_HEAD_BYTES], "big"), message[_HEAD_BYTES:])
+
+        await self._connections.hear([channel.decode() for channel in lane_of], heard, listening)
+
+    async def beat(self, member: str, *, lasts_ms: int) -> list[str]:
+        """Enter a member and list who is there. Source: the port."""
+        names: list[bytes] = await self._run("beat", [_MEMBERS], member, lasts_ms)
+        return [name.decode() for name in sorted(names)]
 
     async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
         """Read outcomes. Source: the port."""
@@ -167,12 +199,13 @@ class ValkeyLive:
         return (token, int(step)) if state == REBUILDING.encode() else None
 
     async def catalog(self) -> int | None:
-        """Read the catalog's version. Source: the port."""
-        return _number(await self._connections.one(("GET", _CATALOG)))
+        """Read the catalog's version of lane 0: it is enough, since a raise reaches every lane. Source: the port."""
+        return _number(await self._connections.one(("GET", _key(0, "c"))))
 
     async def raise_catalog(self, version: int) -> None:
-        """Raise the catalog's version. Source: the port."""
-        await self._run("raise_catalog", [_CATALOG], version)
+        """Raise the catalog's version in every lane. Source: the port."""
+        raises = (_SCRIPTS["raise_catalog"].call([_key(lane, "c")], version) for lane in range(self._lanes))
+        checked(await self._connections.ask(*raises))
 
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
         """Read everything but outcomes. Source: the port."""
@@ -252,6 +285,14 @@ class ValkeyLive:
 
 def _key(lane: int, name: str) -> str:
     return f"{{{lane}}}{name}"
+
+
+def _published(change: FoldWrite) -> list[Argument]:
+    """Spell what write.lua publishes: the message is epoch (1 byte), offset (6 bytes) and the outcomes."""
+    told = {offset: gateway for offset, gateway in change.publish.items() if offset in change.outcomes}
+    epoch = change.expected.epoch.to_bytes(1, "big")
+    heads = ((gateway, offset, epoch + offset.to_bytes(_HEAD_BYTES - 1, "big")) for offset, gateway in told.items())
+    return [len(told), *(part for head in heads for part in head)]
 
 
 def _newest_first(generations: Sequence[int]) -> str:

@@ -1,7 +1,8 @@
 #!lua
 -- Write a fold's result, all or nothing. ARGV: epoch, token, rules and next to compare; next, clock and seen to set;
 -- generations newest first; number of groups of fresh digests, each sub-hash and joined digests; number of sub-hashes,
--- generations to drop; the hashes to write. Returns {1, time}, {0, header} (moved) or {2, digest, entry, …} (known).
+-- generations to drop; the hashes to write; number of outcomes to publish, each gateway, offset and the message's head,
+-- which the outcomes follow. Returns {1, time}, {0, header} (moved) or {2, digest, entry, …} (known).
 --#include common.lua
 local held = redis.call('HMGET', HEADER, 'state', 'epoch', 'token', 'rules', 'next')
 if held[1] ~= 'ready' or held[2] ~= take() or held[3] ~= take() or held[4] ~= take() or held[5] ~= take() then
@@ -23,4 +24,8 @@ for generation in string.gmatch(take(), '%d+') do
   for sub = 0, subs - 1 do redis.call('UNLINK', TAG .. 'k:' .. generation .. ':' .. sub) end
 end
 write_hashes()
+for _ = 1, tonumber(take()) do
+  local channel, offset, head = TAG .. 'v:' .. take(), take(), take()
+  redis.call('SPUBLISH', channel, head .. redis.call('HGET', TAG .. 'o', offset))
+end
 return {1, redis.call('TIME')}
