@@ -90,6 +90,13 @@ LANES_DISTRIBUTED: Final = 16
 # Clocks and freshness.
 CLOCK_SKEW_MS_MAX: Final = 1_000
 CATALOG_STALE_MS_MAX: Final = 200
+# LIVE's word on the catalog's version holds for one run of a server, so a restart or failover that lost writes is seen
+# at once, whatever this number is (`Live.catalog`). A minute without a comparison bounds what is left: nobody compares
+# (every relay is dead, or SQL is away: usage goes on as long) while a process that commits does not reach LIVE; a
+# master that was voted out and still answers its side of a cut network; a place lost and won back.
+CATALOG_SEEN_MS_MAX: Final = 60_000
+# A committed change that could not be told to LIVE is told by the other processes' relays, which compare every 250 ms.
+CATALOG_RELAYED_MS_MAX: Final = 1_000
 VISIBLE_WAIT_MS: Final = 2_000
 MIN_POSITION_WAIT_MS: Final = 1_000
 REBUILD_STALE_MS: Final = 10_000

@@ -23,7 +23,7 @@ from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.sql.base import Sql
 from kernel.errors import Misconfigured, Unavailable
-from kernel.limits import CATALOG_STALE_MS_MAX, CUSTOMERS_CACHED_MAX
+from kernel.limits import CATALOG_RELAYED_MS_MAX, CATALOG_STALE_MS_MAX, CUSTOMERS_CACHED_MAX
 from kernel.telemetry import logger
 
 _log = logger("catalog")
@@ -107,12 +107,14 @@ class Catalog:
     async def published(self, version: int) -> None:
         """Make a committed change visible to every gateway before the call that made it answers.
 
-        With LIVE away this waits until every gateway has asked SQL again.
+        With LIVE away this waits until others' relays have told it, in case others reach it; when LIVE does not know
+        its version, until every gateway has asked SQL again.
         """
         try:
-            await self.live.raise_catalog(version)
+            if not await self.live.raise_catalog(version):
+                await asyncio.sleep(CATALOG_STALE_MS_MAX / 1000)
         except Unavailable:
-            await asyncio.sleep(CATALOG_STALE_MS_MAX / 1000)
+            await asyncio.sleep(CATALOG_RELAYED_MS_MAX / 1000)
         await self.refresh(version)
 
     async def republish(self) -> None:

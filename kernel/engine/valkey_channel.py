@@ -69,7 +69,8 @@ async def _heard(connection: AbstractConnection) -> list[bytes]:
 
 
 def _packed(*command: str) -> bytes:
-    return hiredis.pack_command(command)  # type: ignore[arg-type] # its stub says: one element
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type] # its stub says: one element
+    return packed
 
 
 async def _read(connection: AbstractConnection, wait_ms: int) -> list[bytes]:

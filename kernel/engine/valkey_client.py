@@ -11,6 +11,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
@@ -25,6 +26,11 @@ from kernel.errors import Misconfigured, Unavailable
 CONNECT_WAIT_MS: Final = 500
 # The longest script (one record's worth of events) takes some milliseconds; two seconds are a server that hangs.
 ANSWER_WAIT_MS: Final = 2_000
+
+# Stands, among the first parts of a command, for the id of the run of the server that answers it: a server that was
+# started again, or another that took its place, has another one. A connection never outlives the run of its server.
+RUN: Final = b"{run}"
+_RUN_WITHIN: Final = 8
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -80,6 +86,7 @@ class Connections:
         self._scripts = scripts
         self._room = asyncio.Semaphore(most)
         self._idle: list[AbstractConnection] = []
+        self._runs: WeakKeyDictionary[AbstractConnection, bytes] = WeakKeyDictionary()
         self._under_way: set[asyncio.Timeout] = set()
         self._drained = asyncio.Event()
         self._hearing: set[AbstractConnection] = set()
@@ -142,6 +149,9 @@ class Connections:
         connection = await self._take()
         clean = False
         try:
+            if any(RUN in command[:_RUN_WITHIN] for command in commands):
+                run = await self._run_of(connection)
+                commands = [tuple(run if part is RUN else part for part in command) for command in commands]
             replies = await _exchange(connection, commands)
             if any(isinstance(reply, NoScriptError) for reply in replies):
                 await _exchange(connection, [("SCRIPT", "LOAD", script.body) for script in self._scripts])
@@ -157,6 +167,15 @@ class Connections:
                 self._idle.append(connection)
             else:
                 await connection.disconnect(nowait=True)
+
+    async def _run_of(self, connection: AbstractConnection) -> bytes:
+        """Tell the run of the server at the other end; asked once a connection."""
+        known = self._runs.get(connection)
+        if known is None:
+            (told,) = checked(await _exchange(connection, [("INFO", "server")]))
+            fields: dict[bytes, bytes] = dict(line.split(b":", 1) for line in told.splitlines() if b":" in line)
+            known = self._runs[connection] = fields[b"run_id"]
+        return known
 
     async def _take(self) -> AbstractConnection:
         while self._idle:

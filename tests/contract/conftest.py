@@ -3,6 +3,7 @@
 An opener is a context manager over a case: the port's object, and how to take its store away and give it back.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from kernel.engine.log.base import Log
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.valkey_child import Fsync, ValkeyChild
+from kernel.errors import Unavailable
 
 EPOCH = 3
 LANES = 2
@@ -38,12 +40,17 @@ class LogCase:
 
 @dataclass
 class LiveCase:
-    """`freeze` makes the store hang and `thaw` lets it go on; `wipe` takes all its data."""
+    """`freeze` makes the store hang and `thaw` lets it go on; `wipe` takes all its data; `restart` kills and starts it.
+
+    `age` makes what it was told of the catalog older by so many milliseconds.
+    """
 
     live: Live
     freeze: Callable[[], Awaitable[None]]
     thaw: Callable[[], Awaitable[None]]
     wipe: Callable[[], Awaitable[None]]
+    restart: Callable[[], Awaitable[None]]
+    age: Callable[[int], Awaitable[None]]
 
 
 LogOpener = Callable[[Path], AbstractAsyncContextManager[LogCase]]
@@ -112,8 +119,34 @@ async def memory_live(_folder: Path) -> AsyncIterator[LiveCase]:
     async def wipe() -> None:
         live.wipe()
 
-    yield LiveCase(live, freeze, thaw, wipe)
+    async def restart() -> None:
+        live.restart()
+
+    async def age(by_ms: int) -> None:
+        assert live._catalog_seen_ms is not None
+        live._catalog_seen_ms -= by_ms
+
+    yield LiveCase(live, freeze, thaw, wipe, restart, age)
     await live.close()
+
+
+async def answered(live: Live) -> None:
+    """Wait until a store that was started again answers."""
+    while True:
+        try:
+            await asyncio.gather(*(live.view(lane, []) for lane in range(LANES)))
+        except Unavailable:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
+def aged(live: ValkeyLive) -> Callable[[int], Awaitable[None]]:
+    async def age(by_ms: int) -> None:
+        for lane in range(LANES):
+            await live._connections.one(("HINCRBY", f"{{{lane}}}c", "seen", -by_ms))
+
+    return age
 
 
 def valkey_live(subs: int) -> LiveOpener:
@@ -131,7 +164,14 @@ def valkey_live(subs: int) -> LiveOpener:
             async def wipe() -> None:
                 await live._connections.one(("FLUSHALL",))
 
-            yield LiveCase(live, freeze, thaw, wipe)
+            async def restart() -> None:
+                killed = child.pid
+                os.kill(killed, signal.SIGKILL)
+                while child.pid == killed:
+                    await asyncio.sleep(0.01)
+                await answered(live)
+
+            yield LiveCase(live, freeze, thaw, wipe, restart, aged(live))
             await live.close()
 
     return opened

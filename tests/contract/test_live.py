@@ -8,6 +8,7 @@ from typing import Any, Self
 import msgspec
 import pytest
 
+from kernel import limits
 from kernel.engine.live.base import (
     READY,
     REBUILDING,
@@ -680,6 +681,40 @@ async def test_a_rebuild_leaves_the_catalogs_version_alone(live: Live) -> None:
     assert await live.begin_rebuild(1, token=b"new", expected_token=TOKEN)
     assert (await live.view(1, [])).catalog == 9
     assert (await live.look({1: []}, [])).catalog == 9
+
+
+async def catalogs(live: Live) -> list[int | None]:
+    """Tell the version by every way to ask."""
+    views = [(await live.view(lane, [])).catalog for lane in range(LANES)]
+    looks = [(await live.look(asked, [5])).catalog for asked in ({}, {1: [digest(1)]}, {0: [], 1: []})]
+    return [await live.catalog(), *views, *looks]
+
+
+async def test_what_a_store_knew_of_the_catalog_before_it_was_started_again_is_not_believed(live_case: Any) -> None:
+    live: Live = live_case.live
+    assert await live.raise_catalog(9)
+    assert set(await catalogs(live)) == {9}
+    await live_case.restart()
+    assert set(await catalogs(live)) == {None}, "its last writes may be lost"
+    assert not await live.raise_catalog(9), "it may have been read from SQL before the restart"
+    assert set(await catalogs(live)) == {None}
+    assert await live.raise_catalog(8)
+    assert set(await catalogs(live)) == {9}, "what is held is still the greater one"
+    assert await live.raise_catalog(10)
+    assert set(await catalogs(live)) == {10}
+
+
+async def test_the_catalogs_version_is_believed_as_long_as_somebody_compares_it_with_sql(live_case: Any) -> None:
+    live: Live = live_case.live
+    await live.raise_catalog(9)
+    await live_case.age(limits.CATALOG_SEEN_MS_MAX - 5_000)
+    assert set(await catalogs(live)) == {9}
+    await live_case.age(5_001)
+    assert set(await catalogs(live)) == {None}
+    assert await live.raise_catalog(9)
+    assert set(await catalogs(live)) == {9}
+    await live_case.age(-5_000)
+    assert set(await catalogs(live)) == {None}, "a time to come is another clock's"
 
 
 async def test_a_store_that_lost_everything_is_absent(live_case: Any) -> None:

@@ -38,7 +38,10 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class LaneView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What one atomic look at a lane saw; `header` is None when the lane is absent. `now_ms` is LIVE's own time."""
+    """What one atomic look at a lane saw; `header` is None when the lane is absent. `now_ms` is LIVE's own time.
+
+    `catalog` is its version as the lane knows it (see `Live.catalog`).
+    """
 
     now_ms: int
     catalog: int | None
@@ -49,7 +52,8 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Look(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the filter saw: catalog version, LIVE's time, and per lane whether it is ready and its entries.
 
-    `entries` are aligned with the digests asked.
+    `entries` are aligned with the digests asked. `catalog` is the greatest that a lane asked knows; without digests
+    lane 0 is asked.
     """
 
     now_ms: int
@@ -203,11 +207,20 @@ class Live(Protocol):
         ...
 
     async def catalog(self) -> int | None:
-        """Read the catalog's version; None when LIVE does not know it."""
+        """Read the catalog's version; None when LIVE does not know it, here and in every look.
+
+        It knows a version that was raised, or raised to again, since the server (of the lane) was started or took
+        another's place: one that lost its last writes would tell an older version. And only until CATALOG_SEEN_MS_MAX
+        after that raise. One lane that knows is enough, since a raise reaches all before it is answered.
+        """
         ...
 
-    async def raise_catalog(self, version: int) -> None:
-        """Raise the catalog's version to at least `version`; it never falls."""
+    async def raise_catalog(self, version: int) -> bool:
+        """Raise the catalog's version, just read from SQL, to at least `version` in every lane; it never falls.
+
+        False: a server was started since this process last raised, so `version` may have been read before it lost
+        something; LIVE takes it, but does not know it until the next raise. Unavailable: some lanes may have it.
+        """
         ...
 
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:

@@ -1,8 +1,10 @@
 #!lua flags=no-writes
--- Find entries. KEYS: header, catalog. ARGV: generations newest first; then each sub-hash and its joined digests.
+-- Find entries. KEYS: header, catalog. ARGV: the server's run, greatest age of the catalog's version in ms; generations
+-- newest first; then each sub-hash and its joined digests.
 -- Returns time, catalog, ready or not, then index (from 1, over all digests in the order given) and entry of each hit.
 --#include common.lua
-local found = {redis.call('TIME'), redis.call('GET', KEYS[2]), 0}
+--#include believed.lua
+local found = {redis.call('TIME'), believed(KEYS[2], take(), take()), 0}
 if redis.call('HGET', HEADER, 'state') ~= 'ready' then return found end
 found[3] = 1
 local generations, base = take(), 0

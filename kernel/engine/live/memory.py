@@ -25,6 +25,7 @@ from kernel.engine.live.base import (
 )
 from kernel.engine.live.header import header_fields, rebuilding_header
 from kernel.errors import Unavailable
+from kernel.limits import CATALOG_SEEN_MS_MAX
 
 
 class _Lane(msgspec.Struct):
@@ -63,6 +64,8 @@ class MemoryLive:
         self._members: dict[str, int] = {}
         self._listeners: dict[tuple[str, int], list[_Listener]] = {}
         self._catalog: int | None = None
+        self._catalog_seen_ms: int | None = None  # None: not since the start
+        self._raised_since_start = True
         self._lanes: dict[int, _Lane] = {}
 
     @property
@@ -78,10 +81,16 @@ class MemoryLive:
 
     def wipe(self) -> None:
         """Lose everything, as a server that comes back empty."""
-        self._lose_listeners()
         self._members.clear()
         self._catalog = None
         self._lanes.clear()
+        self.restart()
+
+    def restart(self) -> None:
+        """Come back as a server that was started again: it may have lost its last writes (which the caller does)."""
+        self._lose_listeners()
+        self._catalog_seen_ms = None
+        self._raised_since_start = False
 
     async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
         """Read header, catalog and accounts. Source: the port."""
@@ -89,7 +98,7 @@ class MemoryLive:
         held = self._lanes.get(lane)
         return LaneView(
             now_ms=self._clock.now_ms(),
-            catalog=self._catalog,
+            catalog=self._believed(),
             header=held.header if held else None,
             accounts=[
                 AccountState(
@@ -110,7 +119,7 @@ class MemoryLive:
             held = self._ready(lane)
             ready[lane] = held is not None
             entries[lane] = [held.entry(digest, newest_first) if held else None for digest in asked]
-        return Look(now_ms=self._clock.now_ms(), catalog=self._catalog, ready=ready, entries=entries)
+        return Look(now_ms=self._clock.now_ms(), catalog=self._believed(), ready=ready, entries=entries)
 
     async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
         """Write a fold's result. Source: the port."""
@@ -235,12 +244,16 @@ class MemoryLive:
     async def catalog(self) -> int | None:
         """Read the catalog's version. Source: the port."""
         self._reach()
-        return self._catalog
+        return self._believed()
 
-    async def raise_catalog(self, version: int) -> None:
+    async def raise_catalog(self, version: int) -> bool:
         """Raise the catalog's version. Source: the port."""
         self._reach()
         self._catalog = max(version, self._catalog or 0)
+        noted, self._raised_since_start = self._raised_since_start, True
+        if noted:
+            self._catalog_seen_ms = self._clock.now_ms()
+        return noted
 
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
         """Read everything but outcomes. Source: the port."""
@@ -262,6 +275,11 @@ class MemoryLive:
 
     async def close(self) -> None:
         """Nothing to release."""
+
+    def _believed(self) -> int | None:
+        seen_ms = self._catalog_seen_ms
+        fresh = seen_ms is not None and 0 <= self._clock.now_ms() - seen_ms <= CATALOG_SEEN_MS_MAX
+        return self._catalog if fresh else None
 
     def _ready(self, lane: int) -> _Lane | None:
         held = self._lanes.get(lane)

@@ -25,8 +25,9 @@ from kernel.engine.live.base import (
     Written,
 )
 from kernel.engine.live.header import header_fields, read_header, rebuilding_header
-from kernel.engine.valkey_client import Argument, Connections, Script, checked
+from kernel.engine.valkey_client import RUN, Argument, Connections, Script, checked
 from kernel.errors import Misconfigured
+from kernel.limits import CATALOG_SEEN_MS_MAX
 
 _SCRIPTS: Final = {
     name: Script("kernel.engine.live", f"{name}.lua")
@@ -39,11 +40,13 @@ _SCRIPTS: Final = {
         "begin_rebuild",
         "fill",
         "finish_rebuild",
+        "catalog",
         "raise_catalog",
         "beat",
     )
 }
 _MEMBERS: Final = "{0}members"
+_BELIEVE: Final = (RUN, CATALOG_SEEN_MS_MAX)
 _DIGEST_BYTES: Final = 16
 _HEAD_BYTES: Final = 7
 # The gateway's group commit, the fold's lanes and feature access share them; a script takes the server's one thread, so
@@ -59,7 +62,9 @@ class ValkeyLive:
         self, url: str, *, lanes: int, subs: int = 1, after_close: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         assert 0 < subs <= 1 << 16 and subs & (subs - 1) == 0, "the number of sub-hashes is a power of two"  # noqa: PT018 - one law
-        self._lanes = lanes
+        self._runs: dict[int, bytes] = dict.fromkeys(
+            range(lanes), b""
+        )  # by lane, the server's as this process knows it
         self._subs = subs
         self._connections = Connections(url, tuple(_SCRIPTS.values()), most=_CONNECTIONS)
         self._after_close = after_close
@@ -72,6 +77,7 @@ class ValkeyLive:
         live = cls(url, lanes=lanes, subs=subs, after_close=after_close)
         try:
             await live._check()
+            await live._raise(None)
         except BaseException:
             await live._connections.close()
             raise
@@ -80,7 +86,7 @@ class ValkeyLive:
     async def view(self, lane: int, customers: Sequence[bytes]) -> LaneView:
         """Read header, catalog and accounts. Source: the port."""
         keys = [_key(lane, "h"), _key(lane, "t"), _key(lane, "a"), _key(lane, "c")]
-        now, catalog, header, snapshots, accounts = await self._run("view", keys, *customers)
+        now, catalog, header, snapshots, accounts = await self._run("view", keys, *_BELIEVE, *customers)
         return LaneView(
             now_ms=_time_ms(now),
             catalog=_number(catalog),
@@ -97,7 +103,7 @@ class ValkeyLive:
         grouped = {lane: self._by_sub(asked) for lane, asked in digests.items()}
         commands = [
             _SCRIPTS["look"].call(
-                [_key(lane, "h"), _key(lane, "c")], newest_first, *_joined(groups, digests.get(lane, ()))
+                [_key(lane, "h"), _key(lane, "c")], *_BELIEVE, newest_first, *_joined(groups, digests.get(lane, ()))
             )
             for lane, groups in (grouped or {0: {}}).items()
         ]
@@ -200,12 +206,11 @@ class ValkeyLive:
 
     async def catalog(self) -> int | None:
         """Read the catalog's version of lane 0: it is enough, since a raise reaches every lane. Source: the port."""
-        return _number(await self._connections.one(("GET", _key(0, "c"))))
+        return _number(await self._run("catalog", [_key(0, "c")], *_BELIEVE))
 
-    async def raise_catalog(self, version: int) -> None:
+    async def raise_catalog(self, version: int) -> bool:
         """Raise the catalog's version in every lane. Source: the port."""
-        raises = (_SCRIPTS["raise_catalog"].call([_key(lane, "c")], version) for lane in range(self._lanes))
-        checked(await self._connections.ask(*raises))
+        return await self._raise(version)
 
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
         """Read everything but outcomes. Source: the port."""
@@ -240,6 +245,15 @@ class ValkeyLive:
             raise Misconfigured(f"LIVE's server does not tell its settings: allow CONFIG GET ({reply})")
         if reply[1] != b"noeviction":
             raise Misconfigured(f"LIVE's server has maxmemory-policy {reply[1].decode()}: set it to noeviction")
+
+    async def _raise(self, version: int | None) -> bool:
+        """Raise every lane (None: only learn the servers' runs); tells whether each noted that SQL was compared."""
+        script, known = _SCRIPTS["raise_catalog"], dict(self._runs)
+        raises = (
+            script.call([_key(lane, "c")], RUN, run, "" if version is None else version) for lane, run in known.items()
+        )
+        self._runs = dict(zip(known, checked(await self._connections.ask(*raises)), strict=True))
+        return self._runs == known
 
     async def _run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
         return await self._connections.one(_SCRIPTS[name].call(keys, *arguments))
