@@ -71,7 +71,8 @@ def _embedded(folder: Path) -> Iterator[Pluggable]:
 
 @contextmanager
 def _kafka(folder: Path) -> Iterator[Pluggable]:
-    with Servers(folder) as servers:
+    folder.chmod(0o711)  # PostgreSQL runs as another user, which passes through
+    with Servers.started(folder) as servers:
         deployment = _OnServers(folder, servers)
         deployment.migrate()
         try:

@@ -26,7 +26,8 @@ CACHE: Final = Path(".cache/kafka")
 _NODE: Final = 1
 _HEAP: Final = "-Xmx384m"
 _ANSWER_SECONDS: Final = 1.0
-# A broker that was killed registers again only when its old session has ended. Segments that were trimmed leave the disk within seconds, not within the minutes that a large cluster allows itself.
+# A broker that was killed registers again only when its old session has ended. Segments that were trimmed leave the disk
+# within seconds, not within the minutes that a large cluster allows itself.
 _SETTINGS: Final = """\
 node.id={node}
 process.roles=broker,controller
@@ -175,7 +176,7 @@ def _takes_records(port: int) -> bool:
 
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS) as connection:
-            cluster = _asked(connection, MetadataRequest_v5(None, False))  # noqa: FBT003 - the protocol's order
+            cluster = _asked(connection, MetadataRequest_v5(None, False))
             leaders = [leader for _, _, _, parts in cluster.topics for error, _, leader, *_ in parts]
             if not cluster.brokers or min(leaders, default=0) < 0:
                 return False

@@ -1,9 +1,8 @@
 """The four servers of the distributed engine together, and room on them for any number of deployments."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -23,34 +22,44 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Servers:
-    """Kafka, ClickHouse's engine and PostgreSQL for all deployments; a Valkey for each."""
+    """Kafka, ClickHouse's engine and PostgreSQL for all deployments, which run already; a Valkey for each, of ours."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.kafka = KafkaServer(folder / "kafka")
-        self.clickhouse = ClickHouseServer(folder / "clickhouse")
-        self.postgres = PostgresServer(folder / "postgres")
-        self.lives: list[ValkeyServer] = []
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for server in (self.kafka, self.clickhouse, self.postgres):
-                stack.enter_context(server)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self, folder: Path, kafka: KafkaServer, clickhouse: ClickHouseServer, postgres: PostgresServer
     ) -> None:
-        self._stack.close()
+        self.folder = folder
+        self.kafka = kafka
+        self.clickhouse = clickhouse
+        self.postgres = postgres
+        self.lives: list[ValkeyServer] = []
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder: Path) -> Iterator[Self]:
+        """Start everything under `folder`, and end it."""
+        with (
+            KafkaServer(folder / "kafka") as kafka,
+            ClickHouseServer(folder / "clickhouse") as clickhouse,
+            PostgresServer(folder / "postgres") as postgres,
+        ):
+            servers = cls(folder, kafka, clickhouse, postgres)
+            try:
+                yield servers
+            finally:
+                servers.close()
+
+    def close(self) -> None:
+        """End the servers that were started for deployments."""
+        for live in self.lives:
+            live.stop()
 
     def fresh(self, name: str) -> Room:
         """Make room for a deployment; `name` is a word that is not used yet."""
         self.postgres.create_database(name)
         self.clickhouse.create_database(name)
-        live = self._stack.enter_context(ValkeyServer(self.folder / f"live-{name}"))
+        live = ValkeyServer(self.folder / f"live-{name}")
         self.lives.append(live)
+        live.start()
         variables = {
             "METERLINE_LOG_URL": f"{self.kafka.log_url}/{name}",
             "METERLINE_LOG_REPLICAS": "1",

@@ -1,7 +1,10 @@
+import secrets
 from collections.abc import Callable
 
 import pytest
 
+from meterline.stack.servers import Servers
+from tests.story.cluster import Cluster
 from tests.story.harness import SOAK, Server
 
 PROOFS = pytest.StashKey[list[tuple[str, str]]]()
@@ -32,6 +35,39 @@ def server(tmp_path):
     running = Server(tmp_path).start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory, kafka_server, clickhouse, postgres):
+    """The distributed engine's servers, shared by all deployments of a session."""
+    shared = Servers(tmp_path_factory.mktemp("lives"), kafka_server, clickhouse, postgres)
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def room(servers):
+    """Stores for one deployment, with nothing in them."""
+    made = servers.fresh(f"story_{secrets.token_hex(4)}")
+    yield made
+    made.live.stop()
+
+
+@pytest.fixture
+def unmade_cluster(tmp_path, room):
+    """A deployment that nobody has migrated or started."""
+    made = Cluster(tmp_path, room.variables)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def cluster(unmade_cluster):
+    """Two gateways, two aggregators and a billing process on Kafka, Valkey, ClickHouse over HTTP and PostgreSQL."""
+    unmade_cluster.migrate()
+    unmade_cluster.start()
+    unmade_cluster.introduce()
+    return unmade_cluster
 
 
 @pytest.fixture(params=["embedded", "distributed"])

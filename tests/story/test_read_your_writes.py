@@ -8,8 +8,8 @@ ROUNDS = 1_000 if SOAK else 200
 CALLERS = 16
 
 
-async def test_create_subscribe_track_can_use(server, proof):
-    async with Api(server) as api:
+async def test_create_subscribe_track_can_use(any_server, proof):
+    async with Api(any_server) as api:
         feature = await api.feature("calls")
         await api.plan("small", {feature["id"]: {"includedAmount": 2, "overage": {"enabled": False}}}, price=1000)
         numbers = iter(range(ROUNDS))
