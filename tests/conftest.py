@@ -1,4 +1,4 @@
-"""What every test may ask for: the reference folder."""
+"""What every test may ask for: the reference folder, and the servers of a session."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,9 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
+from tests.servers import postgres
+
+__all__ = ["postgres"]
 
 CI = os.environ.get("CI") == "true"
 

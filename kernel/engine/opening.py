@@ -82,12 +82,17 @@ async def open_raw(settings: Settings) -> Raw:
 
 
 async def open_sql(settings: Settings) -> Sql:
-    """Open SQL. Raises Misconfigured, NotReachable."""
-    from kernel.engine.sql.sqlite import Sqlite  # noqa: PLC0415 - the driver is loaded by who uses it
-
+    """Open SQL. Raises Misconfigured, NotReachable, Unavailable."""
     url = settings.sql_url or f"sqlite:///{(settings.data_dir / 'meterline.sqlite').resolve()}"
-    if urlsplit(url).scheme != "sqlite":
-        raise _unknown("SQL_URL", url, "sqlite:///path")
+    scheme = urlsplit(url).scheme
+    if scheme == "postgresql":
+        from kernel.engine.sql.postgres import Postgres  # noqa: PLC0415 - the driver is loaded by who uses it
+
+        return await Postgres.open(url)
+    if scheme != "sqlite":
+        raise _unknown("SQL_URL", url, "sqlite:///path or postgresql://user:password@host:port/database")
+    from kernel.engine.sql.sqlite import Sqlite  # noqa: PLC0415 - as above
+
     return await Sqlite.open(url)
 
 

@@ -1,4 +1,4 @@
-"""The law of the sql port, on every adapter. Another adapter is one more entry of OPENERS."""
+"""The law of the sql port, on every adapter. Another adapter is one more entry of ADAPTERS."""
 
 import asyncio
 import gc
@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from kernel.engine.sql.base import Sql
+from kernel.engine.sql.postgres import Postgres
 from kernel.engine.sql.sqlite import Sqlite
 from kernel.errors import Misconfigured, Unavailable
 
@@ -34,8 +35,6 @@ Opener = Callable[[Path], Awaitable[Sql]]
 async def open_sqlite(folder: Path) -> Sql:
     return await Sqlite.open(f"sqlite:///{folder / 'deep' / 'test.sqlite'}")
 
-
-OPENERS: dict[str, Opener] = {"sqlite": open_sqlite}
 
 metadata = MetaData()
 counters = Table(
@@ -50,9 +49,25 @@ notes = Table(
 )
 
 
-@pytest.fixture(params=sorted(OPENERS))
+def sqlite_opener(_request: pytest.FixtureRequest) -> Opener:
+    return open_sqlite
+
+
+def postgres_opener(request: pytest.FixtureRequest) -> Opener:
+    url = request.getfixturevalue("postgres").create_database("law")
+    return lambda _folder: Postgres.open(url)
+
+
+# By name: what gives a case its empty store, and opens it as often as the case wants.
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Opener]] = {
+    "postgresql": postgres_opener,
+    "sqlite": sqlite_opener,
+}
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
 def opener(request: pytest.FixtureRequest) -> Opener:
-    return OPENERS[request.param]
+    return ADAPTERS[request.param](request)
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""Real servers for a whole test session: started once, told, and ended by their ids."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meterline.stack.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; `create_database` gives each case one of its own."""
+    with tempfile.TemporaryDirectory(prefix="meterline-postgres-") as folder:
+        Path(folder).chmod(0o711)  # the server's user passes through
+        with PostgresServer(Path(folder) / "server") as server:
+            print(server.told())
+            yield server
