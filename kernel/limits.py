@@ -54,6 +54,11 @@ OUTCOMES_MAX: Final = 250_000
 # The sink: one insert a second keeps parts few; 50,000 rows take about 0.15 s.
 SINK_ROWS_MAX: Final = 50_000
 SINK_WAIT_MS: Final = 1_000
+# RAW on a server: a connection within one network takes milliseconds; 50,000 rows go in within a second, and a server
+# that needs thirty is one to come back to later. A query of a person ends before the person's client gives up (30 s).
+RAW_CONNECT_MS: Final = 2_000
+RAW_INSERT_MS: Final = 30_000
+RAW_QUERY_MS: Final = 30_000
 UNSUNK_EVENTS_MAX: Final = 1_000_000
 # How often the log is trimmed below what is folded and sunk: seldom enough to cost nothing, often against LOG_KEEP_MS.
 TRIM_EVERY_MS: Final = 10_000

@@ -67,14 +67,18 @@ class Front(ThreadingHTTPServer):
             left.unlink()
         self.account = account
         self.refusing = 0
-        self._connect: Any = chdb.connect
-        self.engine = self._connect(self.path)  # keeps the engine open between requests
+        self._connect = chdb.connect
+        self.engine = self.handle()  # keeps the engine open between requests
         self.zone = self.engine.query("SELECT timezone()", "TSV").bytes().decode().strip()
         super().__init__(("127.0.0.1", port), Request)
 
+    def handle(self) -> Any:
+        """Open a handle on the engine."""
+        return self._connect(self.path)  # type: ignore[no-untyped-call] # chDB's own
+
     def run(self, statement: bytes, arguments: Mapping[str, str]) -> tuple[str, bytes]:
         """Run one statement; returns the format of its answer (empty: none) and the answer."""
-        handle = self._connect(self.path)
+        handle = self.handle()
         try:
             if arguments.get("database"):
                 handle.query(f"USE {_quoted(arguments['database'], '`')}")
