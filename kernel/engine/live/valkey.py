@@ -26,6 +26,7 @@ from kernel.engine.live.base import (
 )
 from kernel.engine.live.header import header_fields, read_header, rebuilding_header
 from kernel.engine.valkey_client import RUN, Argument, Connections, Script, checked
+from kernel.engine.valkey_cluster import ClusterConnections, is_cluster
 from kernel.errors import Misconfigured
 from kernel.limits import CATALOG_SEEN_MS_MAX
 
@@ -66,7 +67,10 @@ class ValkeyLive:
             range(lanes), b""
         )  # by lane, the server's as this process knows it
         self._subs = subs
-        self._connections = Connections(url, tuple(_SCRIPTS.values()), most=_CONNECTIONS)
+        self._cluster = is_cluster(url)
+        self._connections = (ClusterConnections if self._cluster else Connections)(
+            url, tuple(_SCRIPTS.values()), most=_CONNECTIONS
+        )
         self._after_close = after_close
 
     @classmethod
@@ -240,20 +244,24 @@ class ValkeyLive:
             await self._after_close()
 
     async def _check(self) -> None:
-        (reply,) = await self._connections.ask(("CONFIG", "GET", "maxmemory-policy"))
-        if isinstance(reply, ResponseError):
-            raise Misconfigured(f"LIVE's server does not tell its settings: allow CONFIG GET ({reply})")
-        if reply[1] != b"noeviction":
-            raise Misconfigured(f"LIVE's server has maxmemory-policy {reply[1].decode()}: set it to noeviction")
+        for reply in await self._connections.each(("CONFIG", "GET", "maxmemory-policy", "cluster-enabled")):
+            if isinstance(reply, ResponseError):
+                raise Misconfigured(f"LIVE's server does not tell its settings: allow CONFIG GET ({reply})")
+            told = _pairs(reply)
+            policy = told[b"maxmemory-policy"].decode()
+            if policy != "noeviction":
+                raise Misconfigured(f"LIVE's server has maxmemory-policy {policy}: set it to noeviction")
+            if told.get(b"cluster-enabled") == b"yes" and not self._cluster:
+                raise Misconfigured("LIVE's server is a node of a cluster: set METERLINE_LIVE_URL to redis+cluster://…")
 
     async def _raise(self, version: int | None) -> bool:
         """Raise every lane (None: only learn the servers' runs); tells whether each noted that SQL was compared."""
         script, known = _SCRIPTS["raise_catalog"], dict(self._runs)
-        raises = (
-            script.call([_key(lane, "c")], RUN, run, "" if version is None else version) for lane, run in known.items()
-        )
-        self._runs = dict(zip(known, checked(await self._connections.ask(*raises)), strict=True))
-        return self._runs == known
+        told = "" if version is None else version
+        raises = (script.call([_key(lane, "c")], RUN, run, told) for lane, run in known.items())
+        replies = await self._connections.attempt(*raises)
+        self._runs |= {lane: run for lane, run in zip(known, replies, strict=True) if isinstance(run, bytes)}
+        return checked(replies) == list(known.values())
 
     async def _run(self, name: str, keys: Sequence[str], *arguments: Argument) -> Any:
         return await self._connections.one(_SCRIPTS[name].call(keys, *arguments))
