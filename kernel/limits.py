@@ -123,8 +123,10 @@ PAGE_MAX: Final = 100
 # Buckets of one usage query: six weeks of hours or more than two years of days, an answer of some 60 kB.
 QUERY_BUCKETS_MAX: Final = 1_000
 
-# The embedded log keeps what is folded and sunk for ten minutes more, for audit and late questions.
+# What is folded and sunk stays in the log for audit and late questions: in memory (Valkey) for ten minutes, on disks
+# (Kafka) for a week, which a long weekend without an operator and a restore of RAW fit into.
 LOG_KEEP_MS: Final = 10 * 60_000
+LOG_KEEP_KAFKA_MS: Final = 7 * DAY_MS
 
 # The catalog: a cached customer is about 1 KB, so 50 MB a process; answers to repeated writes stay for a day
 # (contract 1.5).

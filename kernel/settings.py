@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 
 from kernel.errors import Misconfigured
-from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED
+from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED, LOG_KEEP_KAFKA_MS, LOG_KEEP_MS
 
 PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
@@ -20,6 +20,7 @@ LANES_MAX: Final = 1_024  # a position spells the lane in two bytes; far fewer a
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Stores that one process has to itself.
 _ONE_PROCESS: Final = (EMBEDDED, "memory://", "chdb://", "sqlite://")
+_NO_BOUND: Final = 2**63 - 1
 _KIND_WORDS: Final = {int: "a whole number", str: "text", Path: "a path"}
 # What each URL may begin with; empty stands for the place within `data_dir`.
 _SCHEMES: Final = {
@@ -42,9 +43,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, "Number of lanes, fixed when the deployment is made; 0 is 4 on the embedded engine, 16 on the distributed."
     ] = 0
     embedded_memory_bytes: Annotated[int, "`maxmemory` of each embedded Valkey server."] = 2 * 1024**3
-    log_retain_bytes: Annotated[int, "What a lane of the embedded log keeps at most below what is folded and sunk."] = (
-        256 * 1024**2
-    )
+    log_retain_ms: Annotated[
+        int,
+        "How long the log keeps what is folded and sunk; 0 is 10 minutes on the embedded log, 7 days on Kafka.",
+    ] = 0
+    log_retain_bytes: Annotated[
+        int, "What a lane of the log keeps at most below what is folded and sunk; on Kafka time alone decides."
+    ] = 256 * 1024**2
     settle_ms: Annotated[int, "Delay after a period's end before a production organization's close (sandbox: 0)."] = (
         3_600_000
     )
@@ -56,6 +61,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def embedded(self) -> bool:
         """Tell whether any store lives in this process or is its child: then the engine is one process (ADR 5)."""
         return any(url.startswith(_ONE_PROCESS) or not url for url in self.urls().values())
+
+    @property
+    def log_keep_ms(self) -> int:
+        """Tell how long a lane of the log keeps what is folded and sunk, in milliseconds."""
+        return self.log_retain_ms or (LOG_KEEP_KAFKA_MS if self._kafka else LOG_KEEP_MS)
+
+    @property
+    def log_keep_bytes(self) -> int:
+        """Tell what a lane of the log keeps at most of it, in bytes."""
+        return _NO_BOUND if self._kafka else self.log_retain_bytes
+
+    @property
+    def _kafka(self) -> bool:
+        return self.log_url.startswith("kafka://")
 
     @property
     def lanes_made(self) -> int:
@@ -102,7 +121,7 @@ def _checked(values: dict[str, Any]) -> Settings:
         if url not in schemes and not any(scheme and url.startswith(scheme) for scheme in schemes):
             allowed = " or ".join(f"{scheme}…" if scheme else "nothing" for scheme in schemes)
             raise Misconfigured(f"{PREFIX}{name.upper()} is {url!r}: set it to {allowed}")
-    for name in ("embedded_memory_bytes", "log_retain_bytes", "settle_ms", "close_every_ms"):
+    for name in ("embedded_memory_bytes", "log_retain_bytes", "log_retain_ms", "settle_ms", "close_every_ms"):
         if getattr(settings, name) < 0:
             raise Misconfigured(f"{PREFIX}{name.upper()} is negative: set it to 0 or more")
     return settings

@@ -130,7 +130,8 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
         store=app.usage_store,
         clock=app.clock,
         telemetry=app.telemetry,
-        retain_bytes=app.settings.log_retain_bytes,
+        retain_ms=app.settings.log_keep_ms,
+        retain_bytes=app.settings.log_keep_bytes,
     )
 
     def worker(lane: int) -> LaneWorker:

@@ -26,7 +26,6 @@ from kernel.errors import Fatal, OffsetGone, Unavailable
 from kernel.limits import (
     FOLD_READ_RECORDS_MAX,
     FOLD_SLICE_EVENTS,
-    LOG_KEEP_MS,
     SINK_ROWS_MAX,
     SINK_WAIT_MS,
     TRIM_EVERY_MS,
@@ -57,15 +56,17 @@ class Sink:
         store: UsageStore,
         clock: Clock,
         telemetry: Telemetry,
+        retain_ms: int,
         retain_bytes: int,
     ) -> None:
-        """`retain_bytes` is what a lane of the log keeps at most below what is folded and sunk."""
+        """`retain_ms` and `retain_bytes` are what a lane of the log keeps at most below what is folded and sunk."""
         self.stopped: str | None = None
         self._log = log
         self._live = live
         self._store = store
         self._clock = clock
         self._telemetry = telemetry
+        self._retain_ms = retain_ms
         self._retain_bytes = retain_bytes
         self._lanes: dict[int, LaneQueue] = {}
         self._behind: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
@@ -261,7 +262,7 @@ class Sink:
             header = (await self._live.view(lane, ())).header
             if header is not None and header.state == READY:
                 before = min(header.next, queue.progress)
-                await self._log.trim(lane, before, keep_ms=LOG_KEEP_MS, keep_bytes=self._retain_bytes)
+                await self._log.trim(lane, before, keep_ms=self._retain_ms, keep_bytes=self._retain_bytes)
 
     # --- what a former process left
 

@@ -27,7 +27,7 @@ from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
 from kernel.engine.opening import open_live, open_log, open_raw
 from kernel.errors import Fatal
-from kernel.limits import RECORD_EVENTS_MAX
+from kernel.limits import LOG_KEEP_MS, RECORD_EVENTS_MAX
 from kernel.quantity import to_units
 from kernel.record import decode_record
 from kernel.settings import Settings
@@ -61,7 +61,15 @@ async def measure(events: int, folder: Path) -> FoldLoad:
         await log.create()
         store = UsageStore(raw)
         await store.create()
-        sink = Sink(log=log, live=live, store=store, clock=clock, telemetry=telemetry, retain_bytes=1 << 30)
+        sink = Sink(
+            log=log,
+            live=live,
+            store=store,
+            clock=clock,
+            telemetry=telemetry,
+            retain_ms=LOG_KEEP_MS,
+            retain_bytes=1 << 30,
+        )
         organization, feature = ids.new_bytes(clock.now_ms()), ids.new_bytes(clock.now_ms())
         customers = [ids.new_bytes(clock.now_ms()) for _ in range(CUSTOMERS)]
         for customer in customers:

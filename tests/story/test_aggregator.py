@@ -111,6 +111,7 @@ class World:
         self.raw = raw
         self.store = UsageStore(raw)
         self.telemetry = Telemetry()
+        self.retain_ms = 600_000
         self.told: dict[int, list[list[Outcome]]] = {}
 
     def publish(self, epoch: int, lane: int, offset: int, outcomes: Sequence[Outcome]) -> None:
@@ -125,6 +126,7 @@ class World:
             store=self.store,
             clock=self.clock,
             telemetry=self.telemetry,
+            retain_ms=self.retain_ms,
             retain_bytes=2**20,
         )
         worker = LaneWorker(
@@ -502,7 +504,7 @@ async def test_an_idle_lane_says_how_new_it_is(world: World) -> None:
 
 async def test_what_is_folded_and_sunk_is_trimmed_from_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aggregator.worker.sink.TRIM_EVERY_MS", 0)
-    monkeypatch.setattr("aggregator.worker.sink.LOG_KEEP_MS", 0)
+    world.retain_ms = 0
     await subscribe_all(world)
     async with world.running() as (_, sink):
         await world.folded()

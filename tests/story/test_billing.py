@@ -70,6 +70,7 @@ class World:
             store=self.store,
             clock=self.clock,
             telemetry=self.telemetry,
+            retain_ms=600_000,
             retain_bytes=2**24,
         )
         self.relay = self.new_relay()

@@ -317,7 +317,7 @@ async def rebuilt(store: UsageStore, records: list[LaneRecord], sunk: int) -> No
     for record in records:
         await log.append(LANE, encoded(record))
     live = await a_live()
-    sink = Sink(log=log, live=live, store=store, clock=clock, telemetry=telemetry, retain_bytes=0)
+    sink = Sink(log=log, live=live, store=store, clock=clock, telemetry=telemetry, retain_ms=0, retain_bytes=0)
     assert await sink.begin(LANE, FRESH)
     running = asyncio.create_task(sink.run())
     for record in records[:sunk]:

@@ -39,6 +39,7 @@ def test_what_the_caller_gives_wins_unless_it_is_none():
         ("EMBEDDED_MEMORY_BYTES", "2GiB", "whole number"),
         ("EMBEDDED_MEMORY_BYTES", "-1", "0 or more"),
         ("LOG_RETAIN_BYTES", "-1", "0 or more"),
+        ("LOG_RETAIN_MS", "-1", "0 or more"),
         ("SETTLE_MS", "-1", "0 or more"),
         ("SETTLE_MS", "1.5", "whole number"),
         ("CLOSE_EVERY_MS", "-1", "0 or more"),
@@ -56,9 +57,19 @@ def test_a_wrong_setting_says_what_to_set(name, value, what_to_set):
     assert what_to_set in str(caught.value)
 
 
+def test_how_much_of_the_log_is_kept_depends_on_what_carries_it():
+    assert (Settings().log_keep_ms, Settings().log_keep_bytes) == (10 * 60_000, 256 * 1024**2)
+    kafka = Settings(log_url="kafka://one:9092")
+    assert kafka.log_keep_ms == 7 * 86_400_000
+    assert kafka.log_keep_bytes > 2**60
+    assert (
+        Settings(log_retain_ms=5).log_keep_ms == Settings(log_url="kafka://one:9092", log_retain_ms=5).log_keep_ms == 5
+    )
+
+
 def test_an_override_is_checked_like_a_variable():
     with pytest.raises(Misconfigured, match="METERLINE_LANES"):
-        load_settings({}, lanes=0)
+        load_settings({}, lanes=-1)
 
 
 @pytest.mark.parametrize("name", NAMES)
