@@ -17,13 +17,13 @@ from aggregator.fold_slice import CustomerState, SliceFold, customer_state
 from aggregator.lane_record import FoldedRecord, LaneRecord, groups
 from aggregator.store import UsageStore
 from aggregator.worker.dead_letter import DeadLetterLimit
-from aggregator.worker.pause import Pause
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
 from ingest.verdict import Outcome, Verdict
 from kernel.clock import Clock
 from kernel.engine.live.base import READY, FoldWrite, Known, LaneHeader, LaneView, Live, Moved, Written
 from kernel.engine.log.base import Log, Record
+from kernel.engine.pause import Pause
 from kernel.errors import Fatal, LogMissing, Unavailable
 from kernel.limits import (
     ACCOUNTS_CACHED_MAX,

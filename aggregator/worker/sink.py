@@ -16,12 +16,12 @@ from aggregator.lane_record import FoldedRecord, LaneRecord, decode_lane_record
 from aggregator.row import AccountRecordRow, EventColumns, account_record_row, rows_of
 from aggregator.store import UsageStore
 from aggregator.worker.lane_queue import KeptOutcome, LaneQueue
-from aggregator.worker.pause import Pause
 from ingest.event import UsageEvent
 from ingest.verdict import Outcome, Verdict, decode_outcomes
 from kernel.clock import Clock
 from kernel.engine.live.base import READY, LaneHeader, Live
 from kernel.engine.log.base import Log
+from kernel.engine.pause import Pause
 from kernel.errors import Fatal, OffsetGone, Unavailable
 from kernel.limits import (
     FOLD_READ_RECORDS_MAX,

@@ -10,8 +10,8 @@ from typing import Final
 from ingest.gateway.hub import VerdictHub
 from ingest.verdict import decode_outcomes
 from kernel.engine.live.base import Live
+from kernel.engine.pause import Pause
 from kernel.errors import Unavailable
-from kernel.limits import RETRY_MS_MIN
 from kernel.telemetry import logger
 
 _log = logger("listener")
@@ -29,6 +29,7 @@ class VerdictListener:
         self._live = live
         self._hub = hub
         self._epoch = epoch
+        self._pause = Pause()
         self._catching_up: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -40,7 +41,7 @@ class VerdictListener:
                 except Unavailable as error:
                     self.listening = False
                     _log.warning("verdicts do not arrive, they are read instead", error=str(error))
-                await asyncio.sleep(RETRY_MS_MIN / 1_000)
+                await self._pause.wait()
         finally:
             self.listening = False
             if self._catching_up is not None:
@@ -51,6 +52,7 @@ class VerdictListener:
 
     def _begun(self) -> None:
         self.listening = True
+        self._pause.reset()
         self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
