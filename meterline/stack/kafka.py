@@ -26,7 +26,8 @@ CACHE: Final = Path(".cache/kafka")
 _NODE: Final = 1
 _HEAP: Final = "-Xmx384m"
 _ANSWER_SECONDS: Final = 1.0
-# A broker that was killed registers again only when its old session has ended. Segments that were trimmed leave the disk within seconds, not within the minutes that a large cluster allows itself.
+# A killed broker is let in again when its session has ended; trimmed segments leave the disk soon. A large cluster
+# allows itself more time for both.
 _SETTINGS: Final = """\
 node.id={node}
 process.roles=broker,controller
@@ -147,7 +148,7 @@ def _fetch(work: Path) -> None:
 
 def _check(folder: Path) -> None:
     lines = (files(__package__) / "kafka.sha256").read_text().split("\n")
-    wanted = dict(reversed(line.split()) for line in lines if line)
+    wanted = {name: digest for digest, name in (line.split() for line in lines if line)}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     if wrong:
@@ -175,7 +176,7 @@ def _takes_records(port: int) -> bool:
 
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=_ANSWER_SECONDS) as connection:
-            cluster = _asked(connection, MetadataRequest_v5(None, False))  # noqa: FBT003 - the protocol's order
+            cluster = _asked(connection, MetadataRequest_v5(None, False))
             leaders = [leader for _, _, _, parts in cluster.topics for error, _, leader, *_ in parts]
             if not cluster.brokers or min(leaders, default=0) < 0:
                 return False
