@@ -21,15 +21,12 @@ from kernel.engine.log.base import Log
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.valkey_child import Fsync, ValkeyChild
-from tests.raw_adapter import raw_opener
-from tests.servers import clickhouse_server
-
-__all__ = ["clickhouse_server", "raw_opener"]  # fixtures
 from kernel.errors import Unavailable
 from meterline.stack.valkey import ValkeyCluster
-from tests.servers import valkey_cluster
+from tests.raw_adapter import raw_opener
+from tests.servers import clickhouse_server, valkey_cluster
 
-__all__ = ["valkey_cluster"]  # fixtures
+__all__ = ["clickhouse_server", "raw_opener", "valkey_cluster"]  # fixtures
 
 EPOCH = 3
 LANES = 2
