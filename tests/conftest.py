@@ -7,9 +7,9 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
-from tests.servers import kafka_server, postgres, valkey_cluster
+from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 
-__all__ = ["kafka_server", "postgres", "valkey_cluster"]  # fixtures
+__all__ = ["clickhouse_server", "kafka_server", "postgres", "valkey_cluster"]  # fixtures
 
 CI = os.environ.get("CI") == "true"
 

@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from meterline.stack.clickhouse import ClickHouseServer
 from meterline.stack.kafka import KafkaServer
 from meterline.stack.postgres import PostgresServer
 from meterline.stack.valkey import ValkeyCluster
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    """ClickHouse's engine behind HTTP. Tests share it: each makes a database of its own."""
+    with ClickHouseServer(tmp_path_factory.mktemp("clickhouse")) as server:
+        print(server.told())
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -87,12 +87,12 @@ async def open_live(settings: Settings, clock: Clock, *, lanes: int, subs: int =
 
 
 async def open_raw(settings: Settings) -> Raw:
-    """Open RAW. Raises Misconfigured, NotReachable."""
+    """Open RAW. Raises Misconfigured, NotReachable, and Unavailable for a server away."""
     from kernel.engine.raw.clickhouse import ClickHouse  # noqa: PLC0415 - chDB is heavy; only who uses it loads it
 
     url = settings.raw_url or f"chdb://{(settings.data_dir / 'raw').resolve()}"
-    if urlsplit(url).scheme != "chdb":
-        raise _unknown("RAW_URL", url, "chdb:///path")
+    if urlsplit(url).scheme not in ("chdb", "http", "https"):
+        raise _unknown("RAW_URL", url, "chdb:///path or http://user:password@host:8123/database")
     return await ClickHouse.open(url)
 
 

@@ -43,7 +43,7 @@ _TRANSPORT: Final = frozenset(
         "http_headers_progress_interval_ms",
     )
 )
-_INSERT: Final = re.compile(rb"\s*(INSERT\s+INTO\s+.+?)\s+FORMAT\s+(\w+)\s*\n", re.IGNORECASE | re.DOTALL)
+_INSERT: Final = re.compile(rb"\s*(INSERT\s+INTO\s+.+?)\s+FORMAT\s+(\w+)\n", re.IGNORECASE | re.DOTALL)
 _FORMAT: Final = re.compile(r"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _ANSWERS: Final = ("SELECT", "WITH", "SHOW", "DESC", "EXISTS", "EXPLAIN")
 _CODE: Final = re.compile(r"Code: (\d+)")

@@ -1,28 +1,22 @@
-"""The law of the raw port, on every adapter. Another adapter is one more entry of OPENERS."""
+"""The law of the raw port, on every adapter (`tests/raw_adapter.py`), and what holds on one of them."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from kernel.clock import SystemClock
 from kernel.engine.raw.base import Raw
 from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.errors import Fatal, MeterlineError, Misconfigured, Unavailable
-
-Opener = Callable[[Path], Awaitable[Raw]]
-
-
-async def open_chdb(folder: Path) -> Raw:
-    return await ClickHouse.open(f"chdb://{folder / 'raw'}")
-
-
-OPENERS: dict[str, Opener] = {"chdb": open_chdb}
+from meterline.stack.clickhouse import ClickHouseServer
+from tests.raw_adapter import RawOpener, database_url
 
 TABLE = """CREATE TABLE IF NOT EXISTS facts (
     id UInt64, name String, amount Decimal(38, 9), maybe Nullable(Int64), yes Bool, day Date32,
@@ -52,14 +46,9 @@ def columns_of(rows: list[tuple]) -> list[list]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-@pytest.fixture(params=sorted(OPENERS))
-def opener(request: pytest.FixtureRequest) -> Opener:
-    return OPENERS[request.param]
-
-
 @pytest.fixture
-async def raw(opener: Opener, tmp_path: Path) -> AsyncIterator[Raw]:
-    raw = await opener(tmp_path)
+async def raw(raw_opener: RawOpener, tmp_path: Path) -> AsyncIterator[Raw]:
+    raw = await raw_opener(tmp_path)
     await raw.command(TABLE)
     yield raw
     await raw.close()
@@ -168,9 +157,9 @@ async def test_a_closed_store_is_unavailable_and_closes_twice(raw: Raw) -> None:
     await raw.close()
 
 
-async def test_closing_waits_for_what_is_under_way_and_ends_the_threads(opener: Opener, tmp_path: Path) -> None:
+async def test_closing_waits_for_what_is_under_way_and_ends_the_threads(raw_opener: RawOpener, tmp_path: Path) -> None:
     before = set(threading.enumerate())
-    raw = await opener(tmp_path)
+    raw = await raw_opener(tmp_path)
     slow = asyncio.create_task(
         raw.query("SELECT count() FROM (SELECT sleepEachRow(0.05) FROM numbers(4) SETTINGS max_block_size = 1)")
     )
@@ -180,9 +169,9 @@ async def test_closing_waits_for_what_is_under_way_and_ends_the_threads(opener: 
     assert [thread for thread in threading.enumerate() if thread not in before and thread.name.startswith("raw-")] == []
 
 
-async def test_what_was_inserted_is_there_after_opening_again(opener: Opener, tmp_path: Path) -> None:
+async def test_what_was_inserted_is_there_after_opening_again(raw_opener: RawOpener, tmp_path: Path) -> None:
     for _ in range(2):
-        raw = await opener(tmp_path)
+        raw = await raw_opener(tmp_path)
         await raw.command(TABLE)
         await raw.insert("facts", COLUMNS, columns_of(ROWS))
         assert await raw.query(SELECT) == ROWS
@@ -254,3 +243,139 @@ async def test_a_url_that_names_no_store_says_what_to_set(url: str) -> None:
 async def test_a_server_that_is_away_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await ClickHouse.open("http://127.0.0.1:9/default")
+
+
+@pytest.fixture
+async def served(clickhouse_server: ClickHouseServer, tmp_path: Path) -> AsyncIterator[ClickHouse]:
+    """RAW on the server, with calls that end within a second; the server runs and accepts afterwards."""
+    raw = await ClickHouse.open(database_url(clickhouse_server, tmp_path), insert_ms=1_000, query_ms=1_000)
+    await raw.command(TABLE)
+    yield raw
+    if clickhouse_server.returncode is not None:
+        clickhouse_server.start()
+    clickhouse_server.thaw()
+    clickhouse_server.accept()
+    await raw.close()
+
+
+async def unavailable(raw: Raw) -> None:
+    for call in (
+        raw.query("SELECT 1"),
+        raw.insert("facts", COLUMNS, columns_of(ROWS)),
+        raw.command("CREATE TABLE IF NOT EXISTS other (n UInt8) ENGINE = Memory"),
+    ):
+        with pytest.raises(Unavailable):
+            await call
+
+
+async def test_a_server_that_was_killed_is_unavailable_and_comes_back(
+    served: ClickHouse, clickhouse_server: ClickHouseServer
+) -> None:
+    await served.insert("facts", COLUMNS, columns_of(ROWS[:1]))
+    clickhouse_server.kill()
+    await unavailable(served)
+    clickhouse_server.start()
+    assert await served.query(SELECT) == ROWS[:1]
+    await served.insert("facts", COLUMNS, columns_of(ROWS))
+    assert await served.query(SELECT) == ROWS
+
+
+async def test_a_server_that_refuses_is_unavailable_and_accepts_again(
+    served: ClickHouse, clickhouse_server: ClickHouseServer
+) -> None:
+    for code in (252, 241, 202):
+        clickhouse_server.refuse(code)
+        await unavailable(served)
+        clickhouse_server.accept()
+        assert await served.query(SELECT) == []
+    clickhouse_server.refuse(60)  # an unknown table does not come by itself
+    with pytest.raises(Fatal):
+        await served.query("SELECT 1")
+
+
+async def test_a_server_that_hangs_is_unavailable_within_bounded_time(
+    served: ClickHouse, clickhouse_server: ClickHouseServer
+) -> None:
+    clickhouse_server.freeze()
+    clock = SystemClock()
+    began = clock.monotonic_ms()
+    done = await asyncio.gather(*(served.query("SELECT 1") for _ in range(8)), return_exceptions=True)
+    assert all(isinstance(each, Unavailable) for each in done), done
+    await unavailable(served)
+    assert clock.monotonic_ms() - began < 8_000  # those that wait for a thread do not wait for all before them
+    clickhouse_server.thaw()
+    assert await served.query("SELECT 1") == [(1,)]
+
+
+async def test_a_query_that_takes_too_long_is_unavailable(served: ClickHouse) -> None:
+    with pytest.raises(Unavailable):
+        await served.query("SELECT sum(sleepEachRow(1)) FROM numbers(5) SETTINGS max_block_size = 1")
+    assert await served.query("SELECT 1") == [(1,)]
+
+
+async def test_an_insert_whose_server_is_killed_is_there_whole_or_not_at_all(
+    served: ClickHouse, clickhouse_server: ClickHouseServer
+) -> None:
+    count, found = 40_000, set()
+    rows = columns_of([(n, "x" * 200, Decimal(n), None, True, 0, 0, [("k", "v")], 1) for n in range(count)])
+    for wait_ms in (30, 120, 250, 400, 600):
+        await served.command("TRUNCATE TABLE facts")
+        insert = asyncio.create_task(served.insert("facts", COLUMNS, rows))
+        await asyncio.sleep(wait_ms / 1000)
+        clickhouse_server.kill()
+        ended = (await asyncio.gather(insert, return_exceptions=True))[0]
+        clickhouse_server.start()
+        [(there,)] = await served.query("SELECT count() FROM facts")
+        print(f"killed after {wait_ms} ms: {there} rows, {ended!r:.60}")
+        assert there in ({count} if ended is None else {0, count})
+        assert ended is None or isinstance(ended, Unavailable)
+        found.add(there)
+    await served.insert("facts", COLUMNS, rows)
+    assert await served.query("SELECT count() FROM facts FINAL") == [(count,)]
+    assert 0 in found, "no insert was interrupted"
+
+
+async def test_a_large_insert_is_one_part(served: ClickHouse) -> None:
+    count = 50_000
+    rows = [list(range(count)), ["x" * 400] * count, [1] * count]
+    await served.insert("facts", ("id", "name", "version"), rows)
+    where = "database = currentDatabase() AND table = 'facts' AND active"
+    assert await served.query(f"SELECT rows FROM system.parts WHERE {where}") == [(count,)]
+
+
+async def test_every_call_carries_the_settings_on_which_the_facts_rest(served: ClickHouse) -> None:
+    names = ("async_insert", "insert_deduplicate", "result_overflow_mode", "max_partitions_per_insert_block")
+    [found] = await served.query("SELECT " + ", ".join(f"toString(getSetting('{name}'))" for name in names))
+    assert found == ("false", "false", "throw", "0")
+
+
+async def test_a_server_is_used_from_several_processes_at_once(
+    served: ClickHouse, clickhouse_server: ClickHouseServer, tmp_path: Path
+) -> None:
+    url = database_url(clickhouse_server, tmp_path)
+    script = KILLED.format(root=str(Path(__file__).parents[2]), url=url, table=TABLE)
+    calls = [
+        asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, timeout=60)
+        for _ in range(2)
+    ]
+    done = await asyncio.gather(*calls)
+    assert [each.returncode for each in done] == [-signal.SIGKILL] * 2, [each.stderr.decode() for each in done]
+    assert await served.query("SELECT count() FROM facts FINAL") == [(5,)]
+
+
+@pytest.mark.parametrize("wrong", ["database", "user", "version"])
+async def test_a_server_that_cannot_be_used_says_what_to_set(
+    wrong: str, clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = clickhouse_server.url("default")
+    if wrong == "database":
+        url = clickhouse_server.url("nowhere")
+    elif wrong == "user":
+        url = url.replace("//meterline:", "//stranger:")
+    else:
+        monkeypatch.setattr("kernel.engine.raw.clickhouse_client.SERVER_VERSION_MIN", (99, 1))
+    words = {"database": "CREATE DATABASE", "user": "does not let this user in", "version": "needs 99.1 or newer"}
+    with pytest.raises(Misconfigured, match=words[wrong]) as caught:
+        await ClickHouse.open(url)
+    assert "METERLINE_RAW_URL" in str(caught.value)
+    assert url.split(":")[2].split("@")[0] not in str(caught.value), "the password is nobody's to read"

@@ -38,9 +38,9 @@ def server(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory, kafka_server, clickhouse, postgres):
+def servers(tmp_path_factory, kafka_server, clickhouse_server, postgres):
     """The distributed engine's servers, shared by all deployments of a session."""
-    shared = Servers(tmp_path_factory.mktemp("lives"), kafka_server, clickhouse, postgres)
+    shared = Servers(tmp_path_factory.mktemp("lives"), kafka_server, clickhouse_server, postgres)
     yield shared
     shared.close()
 

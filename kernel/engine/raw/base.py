@@ -15,7 +15,11 @@ class Raw(Protocol):
         """Run a statement that returns nothing (DDL)."""
 
     async def insert(self, table: str, columns: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
-        """Insert columns (one sequence a column, all of one length); durable when this returns, whole or not at all."""
+        """Insert columns (one sequence a column, all of one length); durable when this returns.
+
+        Whole or not at all within a partition, also when the store dies meanwhile. Raises `Unavailable` when RAW is
+        away: the insert may have been done, or may be done yet, so what is inserted has to replace itself.
+        """
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """Run a SELECT with `{name:Type}` parameters and return its rows. Raises `Unavailable` when RAW is away."""

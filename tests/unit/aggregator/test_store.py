@@ -1,4 +1,4 @@
-"""The store of raw facts on real chDB: what was folded comes back exactly, to rebuild, closer and reader alike."""
+"""The store of raw facts on each adapter: what was folded comes back exactly, to rebuild, closer and reader alike."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -18,9 +18,9 @@ from ingest.event import UsageEvent
 from ingest.refusal import RefusedRequest
 from ingest.verdict import Outcome, Verdict
 from kernel import ids
-from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.period import DAY_US
 from kernel.position import Position
+from tests.raw_adapter import RawOpener
 
 T0_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 ORG, OTHER_ORG = bytes([1]) * 16, bytes([2]) * 16
@@ -66,8 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def store(folder: Path) -> AsyncIterator[UsageStore]:
-    raw = await ClickHouse.open(f"chdb://{folder}")
+async def store(raw_opener: RawOpener, folder: Path) -> AsyncIterator[UsageStore]:
+    raw = await raw_opener(folder)
     store = UsageStore(raw)
     await store.create()
     for table in ("events", "account_records", "progress", "refusals"):

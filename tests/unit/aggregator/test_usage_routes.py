@@ -27,13 +27,13 @@ from kernel.clock import ManualClock
 from kernel.engine.live.base import READY, FoldWrite, LaneHeader, Written
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
-from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.engine.sql.base import metadata
 from kernel.engine.sql.sqlite import Sqlite
 from kernel.lane import lane_of
 from kernel.period import instant_text
 from kernel.position import Position
 from meterline.http import litestar_app
+from tests.raw_adapter import RawOpener
 
 NOW_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 LANES = 2
@@ -139,10 +139,10 @@ COUNTED = Outcome(verdict=Verdict.COUNTED, term=1, window=WINDOW, window_end=WIN
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(raw_opener: RawOpener, tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock(NOW_MS)
     sql = await Sqlite.open(f"sqlite:///{tmp_path / 'test.sqlite'}")
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await raw_opener(tmp_path)
     live = MemoryLive(clock)
     async with sql.transaction() as connection:
         await connection.run_sync(metadata.create_all)

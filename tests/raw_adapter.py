@@ -1,0 +1,50 @@
+"""The adapters of the raw port, for every test that opens RAW: one line an adapter.
+
+A conftest imports `raw_opener` and the server's fixture. What a test opens is empty at first; the same folder means the
+same data.
+"""
+
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from kernel.engine.raw.base import Raw
+from kernel.engine.raw.clickhouse import ClickHouse
+from meterline.stack.clickhouse import ClickHouseServer
+
+RawOpener = Callable[[Path], Awaitable[Raw]]
+
+
+def chdb(_request: pytest.FixtureRequest) -> RawOpener:
+    async def opened(folder: Path) -> Raw:
+        return await ClickHouse.open(f"chdb://{folder / 'raw'}")
+
+    return opened
+
+
+def database_url(server: ClickHouseServer, folder: Path) -> str:
+    """Make the folder's database on the server; returns its URL."""
+    name = f"t{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
+    server.run(f"CREATE DATABASE IF NOT EXISTS {name}")
+    return server.url(name)
+
+
+def clickhouse(request: pytest.FixtureRequest) -> RawOpener:
+    server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
+
+    async def opened(folder: Path) -> Raw:
+        return await ClickHouse.open(database_url(server, folder))
+
+    return opened
+
+
+RAWS: list[tuple[str, Callable[[pytest.FixtureRequest], RawOpener]]] = [("chdb", chdb), ("clickhouse", clickhouse)]
+
+
+@pytest.fixture(scope="module", params=[adapter for _, adapter in RAWS], ids=[name for name, _ in RAWS])
+def raw_opener(request: pytest.FixtureRequest) -> RawOpener:
+    """Open RAW at a folder, on each adapter in turn."""
+    opener: RawOpener = request.param(request)
+    return opener
