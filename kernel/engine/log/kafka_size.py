@@ -66,14 +66,17 @@ def sizes_request(topic: str, partitions: Sequence[int]) -> Request[_AskSizes]:
     return _SizesRequest([(topic, list(partitions))])
 
 
-def log_bytes(reply: Any, partitions: int) -> int:
-    """Sum the sizes of so many partitions; copies that move to another folder are not counted twice.
+def log_bytes(reply: Any) -> int:
+    """Sum the sizes in a reply; copies that move to another folder are not counted twice.
 
-    Raises Unavailable when the broker does not tell them all.
+    A partition that was made just now may be missing, and is empty. Raises Unavailable when the broker tells none.
     """
-    sizes = [
-        size for _, _, topics in reply.dirs for _, rows in topics for _, size, _, is_future in rows if not is_future
-    ]
-    if len(sizes) != partitions:
-        raise Unavailable(f"the broker tells the size of {len(sizes)} lanes of {partitions}: allow DescribeLogDirs")
-    return sum(sizes)
+    if not reply.dirs or any(error for error, *_ in reply.dirs):
+        raise Unavailable("the broker does not tell sizes: allow DescribeLogDirs")
+    return sum(
+        int(size)
+        for _, _, topics in reply.dirs
+        for _, rows in topics
+        for _, size, _, is_future in rows
+        if not is_future
+    )

@@ -34,7 +34,7 @@ _SAFE: Final = {
 }
 
 
-class Setting(NamedTuple):
+class _Rule(NamedTuple):
     """One rule about a setting: whether a value will do, and what to set in its place."""
 
     good: Callable[[str], bool]
@@ -55,14 +55,21 @@ class Topic:
         self._leaders: dict[int, Address] = {}
 
     async def look(self) -> Cluster:
-        """Look at the topic as it is now, and learn its leaders. Raises Unavailable."""
+        """Look at the topic as it is now, and learn its leaders; a cluster that just starts is waited for.
+
+        Raises Unavailable.
+        """
         cluster = await self._brokers.cluster(self.name)
+        while not cluster.brokers:
+            await asyncio.sleep(AGAIN_MS / 1000)
+            cluster = await self._brokers.cluster(self.name)
         self._leaders = {lane: part.leader for lane, part in (cluster.partitions or {}).items() if part.leader}
         return cluster
 
     async def create(self) -> None:
         """Make the topic; one that exists stays as it is. Raises Misconfigured, Unavailable."""
-        if (await self.look()).partitions is None:
+        cluster = await self.look()
+        if cluster.partitions is None:
             settings = {
                 **_SAFE,
                 "min.insync.replicas": str(min(2, self._replicas)),
@@ -71,10 +78,14 @@ class Topic:
             }
             anywhere: list[Any] = []  # the cluster places the replicas
             made = (self.name, self.lanes, self._replicas, anywhere, list(settings.items()))
-            (reply,) = await self._brokers.anywhere(CreateTopicsRequest([made], ANSWER_WAIT_MS, validate_only=False))
+            request = CreateTopicsRequest([made], ANSWER_WAIT_MS, validate_only=False)
+            (reply,) = await self._brokers.ask(cluster.controller or next(iter(cluster.brokers.values())), request)
             ((_, error, words),) = reply.topic_errors
             if error not in {0, EXISTS}:
                 raise (Unavailable if error in PASSING else Misconfigured)(f"{self.name} cannot be made: {words}")
+            while cluster.partitions is None:  # brokers hear of it one after the other
+                await asyncio.sleep(AGAIN_MS / 1000)
+                cluster = await self.look()
         await self._wait_for_leaders()
         await self.check()
 
@@ -137,15 +148,12 @@ class Topic:
             await asyncio.sleep(AGAIN_MS / 1000)
 
     async def leaders(self) -> dict[Address, list[int]]:
-        """Tell which lanes each leader has. Raises LogMissing, Unavailable."""
+        """Tell which lanes each leader has now. Raises LogMissing, Unavailable."""
+        await self._wait_for_leaders()
         found: dict[Address, list[int]] = {}
         for lane in range(self.lanes):
             found.setdefault(await self._leader(lane), []).append(lane)
         return found
-
-    def forget(self, lane: int) -> None:
-        """Look for the lane's leader anew at the next use."""
-        self._leaders.pop(lane, None)
 
     async def _leader(self, lane: int) -> Address:
         known = self._leaders.get(lane)
@@ -160,11 +168,10 @@ class Topic:
         return found
 
     async def _wait_for_leaders(self) -> None:
-        while len(self._leaders) < self.lanes:
-            await asyncio.sleep(AGAIN_MS / 1000)
-            cluster = await self.look()
-            if cluster.partitions is not None and all(part.leader for part in cluster.partitions.values()):
+        while (cluster := await self.look()).partitions is not None:
+            if all(part.leader for part in cluster.partitions.values()):
                 return
+            await asyncio.sleep(AGAIN_MS / 1000)
 
     async def _settings(self, address: Address, kind: int, name: str, wanted: list[str]) -> dict[str, str]:
         request = DescribeConfigsRequest([(kind, name, wanted)])
@@ -177,15 +184,15 @@ class Topic:
         return {entry[0]: entry[1] for entry in entries}
 
 
-def _exactly(value: str) -> Setting:
-    return Setting(lambda found: found.lower() == value.lower(), value)
+def _exactly(value: str) -> _Rule:
+    return _Rule(lambda found: found.lower() == value.lower(), value)
 
 
-def _at_least(value: int) -> Setting:
-    return Setting(lambda found: found.isdecimal() and int(found) >= value, f"{value} or more")
+def _at_least(value: int) -> _Rule:
+    return _Rule(lambda found: found.isdecimal() and int(found) >= value, f"{value} or more")
 
 
-def _compare(whose: str, found: dict[str, str], rules: dict[str, Setting]) -> None:
+def _compare(whose: str, found: dict[str, str], rules: dict[str, _Rule]) -> None:
     for name, rule in rules.items():
         value = found.get(name)
         if value is None or not rule.good(value):
