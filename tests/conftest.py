@@ -8,8 +8,9 @@ import pytest
 
 from kernel.settings import load_settings
 from tests.servers import postgres
+from tests.stores import sql
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "sql"]
 
 CI = os.environ.get("CI") == "true"
 

@@ -2,8 +2,8 @@
 
 Writers are serial, and need no retries: a transaction takes one advisory lock before its first read, at READ COMMITTED.
 PostgreSQL shows a commit to others before it lets the locks go, and at READ COMMITTED each statement sees all that was
-committed when it began; so whoever has the lock sees everything that earlier holders wrote, and nobody else writes until
-it has committed. That is what SQLite's one writer is. (REPEATABLE READ would pin its view before the lock is had.)
+committed when it began; so whoever has the lock sees everything that earlier holders wrote, and nobody else writes
+until it has committed. That is what SQLite's one writer is. (REPEATABLE READ would pin its view before the lock.)
 Snapshots are REPEATABLE READ and READ ONLY, and wait for nobody.
 
 Nobody is waited for without a bound: a process that freezes within a transaction loses its session after
