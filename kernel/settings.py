@@ -27,7 +27,7 @@ _SCHEMES: Final = {
     "log_url": (EMBEDDED, "memory://"),
     "live_url": (EMBEDDED, "memory://"),
     "raw_url": ("", "chdb://"),
-    "sql_url": ("", "sqlite://"),
+    "sql_url": ("", "sqlite://", "postgresql://"),
 }
 
 

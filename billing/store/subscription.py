@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, and_, case, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, case, cast, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
@@ -111,7 +111,8 @@ async def due(
     o = organizations.c
     own = func.coalesce(o.settle_ms, _settle(settle_ms))
     now = func.coalesce(o.clock_ms, real_now_ms)
-    ended = and_(_s.status == SubscriptionStatus.ACTIVE, _s.period_end_day * DAY_MS + own <= now)
+    end_ms = cast(_s.period_end_day, BigInteger) * literal(DAY_MS, BigInteger)  # days in 32 bits, milliseconds are not
+    ended = and_(_s.status == SubscriptionStatus.ACTIVE, end_ms + own <= now)
     query = (
         select(*_COLUMNS)
         .join(organizations, o.id == _s.organization_id)
@@ -125,7 +126,7 @@ async def due(
 
 
 def _settle(settle_ms: int) -> Any:
-    return case((organizations.c.environment == SANDBOX, 0), else_=settle_ms)
+    return case((organizations.c.environment == SANDBOX, 0), else_=literal(settle_ms, BigInteger))
 
 
 async def change(connection: AsyncConnection, before: Subscription, after: Subscription) -> bool:

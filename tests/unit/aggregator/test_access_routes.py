@@ -26,7 +26,8 @@ from kernel import ids
 from kernel.clock import ManualClock
 from kernel.engine.live.base import READY, FoldWrite, LaneHeader, LaneView, Written
 from kernel.engine.live.memory import MemoryLive
-from kernel.engine.sql.base import Sql, metadata
+from kernel.engine.sql.base import metadata
+from kernel.engine.sql.sqlite import Sqlite
 from kernel.lane import lane_of
 from kernel.period import DAY_MS, Interval, period_of
 from kernel.quantity import UNITS_PER_ONE
@@ -139,8 +140,9 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(sql: Sql, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock(NOW_MS)
+    sql = await Sqlite.open(f"sqlite:///{tmp_path / 'test.sqlite'}")
     live = CountingLive(clock)
     async with sql.transaction() as connection:
         await connection.run_sync(metadata.create_all)
@@ -167,6 +169,7 @@ async def bench(sql: Sql, tmp_path: Path) -> AsyncIterator[Bench]:
         assert await live.finish_rebuild(lane, step=0, header=header)
     yield bench
     await bench.http.aclose()
+    await sql.close()
 
 
 async def test_one_feature_and_all_in_every_era(bench: Bench) -> None:

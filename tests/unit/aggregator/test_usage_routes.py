@@ -28,7 +28,8 @@ from kernel.engine.live.base import READY, FoldWrite, LaneHeader, Written
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.raw.clickhouse import ClickHouse
-from kernel.engine.sql.base import Sql, metadata
+from kernel.engine.sql.base import metadata
+from kernel.engine.sql.sqlite import Sqlite
 from kernel.lane import lane_of
 from kernel.period import instant_text
 from kernel.position import Position
@@ -138,8 +139,9 @@ COUNTED = Outcome(verdict=Verdict.COUNTED, term=1, window=WINDOW, window_end=WIN
 
 
 @pytest.fixture
-async def bench(sql: Sql, tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock(NOW_MS)
+    sql = await Sqlite.open(f"sqlite:///{tmp_path / 'test.sqlite'}")
     raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
     live = MemoryLive(clock)
     async with sql.transaction() as connection:
@@ -183,6 +185,7 @@ async def bench(sql: Sql, tmp_path: Path) -> AsyncIterator[Bench]:
         assert await live.finish_rebuild(lane, step=0, header=header)
     yield bench
     await raw.close()
+    await sql.close()
 
 
 async def test_an_event_is_told_at_every_stage(bench: Bench) -> None:
