@@ -8,14 +8,14 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
 from sqlalchemy.exc import IntegrityError
 
 from kernel.clock import SystemClock
 from kernel.engine.sql import postgres as adapter
 from kernel.engine.sql.base import Sql
 from kernel.engine.sql.postgres import Postgres
-from kernel.errors import Misconfigured, Unavailable
+from kernel.errors import Misconfigured, Rejected, Unavailable
 from meterline.schema import current_revision, head_revision, migrate
 from meterline.stack.postgres import PostgresServer
 
@@ -67,7 +67,7 @@ async def test_a_server_killed_within_a_transaction_loses_that_one_alone_and_is_
 
 
 async def test_a_server_that_ends_before_the_commit_makes_it_unavailable(sql: Sql, postgres: PostgresServer) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable):  # noqa: PT012 - the block is the transaction
         async with sql.transaction() as connection:
             await connection.execute(text("INSERT INTO numbers VALUES (2)"))
             await asyncio.to_thread(postgres.kill)
@@ -109,7 +109,7 @@ async def test_a_frozen_server_is_unavailable_within_a_bound_and_used_again_when
 _WRITER = """
 import asyncio, sys
 from kernel.engine.sql.postgres import Postgres
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
 
 async def main():
     sql = await Postgres.open(sys.argv[1])
@@ -163,6 +163,14 @@ async def test_a_failure_that_the_block_keeps_to_itself_is_raised_instead_of_a_s
                 await connection.execute(text("INSERT INTO numbers VALUES (1)"))
     await write(sql, 2)
     assert await read(sql) == [1, 2]
+
+
+async def test_a_text_that_it_cannot_hold_is_rejected_and_nothing_is_wrong_after_it(sql: Sql) -> None:
+    for block in (sql.snapshot, sql.transaction):
+        with pytest.raises(Rejected, match="U\\+0000"):
+            async with block() as connection:
+                await connection.execute(select(literal("a\0b")))
+    await write(sql, 1)
 
 
 async def test_many_processes_may_migrate_at_once(url: str) -> None:
