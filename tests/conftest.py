@@ -8,8 +8,9 @@ import pytest
 
 from kernel.settings import load_settings
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
+from tests.stores import sql
 
-__all__ = ["clickhouse_server", "kafka_server", "postgres", "valkey_cluster"]  # fixtures
+__all__ = ["clickhouse_server", "kafka_server", "postgres", "sql", "valkey_cluster"]  # fixtures
 
 CI = os.environ.get("CI") == "true"
 

@@ -116,9 +116,12 @@ async def books(sql: Sql) -> Books:
         async def rows(statement: str) -> list[Mapping[str, Any]]:
             return [dict(row) for row in (await connection.execute(text(statement))).mappings()]
 
-        terms = await rows("SELECT subscription_id, since_day, until_day, base_minor, features FROM subscription_terms")
+        terms = await rows(
+            "SELECT subscription_id, since_day, until_day, base_minor, CAST(features AS TEXT) AS features"
+            " FROM subscription_terms"
+        )
         for row in terms:
-            row["features"] = _json(row["features"])  # type: ignore[index]  # a dict, made two lines above
+            row["features"] = json.loads(row["features"], parse_float=Decimal)  # type: ignore[index]  # a dict
         return Books(
             accounts=await rows("SELECT customer_id, organization_id, rev, cut, open_cut FROM accounts"),
             organizations=await rows("SELECT id, currency, clock_ms, settle_ms, environment FROM organizations"),
@@ -142,7 +145,3 @@ async def books(sql: Sql) -> Books:
             ),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )
-
-
-def _json(value: Any) -> Any:
-    return json.loads(value, parse_float=Decimal) if isinstance(value, str | bytes) else value

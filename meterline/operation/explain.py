@@ -121,12 +121,13 @@ async def _customer(app: "App", what: str, organization: str | None) -> dict[str
         async def rows(statement: str, **values: Any) -> list[dict[str, Any]]:
             return [dict(row) for row in (await connection.execute(text(statement), values)).mappings()]
 
-        found = await rows(
-            "SELECT id, organization_id, external_id, archived FROM customers"
-            " WHERE (id = :what OR external_id = :what) AND (:org IS NULL OR organization_id = :org)",
-            what=what,
-            org=organization,
+        named = (
+            "SELECT id, organization_id, external_id, archived FROM customers WHERE (id = :what OR external_id = :what)"
         )
+        if organization is None:
+            found = await rows(named, what=what)
+        else:
+            found = await rows(f"{named} AND organization_id = :org", what=what, org=organization)
         if len(found) != 1:
             say = "say which --organization is meant" if found else "no event, invoice, refusal or customer has this id"
             raise Misconfigured(f"{what!r}: {say}")
@@ -139,7 +140,8 @@ async def _customer(app: "App", what: str, organization: str | None) -> dict[str
             c=customer["id"],
         )
         closes = await rows(
-            "SELECT cut, state, through_day, invoice_id, live, raw FROM closes WHERE customer_id = :c ORDER BY cut",
+            "SELECT cut, state, through_day, invoice_id, CAST(live AS TEXT) AS live, CAST(raw AS TEXT) AS raw"
+            " FROM closes WHERE customer_id = :c ORDER BY cut",
             c=customer["id"],
         )
     sums = await app.raw.query(_SUMS, {"organization": customer["organization_id"], "customer": customer["id"]})

@@ -37,8 +37,7 @@ from kernel.engine.live.base import READY
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.raw.clickhouse import ClickHouse
-from kernel.engine.sql.base import metadata
-from kernel.engine.sql.sqlite import Sqlite
+from kernel.engine.sql.base import Sql, metadata
 from kernel.errors import MeterlineError
 from kernel.lane import lane_of
 from kernel.period import parse_instant_us
@@ -55,7 +54,7 @@ OVERAGE = {"enabled": True, "unitPriceDecimal": "0.015"}
 class World:
     """One deployment on stores that outlive its workers, and an API client before it."""
 
-    def __init__(self, sql: Sqlite, raw: ClickHouse) -> None:
+    def __init__(self, sql: Sql, raw: ClickHouse) -> None:
         self.clock = SystemClock()
         self.sql, self.raw = sql, raw
         self.log = MemoryLog(epoch=1, lanes=LANES, clock=self.clock)
@@ -204,8 +203,7 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    sql = await Sqlite.open(f"sqlite:///{tmp_path}/billing.sqlite")
+async def world(sql: Sql, tmp_path: Path) -> AsyncIterator[World]:
     raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
     world = World(sql, raw)
     async with sql.transaction() as connection:
@@ -230,7 +228,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await world.live.close()
     await world.log.close()
     await raw.close()
-    await sql.close()
 
 
 async def test_usage_becomes_an_invoice_at_the_month_end_and_late_usage_the_next_one(world: World) -> None:

@@ -18,7 +18,6 @@ from kernel import limits
 from kernel.clock import ManualClock
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.sql.base import metadata
-from kernel.engine.sql.sqlite import Sqlite
 from kernel.errors import Misconfigured, Rejected
 from meterline.http import litestar_app
 
@@ -90,9 +89,8 @@ class Api:
 
 
 @pytest.fixture
-async def shop(tmp_path):
+async def shop(sql):
     clock = ManualClock(NOW)
-    sql = await Sqlite.open(f"sqlite:///{tmp_path}/catalog.sqlite")
     live = MemoryLive(clock)
     async with sql.transaction() as conn:
         await conn.run_sync(metadata.create_all)
@@ -101,7 +99,6 @@ async def shop(tmp_path):
         await store.create_key(conn, organization, name="test", now_ms=NOW, secret=SECRET)
     yield Shop(sql, live, clock, organization)
     await live.close()
-    await sql.close()
 
 
 @pytest.fixture
@@ -619,15 +616,13 @@ async def test_older_eras_are_wrapped(shop):
         assert refusal["details"][0]["field"] == "email"
 
 
-async def test_a_start_before_migrate_says_what_to_do(tmp_path):
-    sql = await Sqlite.open(f"sqlite:///{tmp_path}/empty.sqlite")
+async def test_a_start_before_migrate_says_what_to_do(sql):
     async with sql.transaction() as conn:
         await conn.run_sync(metadata.create_all)
     live = MemoryLive(ManualClock(NOW))
     with pytest.raises(Misconfigured, match="migrate"):
         await Catalog(sql, live, ManualClock(NOW)).start()
     await live.close()
-    await sql.close()
 
 
 async def test_the_deployment_is_made_once(shop):

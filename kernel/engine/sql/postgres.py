@@ -3,12 +3,13 @@
 Writers are serial, and need no retries: a transaction takes one advisory lock before its first read, at READ COMMITTED.
 PostgreSQL shows a commit to others before it lets the locks go, and at READ COMMITTED each statement sees all that was
 committed when it began; so whoever has the lock sees everything that earlier holders wrote, and nobody else writes
-until it has committed. That is what SQLite's one writer is. (REPEATABLE READ would pin its view before that.)
+until it has committed. That is what SQLite's one writer is. (REPEATABLE READ would pin its view before the lock.)
 Snapshots are REPEATABLE READ and READ ONLY, and wait for nobody.
 
 Nobody is waited for without a bound: a process that freezes within a transaction loses its session after
 IDLE_MS, and with it the lock; a statement, the wait for the lock and a server that does not answer have theirs.
 A failure that may pass is `Unavailable`; at the end of a transaction that means *unknown*: it may have been committed.
+Text with U+0000, which SQLite takes, is `Rejected`.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from kernel.errors import Misconfigured, Unavailable
+from kernel.errors import Misconfigured, Unavailable, invalid
 
 SCHEME: Final = "postgresql"
 NAME: Final = "meterline"  # as `pg_stat_activity` shows us
@@ -52,6 +53,7 @@ _PASSING: Final = ("08", "40", "53", "55P03", "57", "58")
 # Of those, and of others that pass, the ones after which the session is of no use.
 _ENDED: Final = ("08", "57P", "25P03", "25P04")
 _READ_ONLY: Final = "25006"  # for a writer: the server became a standby
+_NO_TEXT: Final = "22021"  # U+0000, the one character that its text cannot hold
 _REFUSED: Final = ("28", "3D")  # password, role, database
 _AWAY: Final = (OSError, TimeoutError, asyncpg.InterfaceError)
 
@@ -189,6 +191,8 @@ def _on_error(*, writes: bool) -> Any:
             context.is_disconnect = True
         if ended or state.startswith(_PASSING) or isinstance(cause, asyncpg.InvalidCachedStatementError):
             return Unavailable(f"SQL: {cause or type(cause).__name__}")
+        if state == _NO_TEXT:
+            return invalid("body", "must not contain the character U+0000")
         if connection is not None and not connection.invalidated and isinstance(error, Exception):
             connection.info[_FAILED] = context.sqlalchemy_exception or error
         return None

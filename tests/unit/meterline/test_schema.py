@@ -2,17 +2,8 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from kernel.engine.opening import open_sql
-from kernel.settings import load_settings
 from meterline import schema
 from meterline.reference import DOCS, PAGES
-
-
-@pytest.fixture
-async def sql(tmp_path):
-    opened = await open_sql(load_settings({}, data_dir=tmp_path))
-    yield opened
-    await opened.close()
 
 
 async def test_the_migrations_make_what_the_packages_declare(sql):
