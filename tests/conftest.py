@@ -7,9 +7,10 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
+from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 
-__all__ = ["clickhouse_server", "kafka_server", "postgres", "valkey_cluster"]  # fixtures
+__all__ = ["clickhouse_server", "kafka_server", "postgres", "raw_opener", "valkey_cluster"]  # fixtures
 
 CI = os.environ.get("CI") == "true"
 
