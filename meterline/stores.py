@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError
 
 from aggregator.store import UsageStore
 from catalog.definition import Deployment
-from catalog.store.deployment import ensure_deployment, load_deployment
+from catalog.store.deployment import UNFINISHED, ensure_deployment, load_deployment
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
@@ -53,9 +53,11 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
         sql = await open_sql(settings)
         stack.push_async_callback(sql.close)
         deployment = await (_made(settings, sql) if make else _found(sql))
+        if deployment.epoch == UNFINISHED:
+            raise NotReachable("a restore into these stores did not end: run `meterline restore` again")
         raw = await open_raw(settings)
         stack.push_async_callback(raw.close)
-        live = await open_live(settings, clock, lanes=deployment.lanes, subs=_subs(settings))
+        live = await open_live(settings, clock, lanes=deployment.lanes, subs=key_subs(settings))
         stack.push_async_callback(live.close)
         log = await open_log(settings, epoch=deployment.epoch, lanes=deployment.lanes, clock=clock)
         stack.push_async_callback(log.close)
@@ -68,7 +70,8 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
         yield Stores(sql=sql, raw=raw, live=live, log=log, usage_store=store, deployment=deployment)
 
 
-def _subs(settings: Settings) -> int:
+def key_subs(settings: Settings) -> int:
+    """Tell how many hashes LIVE splits a generation of keys into."""
     return KEY_SUBS_EMBEDDED if settings.embedded else KEY_SUBS_DISTRIBUTED
 
 

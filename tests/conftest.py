@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
+from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 from tests.stores import sql
 

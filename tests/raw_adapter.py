@@ -1,6 +1,6 @@
 """The adapters of the raw port, for every test that opens RAW: one line an adapter.
 
-A conftest imports `raw_opener` and the server's fixture. What a test opens is empty at first; the same folder means the
+`tests/conftest.py` hands `raw_opener` to all tests. What a test opens is empty at first; the same folder means the
 same data.
 """
 

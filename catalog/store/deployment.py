@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Deployment
@@ -12,6 +12,8 @@ from catalog.tables import deployment
 _ONLY: Final = 1
 _SECRET_BYTES: Final = 32  # BLAKE2b takes keys up to 64 bytes; 32 is beyond any search
 _FIRST_EPOCH: Final = 1
+# The epoch of a deployment that a restore has begun and not ended; nothing else may start on it.
+UNFINISHED: Final = 0
 
 
 async def load_deployment(conn: AsyncConnection) -> Deployment | None:
@@ -28,3 +30,14 @@ async def ensure_deployment(conn: AsyncConnection, lanes: int) -> Deployment:
     made = Deployment(epoch=_FIRST_EPOCH, lanes=lanes, secret=os.urandom(_SECRET_BYTES))
     await conn.execute(insert(deployment).values(id=_ONLY, epoch=made.epoch, lanes=made.lanes, secret=made.secret))
     return made
+
+
+async def begin_restore(conn: AsyncConnection) -> None:
+    """Say that a restore is under way. What the row says is not a deployment until `finish_restore`."""
+    await conn.execute(delete(deployment))
+    await conn.execute(insert(deployment).values(id=_ONLY, epoch=UNFINISHED, lanes=0, secret=b""))
+
+
+async def finish_restore(conn: AsyncConnection, epoch: int) -> None:
+    """Let the deployment that was loaded go on in a new epoch."""
+    await conn.execute(update(deployment).values(epoch=epoch))

@@ -6,12 +6,13 @@ The command line and the operator's socket call these by name; nothing here prin
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from meterline.operation import catalog, explain, export, organization, proof
+from meterline.operation import backup, catalog, explain, export, organization, proof
 
 Operation = Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "audit": proof.audit,
+    "backup": backup.backup,
     "rebuild": proof.rebuild,
     "close": proof.close,
     "migrate": proof.migrated,

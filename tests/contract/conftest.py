@@ -26,9 +26,6 @@ from kernel.engine.valkey_child import Fsync, ValkeyChild
 from kernel.errors import Unavailable
 from meterline.stack.kafka import KafkaServer
 from meterline.stack.valkey import ValkeyCluster
-from tests.raw_adapter import raw_opener
-
-__all__ = ["raw_opener"]  # a fixture
 
 EPOCH = 3
 LANES = 2
