@@ -4,7 +4,8 @@ Owns the two identities of a lane, as numbers that nobody else keeps: *appended 
 conflict + blocked + refused + superseded + dead + in flight*, and *counted = sunk + not yet sunk*. Each side has a
 source of its own: `appended` counts the events in the log's records, the verdicts below `progress` are RAW's rows,
 those above it LIVE's outcomes. They are compared record by record, so that a row too many cannot hide one that is lost.
-Invariant: what is once reckoned without a difference is never looked at again; a difference is kept until it is explained.
+Invariant: what is once reckoned without a difference is never looked at again; a difference is kept until it is
+explained.
 """
 
 from collections import Counter

@@ -64,9 +64,9 @@ UNSUNK_EVENTS_MAX: Final = 1_000_000
 TRIM_EVERY_MS: Final = 10_000
 
 # The books read the log once more. Events and outcomes are counted without being decoded: 0.3 µs each (measured),
-# beside the 2 µs an event that reading takes (515,000 events a CPU-second from Kafka). A lane's round of 250,000 events,
-# as many as LIVE keeps outcomes of, takes 0.7 s of a core, in slices of one read; at 1,000 events a second the rounds of
-# all lanes take 0.03 s.
+# beside the 2 µs an event that reading takes (515,000 events a CPU-second from Kafka). A lane's round of 250,000
+# events, as many as LIVE keeps outcomes of, takes 0.7 s of a core, in slices of one read; at 1,000 events a second the
+# rounds of all lanes take 0.03 s.
 BOOKS_EVERY_MS: Final = 10_000
 BOOKS_EVENTS_MAX: Final = 250_000
 BOOKS_RECORDS_MAX: Final = 25_000

@@ -34,7 +34,7 @@ from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
 from kernel.errors import Misconfigured, Unavailable
 from kernel.settings import Settings
-from kernel.telemetry import HistogramName, Telemetry, configure_logs
+from kernel.telemetry import GaugeName, HistogramName, Telemetry, configure_logs
 from meterline.role import Role
 from meterline.stores import opened_stores
 
@@ -156,6 +156,7 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
     stack.push_async_callback(lanes.stop)
     if app.settings.embedded:
         await lanes.hold(range(app.log.lanes))
+        app.telemetry.set(GaugeName.LANES_OWNED, app.log.lanes)
     else:
         app.ownership = Ownership(app.process_id, app.log.lanes, lanes, app.live, app.telemetry)
         stack.push_async_callback(app.ownership.leave)
