@@ -11,6 +11,7 @@ EVENTS: Final = "events"
 ACCOUNT_RECORDS: Final = "account_records"
 PROGRESS: Final = "progress"
 REFUSALS: Final = "refusals"
+BOOKS: Final = "books"
 
 _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
@@ -99,4 +100,20 @@ CREATE TABLE IF NOT EXISTS {REFUSALS} (
 ORDER BY (organization, at, id)
 {_DURABLE}"""
 
-RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS)
+# What `aggregator.books` has reckoned, below `next` of a lane; of one lane the latest row rules.
+_BOOKS: Final = f"""
+CREATE TABLE IF NOT EXISTS {BOOKS} (
+    epoch UInt8,
+    lane UInt16,
+    next UInt64,
+    events UInt64,
+    verdicts Map(String, UInt64),
+    carried UInt64,
+    difference UInt64,
+    lost UInt64,
+    at Int64
+) ENGINE = ReplacingMergeTree(at)
+ORDER BY (epoch, lane)
+{_DURABLE}"""
+
+RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS, _BOOKS)

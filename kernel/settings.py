@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 
 from kernel.errors import Misconfigured
-from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED, LOG_KEEP_KAFKA_MS, LOG_KEEP_MS
+from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED
 
 PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
@@ -20,7 +20,6 @@ LANES_MAX: Final = 1_024  # a position spells the lane in two bytes; far fewer a
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 # Stores that one process has to itself.
 _ONE_PROCESS: Final = (EMBEDDED, "memory://", "chdb://", "sqlite://")
-_NO_BOUND: Final = 2**63 - 1
 _NOT_NEGATIVE: Final = (
     *("embedded_memory_bytes", "log_capacity_bytes", "log_retain_bytes", "log_retain_ms"),
     *("settle_ms", "close_every_ms"),
@@ -86,20 +85,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def embedded(self) -> bool:
         """Tell whether any store lives in this process or is its child: then the engine is one process (ADR 5)."""
         return any(url.startswith(_ONE_PROCESS) or not url for url in self.urls().values())
-
-    @property
-    def log_keep_ms(self) -> int:
-        """Tell how long a lane of the log keeps what is folded and sunk, in milliseconds."""
-        return self.log_retain_ms or (LOG_KEEP_KAFKA_MS if self._kafka else LOG_KEEP_MS)
-
-    @property
-    def log_keep_bytes(self) -> int:
-        """Tell what a lane of the log keeps at most of it, in bytes."""
-        return _NO_BOUND if self._kafka else self.log_retain_bytes
-
-    @property
-    def _kafka(self) -> bool:
-        return self.log_url.startswith("kafka://")
 
     @property
     def lanes_made(self) -> int:

@@ -37,6 +37,13 @@ class GaugeName(StrEnum):
     LANE_UNSUNK = "meterline_lane_unsunk_records|Records folded and not sunk|lane"
     LANE_STOPPED = "meterline_lane_stopped|1 while a lane is stopped and an operator has to act|lane"
     LANES_OWNED = "meterline_lanes_owned|Lanes that this process folds|"
+    LANE_EVENTS = (
+        "meterline_lane_events|Events of this epoch by where they are: appended, each verdict, in flight|lane,place"
+    )
+    CONSERVATION_DIFFERENCE = (
+        "meterline_conservation_difference_events|Events on one side of an identity alone|lane,identity"
+    )
+    BOOKS_BEHIND = "meterline_books_behind_records|Records appended that the books have not read|lane"
     IN_FLIGHT = "meterline_in_flight_requests|Usage requests under way|"
 
 

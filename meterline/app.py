@@ -12,6 +12,7 @@ from typing import Any, Final
 from aggregator.gateway import AccessGateway
 from aggregator.store import UsageStore
 from aggregator.worker.backlog import Backlog
+from aggregator.worker.books import BooksWorker
 from aggregator.worker.lane import LaneWorker
 from aggregator.worker.lanes import Lanes
 from aggregator.worker.ownership import Ownership
@@ -28,11 +29,12 @@ from kernel import ids
 from kernel.clock import Clock, SystemClock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
+from kernel.engine.opening import log_retention
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
 from kernel.errors import Misconfigured, Unavailable
 from kernel.settings import Settings
-from kernel.telemetry import HistogramName, Telemetry, configure_logs
+from kernel.telemetry import GaugeName, HistogramName, Telemetry, configure_logs
 from meterline.role import Role
 from meterline.stores import opened_stores
 
@@ -124,14 +126,15 @@ async def opened(settings: Settings, role: Role = Role.ALL, *, make: bool | None
 
 async def _start_fold(app: App, stack: AsyncExitStack) -> None:
     """Fold and sink: all lanes in one process, or a share of them among the members."""
+    retain_ms, retain_bytes = log_retention(app.settings)
     sink = app.sink = Sink(
         log=app.log,
         live=app.live,
         store=app.usage_store,
         clock=app.clock,
         telemetry=app.telemetry,
-        retain_ms=app.settings.log_keep_ms,
-        retain_bytes=app.settings.log_keep_bytes,
+        retain_ms=retain_ms,
+        retain_bytes=retain_bytes,
     )
 
     def worker(lane: int) -> LaneWorker:
@@ -153,6 +156,7 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
     stack.push_async_callback(lanes.stop)
     if app.settings.embedded:
         await lanes.hold(range(app.log.lanes))
+        app.telemetry.set(GaugeName.LANES_OWNED, app.log.lanes)
     else:
         app.ownership = Ownership(app.process_id, app.log.lanes, lanes, app.live, app.telemetry)
         stack.push_async_callback(app.ownership.leave)
@@ -183,6 +187,8 @@ def _start_billing(app: App, stack: AsyncExitStack) -> None:
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.plan_in_use = plan_in_use
     if app.role.bills:
+        books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
+        _run(stack, "books", books.run())
         _run(stack, "plans", plans.follow_all())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)

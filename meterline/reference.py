@@ -1,6 +1,7 @@
 """Pages of the documentation that are made from the code.
 
-`python -m meterline.reference` writes `docs/settings.md` and `docs/limits.md`; a test compares them.
+`python -m meterline.reference` writes `docs/settings.md`, `docs/limits.md` and the settings within
+`docs/operations.md`; a test compares them.
 """
 
 import ast
@@ -12,6 +13,8 @@ from kernel import limits
 from kernel.settings import settings_table
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
+_BEGIN: Final = "<!-- begin: python -m meterline.reference -->"
+_END: Final = "<!-- end -->"
 
 
 def settings_page() -> str:
@@ -44,7 +47,15 @@ def limits_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES: Final = {"settings.md": settings_page, "limits.md": limits_page}
+def operations_page() -> str:
+    """Give the operator's page as it is, with the settings between its two marks made anew."""
+    before, _, rest = (DOCS / "operations.md").read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    assert after, f"docs/operations.md has the marks {_BEGIN} and {_END}"
+    return f"{before}{_BEGIN}\n{settings_table()}{_END}{after}"
+
+
+PAGES: Final = {"settings.md": settings_page, "limits.md": limits_page, "operations.md": operations_page}
 
 
 def main() -> None:

