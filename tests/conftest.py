@@ -11,7 +11,7 @@ from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 from tests.stores import sql
 
-__all__ = ["clickhouse_server", "kafka_server", "postgres", "sql", "valkey_cluster"]  # fixtures
+__all__ = ["clickhouse_server", "kafka_server", "postgres", "raw_opener", "sql", "valkey_cluster"]  # fixtures
 
 CI = os.environ.get("CI") == "true"
 
