@@ -136,7 +136,7 @@ class ClusterConnections:
         hearing = [asyncio.ensure_future(self._pool(node).hear(group, told, listens)) for node, group in groups.items()]
         try:
             done, _ = await asyncio.wait(hearing, return_when=asyncio.FIRST_COMPLETED)
-            self._stale = True
+            self._stale, self._mapped_at = True, None  # whoever listens again wants the map as it is now
             for lost in done:
                 lost.result()
         finally:

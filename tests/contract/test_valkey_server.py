@@ -1,0 +1,27 @@
+"""A Valkey over TCP for demo, bench and tests: the same place and data at every start, ended by its id."""
+
+from pathlib import Path
+
+import pytest
+
+from kernel.engine.live.valkey import ValkeyLive
+from kernel.errors import Unavailable
+from meterline.stack.valkey import ValkeyServer
+
+
+async def test_a_server_keeps_place_and_data_over_a_kill(tmp_path: Path) -> None:
+    with ValkeyServer(tmp_path / "live", fsync="always", memory_bytes=64 * 1024**2) as server:
+        print(server.told())
+        assert server.told() == f"Valkey {server.version}, pid {server.pid}"
+        live = await ValkeyLive.open(server.url, lanes=1)
+        killed = server.pid
+        assert await live.begin_rebuild(0, token=b"t", expected_token=None)
+        server.kill()
+        assert server.returncode == -9
+        with pytest.raises(Unavailable):
+            await live.rebuild_step(0)
+        server.start()
+        assert server.pid != killed
+        assert await live.rebuild_step(0) == (b"t", 0)
+        await live.close()
+    assert server.returncode == 0, "it was ended in order"
