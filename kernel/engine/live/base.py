@@ -52,8 +52,8 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Look(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the filter saw: catalog version, LIVE's time, and per lane whether it is ready and its entries.
 
-    `entries` are aligned with the digests asked. `catalog` is the greatest that a lane asked knows; without digests
-    lane 0 is asked.
+    `entries` are aligned with the digests asked. `catalog` is the greatest that a lane asked knows, `now_ms` the time
+    of the first; without digests lane 0 is asked.
     """
 
     now_ms: int
@@ -231,7 +231,10 @@ class Live(Protocol):
         ...
 
     async def now_ms(self) -> int:
-        """Tell LIVE's own time. Every method raises `Unavailable` when the store is away."""
+        """Tell LIVE's own time: that of lane 0, where lanes have servers of their own (view and write tell the lane's).
+
+        Every method raises `Unavailable` when the store is away.
+        """
         ...
 
     async def close(self) -> None:

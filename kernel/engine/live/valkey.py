@@ -3,6 +3,8 @@
 Owns the keys of DESIGN 3.3: `{l}h` header, `{l}t` snapshots, `{l}a` accounts, `{l}k:g:s` key entries of generation g
 and sub-hash s, `{l}o` outcomes, `{l}c` the catalog's version, and `{0}members`; outcomes are published on the shard
 channels `{l}v:GATEWAY`. `{l}` is the lane's slot tag, so one script serves the whole lane and touches no other slot.
+On a cluster each lane has its node's time, and what is compared with `seen` is told by the same node; clocks of nodes
+apart shift `lagMs` and the check of a gateway's clock by as much, never a verdict.
 Counters are compared as text and passed on as given: Lua's doubles never touch them, and never an amount.
 Source: DESIGN 3.3 to 3.5.
 """
