@@ -27,8 +27,9 @@ class Sql(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Open a serializable read-write transaction: committed at the end of the block, rolled back by an exception.
 
-        Two that write at once behave as if one came after the other. A violated unique key raises
-        SQLAlchemy's `IntegrityError`.
+        Two that write at once behave as if one came after the other, also two of different processes. A violated unique
+        key raises SQLAlchemy's `IntegrityError`. Nothing but SQL is awaited in the block: other writers wait for it.
+        Unavailable says that it did not happen, but where it comes from the end of the block: then it is not known.
         """
         ...
 
