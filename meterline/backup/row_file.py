@@ -44,8 +44,8 @@ async def write_rows(folder: Path, name: str, columns: Sequence[str], pages: Asy
         file.close()
     return TableFile(
         file=f"{folder.name}/{path.name}",
-        table=name,
-        columns=tuple(columns),
+        table=str(name),  # SQLAlchemy's names are of a type of its own
+        columns=tuple(str(column) for column in columns),
         rows=count,
         bytes=path.stat().st_size,
         digest=await asyncio.to_thread(_digest, path),

@@ -1,0 +1,152 @@
+"""A backup taken under load, everything deleted, restored: keys, balances and invoices go on as if nothing had been."""
+
+import asyncio
+import collections
+import itertools
+import shutil
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.story.cluster import Cluster
+from tests.story.harness import Api
+
+JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
+FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+WORKERS = 4
+BEFORE = 200
+
+
+async def clock(api, instant):
+    await api.call("POST", "/test-clock", {"frozenTime": instant.isoformat()}, expect=202)
+
+
+class Life:
+    """What one deployment was sent, and which answers it gave."""
+
+    def __init__(self, api):
+        self.api = api
+        self.numbers = itertools.count()
+        self.counted = []
+        self.ended = False
+
+    async def track(self, customer="bob"):
+        key = f"key-{next(self.numbers)}"
+        body = {"customerId": customer, "featureCode": "calls", "eventId": key, "value": 1}
+        answer = await self.api.until_definite("/usage/events", body, f"request-{key}")
+        assert answer.status_code == 200, answer.text
+        self.counted.append(body)
+
+    async def load(self):
+        while not self.ended:
+            await self.track()
+
+
+async def begin(api):
+    """Sell, use, and bill a month."""
+    calls, capped = await api.feature("calls"), await api.feature("capped")
+    settings = {
+        calls["id"]: {"includedAmount": 10, "overage": {"enabled": True, "unitPriceDecimal": "0.5"}},
+        capped["id"]: {"includedAmount": 3, "overage": {"enabled": False}},
+    }
+    await api.plan("pro", settings, price=2_000)
+    await clock(api, JANUARY)
+    for customer in ("ann", "bob"):
+        await api.customer(customer)
+        await api.subscribe(customer, "pro")
+    life = Life(api)
+    for _ in range(30):
+        await life.track("ann")
+    for number in range(2):
+        await api.call(
+            "POST",
+            "/usage/events",
+            {"customerId": "ann", "featureCode": "capped", "eventId": f"capped-{number}", "value": 1},
+        )
+    await clock(api, FEBRUARY)
+    for _ in range(12):
+        await life.track("ann")
+    return life
+
+
+async def state(api):
+    """What a customer without load shows."""
+    found = [await api.access("ann", code) for code in ("calls", "capped")]
+    page = await api.call("GET", "/invoices", customerId="ann")
+    invoices = [await api.call("GET", f"/invoices/{item['id']}") for item in page["data"]]
+    return [{k: v for k, v in one.items() if k not in ("asOf", "lagMs")} for one in found], invoices
+
+
+async def back_up(server, life, folder):
+    """Take a backup under load; tells the manifest and the events that were acknowledged before."""
+    load = [asyncio.create_task(life.load()) for _ in range(WORKERS)]
+    while len(life.counted) < BEFORE:
+        await asyncio.sleep(0.01)
+    acknowledged = list(life.counted)
+    _, manifest = await asyncio.to_thread(server.command, "backup", str(folder))
+    life.ended = True
+    await asyncio.gather(*load)
+    assert len(life.counted) > len(acknowledged), "there was no load"
+    return manifest, acknowledged
+
+
+async def check_restored(api, life, acknowledged, before):
+    """Old keys are taken, balances and invoices stand, usage goes on, the next month is billed over both."""
+    assert await state(api) == before
+    step = max(1, len(acknowledged) // 40)
+    for body in acknowledged[::step]:
+        again = await api.call("POST", "/usage/events", body, expect=409)
+        assert (again["code"], again["details"]["conflict"]) == ("duplicate", False)
+    conflict = await api.call("POST", "/usage/events", {**acknowledged[0], "value": 2}, expect=409)
+    assert conflict["details"]["conflict"] is True
+    # What came while the backup was written is in it or not; sent again, it counts once either way.
+    answers = collections.Counter()
+    for body in life.counted:
+        answers[(await api.until_definite("/usage/events", body, f"again-{body['eventId']}")).status_code] += 1
+    assert set(answers) <= {200, 409}
+    assert answers[409] >= len(acknowledged)
+    bob = sum(body["customerId"] == "bob" for body in life.counted)
+    assert (await api.access("bob", "calls"))["consumption"]["unitsUsed"] == bob
+    for number, status in ((2, 200), (3, 402)):  # the limit knows what was used before
+        body = {"customerId": "ann", "featureCode": "capped", "eventId": f"capped-{number}", "value": 1}
+        await api.call("POST", "/usage/events", body, expect=status)
+    for _ in range(8):
+        await life.track("ann")
+    await clock(api, MARCH)
+    invoice = (await api.call("GET", "/invoices", customerId="ann"))["data"][0]
+    lines = (await api.call("GET", f"/invoices/{invoice['id']}"))["lineItems"]
+    assert [line["amount"] for line in lines if line["kind"] == "overage"] == [(12 + 8 - 10) * 50]
+    return answers
+
+
+@pytest.mark.parametrize("engine", ["embedded", "distributed"])
+async def test_backup_under_load_and_restored(engine, server, request, tmp_path, proof):
+    kept = tmp_path / "kept"
+    async with Api(server) as api:
+        life = await begin(api)
+        before = await state(api)
+        manifest, acknowledged = await back_up(server, life, kept)
+    assert server.command("backup", str(kept), check=False)[0] == 2, "a backup is never written over"
+    assert server.command("restore", str(kept), check=False)[0] == 3, "the server has its stores open"
+    server.kill()
+    assert server.command("restore", str(kept), check=False)[0] == 2, "stores that hold something are left alone"
+    shutil.rmtree(server.folder / "data")
+
+    second = server
+    if engine == "distributed":
+        second = Cluster(tmp_path / "second", request.getfixturevalue("room").variables)
+        request.addfinalizer(second.stop)
+    _, done = second.command("restore", str(kept))
+    assert (done["epoch"], done["lanes"]) == (manifest["epoch"] + 1, manifest["lanes"])
+    if engine == "distributed":
+        second.migrate()
+    second.start()
+    async with Api(second, server.key) as api:
+        answers = await check_restored(api, life, acknowledged, before)
+    _, verdict = second.command("audit")
+    assert verdict["differences"] == []
+    counted = len(life.counted) + 3
+    assert (verdict["keysCounted"], verdict["rowsCounted"]) == (counted, counted)
+    held = manifest["raw"][0]["rows"]
+    proof(f"to {engine}: {len(acknowledged)} events before the backup, {held} rows in it, sent again {dict(answers)}")
