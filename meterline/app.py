@@ -41,6 +41,7 @@ from meterline.stores import opened_stores
 _STALL_LOOK_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 5
 _ANSWER_SECONDS: Final = 2
+_COMMANDS_LOG: Final = "error"  # a command tells what it did by its own output
 
 
 class App:
@@ -102,7 +103,7 @@ async def opened(settings: Settings, role: Role = Role.ALL, *, make: bool | None
     """
     if settings.embedded and role not in (Role.ALL, Role.OPERATOR):
         raise Misconfigured(f"the embedded engine is one process: set --role all, or all four URLs ({settings.urls()})")
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level if role is not Role.OPERATOR else _COMMANDS_LOG)
     app = App()
     app.role, app.settings, app.clock, app.telemetry = role, settings, SystemClock(), Telemetry()
     app.process_id = ids.new_id("gw_", app.clock.now_ms())
