@@ -304,13 +304,20 @@ class Sink:
         begin = (await self._log.bounds(lane)).begin
         kept = [KeptOutcome(offset, 0, now_ms) for offset in range(oldest, min(begin, stop))]
         offset = max(oldest, begin)
+        judged: list[tuple[int, FoldedRecord]] = []
+        rows = 0
         while offset < stop and (found := await self._again(lane, offset, stop)):
             offset = found[-1][0].offset + 1
-            judged = [(record, decode_outcomes(outcomes)) for record, outcomes in found if outcomes is not None]
-            kept += [KeptOutcome(record.offset, len(outcomes), now_ms) for record, outcomes in judged]
-            await self._insert(
-                (lane, FoldedRecord(record=record, outcomes=outcomes, clock_ms=0)) for record, outcomes in judged
-            )
+            for record, kept_outcomes in found:
+                if kept_outcomes is not None:
+                    outcomes = decode_outcomes(kept_outcomes)
+                    kept.append(KeptOutcome(record.offset, len(outcomes), now_ms))
+                    judged.append((lane, FoldedRecord(record=record, outcomes=outcomes, clock_ms=0)))
+                    rows += len(outcomes)
+            if rows >= SINK_ROWS_MAX:  # few large inserts, because RAW keeps a part for each until it merges them
+                await self._insert(judged)
+                judged, rows = [], 0
+        await self._insert(judged)
         if lane in self._lanes:
             self._lanes[lane].keep_older(kept)
 
