@@ -78,21 +78,24 @@ WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` >= {{offse
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
 ORDER BY `offset`, `index` LIMIT {{limit:UInt32}}"""
 
+# Everything of the epochs before, and of this one what lies below an offset.
+_UP_TO = "(epoch < {epoch:UInt8} OR epoch = {epoch:UInt8} AND `offset` < {before:UInt64})"
+
 _CUSTOMERS = f"""
 SELECT customer, max(toUnixTimestamp64Milli(accepted_at)) FROM {EVENTS} FINAL
-WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` < {{before:UInt64}}
+WHERE lane = {{lane:UInt16}} AND {_UP_TO}
     AND customer > {{after:String}}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
 _SUMS = f"""
 SELECT customer, feature, term, toInt32(window), toInt32(window_end), cut, sum(quantity) FROM {EVENTS} FINAL
-WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` < {{before:UInt64}}
+WHERE lane = {{lane:UInt16}} AND {_UP_TO}
     AND customer >= {{first:String}} AND customer <= {{last:String}} AND verdict = 'counted'
 GROUP BY customer, feature, term, window, window_end, cut ORDER BY customer, feature, term, window, cut"""
 
 _SNAPSHOTS = f"""
 SELECT customer, max(rev), argMax(cut, rev), argMax(snapshot, rev) FROM {ACCOUNT_RECORDS} FINAL
-WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` < {{before:UInt64}}
+WHERE lane = {{lane:UInt16}} AND {_UP_TO}
     AND customer > {{after:String}}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
@@ -103,16 +106,17 @@ class AccountReads:
     raw: Raw
 
     async def key_rows(
-        self, epoch: int, lane: int, *, before_offset: int, since_clock_ms: int
+        self, epoch: int, lane: int, *, before_offset: int, since_clock_ms: int, clock_ms: int = 0
     ) -> AsyncIterator[list[KeyRow]]:
         """Read what left a key entry while the lane's clock stood at `since_clock_ms` or later, in the log's order.
 
         The clock first reaches `since_clock_ms` at the first event that took effect then or later, so what lies before
-        that event is skipped without being read.
+        that event is skipped without being read. `clock_ms` is where the clock stood when the epoch began.
         """
         where = {"epoch": epoch, "lane": lane}
-        [(offset, found)] = await self.raw.query(_FIRST, {**where, "before": before_offset, "since": since_clock_ms})
-        index, clock_ms, step = -1, 0, STEP_OFFSETS_MIN
+        since_ms = since_clock_ms if clock_ms < since_clock_ms else 0
+        [(offset, found)] = await self.raw.query(_FIRST, {**where, "before": before_offset, "since": since_ms})
+        index, step = -1, STEP_OFFSETS_MIN
         while found and offset < before_offset:
             end = min(offset + step, before_offset)
             place = {"offset": offset, "index": index, "end": end, "limit": PAGE_ROWS}

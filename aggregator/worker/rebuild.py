@@ -48,6 +48,8 @@ async def rebuild_lane(
     now_ms = await live.now_ms()
     bounds = await log.bounds(lane)
     next_offset, clock_ms = (await store.progress(log.epoch)).get(lane, (0, 0))
+    before = await store.progress_before(log.epoch, lane)
+    clock_ms = max([clock_ms, *(former_ms for _, _, former_ms in before)])
     if bounds.end < next_offset:
         raise LogMissing(f"the log of lane {lane} ends at {bounds.end}, RAW holds it up to {next_offset}: another log")
     if bounds.begin > next_offset:
@@ -55,13 +57,13 @@ async def rebuild_lane(
     token = ids.new_bytes(clock.now_ms())
     if not await live.begin_rebuild(lane, token=token, expected_token=expected_token):
         return False
-    if next_offset:
+    if next_offset or before:
         _log.warning("rebuilding a lane", lane=lane, next=next_offset)
         telemetry.count(CounterName.REBUILDS)
     else:
         _log.info("making a lane", lane=lane)
     filling = _Filling(lane, live, token)
-    done = await _keys(filling, store, log.epoch, next_offset, clock_ms)
+    done = await _keys(filling, store, [*before, (log.epoch, next_offset, clock_ms)])
     done = done and await _accounts(filling, store, log.epoch, next_offset)
     header = LaneHeader(
         epoch=log.epoch,
@@ -104,14 +106,20 @@ class _Filling:
         return done
 
 
-async def _keys(filling: _Filling, store: UsageStore, epoch: int, next_offset: int, clock_ms: int) -> bool:
-    since_ms = max(0, oldest_generation(clock_ms)) * GENERATION_MS
+async def _keys(filling: _Filling, store: UsageStore, epochs: Sequence[tuple[int, int, int]]) -> bool:
+    """Write the keys of `(epoch, end, clock at the end)`, the oldest epoch first; the clock goes on in the next."""
+    since_ms = max(0, oldest_generation(epochs[-1][2])) * GENERATION_MS
     dead: dict[bytes, int] = {}
-    async for rows in store.key_rows(epoch, filling.lane, before_offset=next_offset, since_clock_ms=since_ms):
-        for part in _parts(rows):
-            keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
-            if not await filling.write(keys=list(keys.values())):
-                return False
+    began_ms = 0
+    for epoch, end, clock_ms in epochs:
+        async for rows in store.key_rows(
+            epoch, filling.lane, before_offset=end, since_clock_ms=since_ms, clock_ms=began_ms
+        ):
+            for part in _parts(rows):
+                keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
+                if not await filling.write(keys=list(keys.values())):
+                    return False
+        began_ms = max(began_ms, clock_ms)
     return True
 
 
