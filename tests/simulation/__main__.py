@@ -17,9 +17,10 @@ def main() -> int:
 
     first, _, last = sys.argv[1].partition(":")
     bad = 0
+    sys.unraisablehook = lambda _: None
+    run_seed(-1)  # what is made once a process is made before the first seed that counts
     gc.collect()
     gc.freeze()
-    sys.unraisablehook = lambda _: None
     for seed in range(int(first), int(last or int(first) + 1)):
         begun = time.perf_counter()
         result = run_seed(seed)

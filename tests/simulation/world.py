@@ -383,6 +383,8 @@ class World:
         """End what is left of all processes, silently: nothing of it can reach a store any more."""
         self.loop.after_step = None
         self.loop.set_exception_handler(lambda *_: None)
+        self.trace, self.weather.trace = list(self.trace), []
+        self.note = self.weather.note = self.violate = lambda _: None
         database().cut_off()
         processes = [*self.graveyard, *(node.process for node in self.nodes if node.process is not None), OUTSIDE]
         hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
