@@ -82,7 +82,17 @@ class Sink:
 
         False when that is not possible, because the log or the outcomes do not reach back: the lane has to be rebuilt.
         """
-        queue = self._lanes.get(lane) or await self._queue(lane, header)
+        queue = self._lanes.get(lane)
+        if queue is None or not await self._catch_up(lane, queue, header):
+            # A queue that another owner overtook may lack outcomes that are gone by now, while RAW has their rows.
+            queue = await self._queue(lane, header)
+            if not await self._catch_up(lane, queue, header):
+                return False
+        self._lanes[lane] = queue
+        return True
+
+    async def _catch_up(self, lane: int, queue: LaneQueue, header: LaneHeader) -> bool:
+        """Bring a queue up to `header.next` from log and outcomes; False when they do not reach back."""
         queue.token, queue.folded = header.token, header.next
         while queue.next < header.next:
             records = await self._again(lane, queue.next, header.next)
@@ -95,7 +105,6 @@ class Sink:
                 clock_ms = max([queue.clock_ms, *(min(event.at_ms, record.time_ms) for event in record.events)])
                 judged = decode_outcomes(outcomes) if outcomes is not None else []
                 queue.take(FoldedRecord(record=record, outcomes=judged, clock_ms=clock_ms))
-        self._lanes[lane] = queue
         return True
 
     def take(self, lane: int, folded: FoldedRecord) -> None:
@@ -261,6 +270,7 @@ class Sink:
         for lane, queue in list(self._lanes.items()):
             header = (await self._live.view(lane, ())).header
             if header is not None and header.state == READY:
+                queue.sunk = header.sunk  # LIVE may have lost the last that it was told, and nothing else
                 before = min(header.next, queue.progress)
                 await self._log.trim(lane, before, keep_ms=self._retain_ms, keep_bytes=self._retain_bytes)
 

@@ -1,0 +1,367 @@
+"""The naive auditor: it recounts everything from the log's bytes and the clients' memory, in plain Python.
+
+It shares no code with fold, rating or `meterline.audit`: records, accounts and ids are decoded here by hand. It knows
+the rules only as the documents say them: one of a key counts, limits hold, windows are calendar months.
+"""
+
+import datetime
+import sqlite3
+from collections import defaultdict
+from decimal import ROUND_HALF_UP, Decimal
+
+import msgspec
+
+DAY_MS = 86_400_000
+ONE = 10**9
+MEMORY_MS = 35 * DAY_MS
+SLACK_US = 5 * 60 * 1_000_000
+ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+
+
+def base32(raw: bytes) -> str:
+    bits = "".join(f"{byte:08b}" for byte in raw)
+    bits += "0" * (-len(bits) % 5)
+    return "".join(ALPHABET[int(bits[at : at + 5], 2)] for at in range(0, len(bits), 5))
+
+
+def event_id(epoch: int, lane: int, offset: int, index: int) -> str:
+    raw = epoch.to_bytes(1, "big") + lane.to_bytes(2, "big") + offset.to_bytes(6, "big") + index.to_bytes(2, "big")
+    return "evt_" + base32(raw)
+
+
+def month_of(day: int, anchor: int) -> tuple[int, int]:
+    """The monthly window of a day: from the anchor's day of month, clamped to short months; both days since 1970."""
+    zero = datetime.date(1970, 1, 1)
+    first = zero + datetime.timedelta(days=anchor)
+
+    def boundary(months: int) -> int:
+        year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
+        following = datetime.date(year + month // 11, (month + 1) % 12 + 1, 1)
+        last = (following - datetime.timedelta(days=1)).day
+        return (datetime.date(year, month + 1, min(first.day, last)) - zero).days
+
+    months = (day - anchor) // 31 - 1
+    while boundary(months + 1) <= day:
+        months += 1
+    return boundary(months), boundary(months + 1)
+
+
+class Ledger:
+    """One customer by the auditor's count."""
+
+    def __init__(self) -> None:
+        self.rev = 0
+        self.cut = 0
+        self.snapshot = None
+        self.clock_ms = 0
+        self.totals: dict[tuple, int] = defaultdict(int)
+        self.at_cut: dict[tuple, int] = {}
+        self.ends: dict[tuple, int] = {}
+
+
+class Recount:
+    """The log read from its beginning: what every event is, and what follows."""
+
+    def __init__(self, history: dict[int, list], epoch: int) -> None:
+        self.ledgers: dict[bytes, Ledger] = defaultdict(Ledger)
+        self.rows: dict[tuple[int, int, int], dict] = {}
+        self.records: dict[int, int] = {}
+        self.findings: list[str] = []
+        self.keys: dict[bytes, list[dict]] = defaultdict(list)
+        for lane, records in history.items():
+            clock_ms = 0
+            known: dict[bytes, dict] = {}
+            for record in records:
+                _, kind, gateway, body = msgspec.msgpack.decode(record.data)
+                if kind == "a":
+                    self._snapshot(body)
+                    continue
+                for index, fields in enumerate(body):
+                    row = self._row(fields, lane, record, index, gateway)
+                    clock_ms = max(clock_ms, row["at"])
+                    self._judge(row, known, clock_ms)
+                    row["id"] = event_id(epoch, lane, record.offset, index)
+                    self.rows[lane, record.offset, index] = row
+                    if row["digest"]:
+                        self.keys[row["digest"]].append(row)
+            self.records[lane] = records[-1].offset + 1 if records else 0
+
+    @staticmethod
+    def _row(fields, lane, record, index, gateway) -> dict:
+        names = ("organization", "customer", "feature", "time_us", "at", "clock_ms", "quantity", "key", "digest")
+        row = dict(zip((*names, "content", "request", "stamped", "properties"), fields, strict=False))
+        row["at"] = min(row["at"], record.time_ms)
+        row["units"] = int(Decimal(row["quantity"]) * ONE)
+        row["place"] = (lane, record.offset, index)
+        row["tag"] = dict(row.get("properties") or ()).get("op", "")
+        row["gateway"] = gateway
+        return row
+
+    def _snapshot(self, body) -> None:
+        _, customer, rev, status, end_us, terms, following, cut = body
+        ledger = self.ledgers[customer]
+        if rev <= ledger.rev:
+            return
+        ledger.rev = rev
+        ledger.snapshot = (status, end_us, terms, following)
+        if cut > ledger.cut:
+            ledger.cut = cut
+            ledger.at_cut = dict(ledger.totals)
+
+    def _judge(self, row, known, clock_ms) -> None:
+        ledger = self.ledgers[row["customer"]]
+        ledger.clock_ms = max(ledger.clock_ms, row["at"] if row["clock_ms"] is None else row["clock_ms"])
+        held = known.get(row["digest"]) if row["digest"] else None
+        if held is not None and held["at"] < clock_ms - MEMORY_MS:
+            held = None
+        if held is not None:
+            if held["verdict"] == "counted":
+                same = held["content"] == row["content"]
+                repeat = row["request"] != bytes(8) and held["request"] == row["request"]
+                row["verdict"] = "repeat" if repeat else "duplicate" if same else "conflict"
+                row["original"] = held
+                return
+            if row["at"] < held["at"]:
+                row["verdict"] = "superseded"
+                return
+        row["verdict"] = self._verdict(row, ledger)
+        if row["digest"]:
+            known[row["digest"]] = row
+
+    def _verdict(self, row, ledger) -> str:
+        if ledger.snapshot is None:
+            return "refused"
+        status, end_us, terms, following = ledger.snapshot
+        if status != "active" or terms is None:
+            return "refused"
+        number, _, _, start_us, anchor, _, _, features = terms
+        if row["time_us"] < start_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
+            return "refused"
+        day = max(row["time_us"], start_us) // (DAY_MS * 1_000)
+        first, end = month_of(day, anchor)
+        if following is not None and first >= following[5]:
+            number, features = following[0], following[7]
+        granted = next((one for one in features if one[0] == row["feature"]), None)
+        if granted is None or granted[2] != "metered" or not granted[3]:
+            return "refused"
+        if end <= ledger.clock_ms // DAY_MS - 36:
+            return "refused"
+        window = (row["feature"], number, first)
+        used = ledger.totals[window] + row["units"]
+        included, overage = granted[4], granted[5]
+        if included is not None and not overage and used > included and row["units"]:
+            return "blocked"
+        ledger.totals[window] = used
+        ledger.ends[window] = end
+        row.update(window=window, end=end, cut=ledger.cut + 1)
+        return "counted"
+
+
+def audit(world, memory) -> list[str]:
+    """Compare everything; the findings, none when nothing was lost, doubled or misreported."""
+    recount = Recount(world.log.history, 1)
+    found = list(recount.findings)
+    _raw(world, recount, found)
+    _live(world, recount, found)
+    _answers(recount, memory, found)
+    _keys(recount, found)
+    _invoices(world, recount, found)
+    return found
+
+
+def _raw(world, recount, found) -> None:
+    rows = {(row["lane"], row["offset"], row["index"]): row for row in world.tables.events.values()}
+    if len(rows) != len(world.tables.events):
+        found.append("RAW holds a position twice")
+    for place in recount.rows.keys() - rows.keys():
+        found.append(f"{place} is not in RAW")
+    for place in rows.keys() - recount.rows.keys():
+        found.append(f"{place} is in RAW and not in the log")
+    for place in sorted(recount.rows.keys() & rows.keys()):
+        mine, its = recount.rows[place], rows[place]
+        if its["verdict"] != mine["verdict"]:
+            found.append(f"{place} is {its['verdict']} in RAW, by the log {mine['verdict']}")
+        elif mine["verdict"] == "counted":
+            told = (its["term"], its["window"], its["window_end"], its["cut"], int(its["quantity"] * ONE))
+            if told != (*mine["window"][1:], mine["end"], mine["cut"], mine["units"]):
+                found.append(f"{place} counts as {told} in RAW, by the log in {mine['window']} at cut {mine['cut']}")
+    for lane, end in recount.records.items():
+        if (progress := world.tables.progress.get((1, lane), (0, 0))[0]) != end:
+            found.append(f"lane {lane}: RAW is at {progress}, the log ends at {end}")
+
+
+def _live(world, recount, found) -> None:
+    there = {}
+    for lane, held in world.live._lanes.items():
+        there.update(held.accounts)
+        if held.header.state != "ready" or held.header.next != recount.records[lane]:
+            found.append(f"lane {lane} of LIVE is {held.header.state} at {held.header.next} of {recount.records[lane]}")
+    for customer, ledger in recount.ledgers.items():
+        data = there.get(customer)
+        if data is None:
+            found.append(f"customer {customer.hex()} is not in LIVE")
+            continue
+        clock_ms, cut, rows = msgspec.msgpack.decode(data[8:])
+        if int.from_bytes(data[:8], "big") != ledger.rev or cut != ledger.cut or clock_ms != ledger.clock_ms:
+            mine = (ledger.rev, ledger.cut, ledger.clock_ms)
+            found.append(f"{customer.hex()} is at {data[:8].hex()}, {cut}, {clock_ms} in LIVE, by the log at {mine}")
+        live = {
+            (feature, term, window): (int.from_bytes(now, "big", signed=True), int.from_bytes(then, "big", signed=True))
+            for feature, term, window, _, now, then in rows
+        }
+        today = ledger.clock_ms // DAY_MS
+        mine = {
+            window: (total, ledger.at_cut.get(window, 0))
+            for window, total in ledger.totals.items()
+            if window in ledger.ends and ledger.ends[window] > today - 36
+        }
+        if live != mine:
+            found.append(f"{customer.hex()} has {live} in LIVE, by the log {mine}")
+
+
+def _answers(recount, memory, found) -> None:
+    by_id = {row["id"]: row for row in recount.rows.values()}
+    by_tag = defaultdict(list)
+    for row in recount.rows.values():
+        by_tag[row["tag"]].append(row)
+    features = {operation.tag: operation.feature for operation in memory.operations}
+    for row in by_id.values():
+        row["code"] = features.get(row["tag"], "")
+    for operation in memory.operations:
+        rows = by_tag.get(operation.tag, [])
+        counted = [row for row in rows if row["verdict"] == "counted"]
+        if len(rows) > len(operation.attempts):
+            found.append(f"{operation.tag} is {len(rows)} times in the log, sent {len(operation.attempts)} times")
+        if operation.key is not None and len(counted) > 1:
+            found.append(f"{operation.tag} counts {len(counted)} times")
+        for attempt in operation.attempts:
+            _answer(operation, attempt, rows, by_id, found)
+
+
+def _answer(operation, attempt, rows, by_id, found) -> None:
+    name = f"{operation.tag} ({operation.key}) at {attempt.sent_s:.3f}"
+    if attempt.status in (200, 202):
+        row = by_id.get(attempt.event)
+        if row is None:
+            found.append(f"{name}: accepted as {attempt.event}, which is not in the log")
+        elif not attempt.pending and row["verdict"] != "counted":
+            found.append(f"{name}: accepted as {attempt.event}, which is {row['verdict']}")
+        elif not _same(row, operation):
+            found.append(f"{name}: accepted as {attempt.event} of {row['quantity']}, sent {operation.quantity}")
+        elif attempt.pending and row["tag"] != operation.tag:
+            found.append(f"{name}: pending as {attempt.event}, which is another's")
+    elif attempt.status == 409:
+        row = by_id.get(attempt.original)
+        if row is None or row["verdict"] != "counted" or row["key"] != operation.key:
+            found.append(f"{name}: a duplicate of {attempt.original}, which is {row and row['verdict']}")
+        elif attempt.conflict == _same(row, operation):
+            found.append(f"{name}: conflict {attempt.conflict} with {row['quantity']}")
+    elif attempt.status == 402 and attempt.original:
+        row = by_id.get(attempt.original)
+        if row is None or row["verdict"] != "blocked":
+            found.append(f"{name}: blocked as {attempt.original}, which is {row and row['verdict']}")
+    if attempt.status in (402, 404) and attempt.answered_s is not None and operation.key is not None:
+        _refused(name, operation, attempt, rows, found)
+
+
+def _same(row, operation) -> bool:
+    return Decimal(row["quantity"]) == operation.quantity and row["code"] == operation.feature
+
+
+def _refused(name, operation, attempt, rows, found) -> None:
+    """After a refusal nothing of the key counts but what was sent later; before it, nothing had been accepted."""
+    earlier = [one for one in operation.attempts if one.answered_s is not None and one.answered_s < attempt.sent_s]
+    if any(one.status in (200, 202) and not one.pending for one in earlier) or any(
+        one.status == 409 for one in earlier
+    ):
+        found.append(f"{name}: refused with {attempt.status}, and was accepted before")
+    last = operation.attempts[-1] is attempt
+    if last and attempt.code not in ("customer_not_found",) and any(row["verdict"] == "counted" for row in rows):
+        told = [one for one in operation.attempts if one.status == 0 or one.status in (200, 202, 503)]
+        counted = [row for row in rows if row["verdict"] == "counted"]
+        refused = [row for row in rows if row["verdict"] in ("blocked", "refused")]
+        if not any(row["at"] > one["at"] for row in counted for one in refused):
+            found.append(f"{name}: refused at last, and counts; other attempts {len(told)}")
+
+
+def _keys(recount, found) -> None:
+    for digest, rows in recount.keys.items():
+        counted = [row for row in rows if row["verdict"] == "counted"]
+        if len(counted) > 1:
+            found.append(f"key {rows[0]['key']} ({digest.hex()[:6]}) counts {len(counted)} times")
+        for row in counted:
+            newer = [one for one in rows if one["place"] < row["place"] and one["verdict"] in ("blocked", "refused")]
+            if any(one["at"] > row["at"] for one in newer):
+                found.append(f"{row['place']}: an older attempt counts after a newer one was refused")
+
+
+def _invoices(world, recount, found) -> None:
+    sql: sqlite3.Connection = world.sql.database.raw
+    for close in sql.execute("SELECT id, customer_id, cut, live, raw FROM closes WHERE state = 'stopped'"):
+        found.append(f"a close stopped on a difference that is none: {close}")
+    if (hidden := sql.execute("SELECT count(*) FROM accounts WHERE shown_rev < rev").fetchone()[0]) != 0:
+        found.append(f"{hidden} accounts are not known to be shown")
+    revs = {customer: ledger.rev for customer, ledger in recount.ledgers.items()}
+    for customer, rev in sql.execute("SELECT customer_id, rev FROM accounts"):
+        raw = _raw_id(customer)
+        if revs.get(raw) != rev:
+            found.append(f"{customer} is at revision {rev} in SQL, {revs.get(raw)} in the log")
+    twice = "SELECT subscription_id, cut, kind, count(*) FROM invoices GROUP BY 1, 2, 3 HAVING count(*) > 1"
+    found.extend(f"two invoices of one cut: {row}" for row in sql.execute(twice))
+    _lines(sql, recount, found)
+
+
+def _raw_id(text: str) -> bytes:
+    bits = "".join(f"{ALPHABET.index(letter):05b}" for letter in text.rpartition("_")[2])
+    return int(bits[:128], 2).to_bytes(16, "big")
+
+
+def _lines(sql, recount, found) -> None:
+    """Every counted event of a window that was billed is on one line, at its cut; the rest is still open."""
+    billed: dict[tuple, list[tuple]] = defaultdict(list)
+    query = (
+        "SELECT i.customer_id, l.feature_id, l.term, l.window_day, l.cut_after, l.cut, l.amount_minor, l.quantity "
+        "FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id WHERE l.feature_id IS NOT NULL ORDER BY l.cut"
+    )
+    for customer, feature, term, window, *line in sql.execute(query):
+        billed[_raw_id(customer), _raw_id(feature), term, window].append(tuple(line))
+    settled: dict[tuple, list[tuple]] = defaultdict(list)
+    query = (
+        "SELECT c.customer_id, s.term, c.cut, c.through_day, c.state FROM closes c "
+        "JOIN subscriptions s ON s.id = c.subscription_id ORDER BY c.cut"
+    )
+    for customer, term, cut, through_day, state in sql.execute(query):
+        if state != "settled":
+            found.append(f"the close {cut} of {customer} is {state}")
+        settled[_raw_id(customer), term].append((cut, through_day))
+    terms = {}
+    for ledger in recount.ledgers.values():
+        if ledger.snapshot is not None:
+            for part in (ledger.snapshot[2], ledger.snapshot[3]):
+                for granted in part[7] if part is not None else ():
+                    terms[granted[0]] = granted
+    counted: dict[tuple, list[dict]] = defaultdict(list)
+    for row in recount.rows.values():
+        if row["verdict"] == "counted":
+            counted[(row["customer"], *row["window"])].append(row)
+    for window in counted.keys() | billed.keys():
+        customer, feature, term, _ = window
+        rows, lines = counted.get(window, []), billed.get(window, [])
+        ends = rows[0]["end"] if rows else None
+        cuts = [cut for cut, through in settled.get((customer, term), []) if ends is not None and ends <= through]
+        total = sum(row["units"] for row in rows if cuts and row["cut"] <= max(cuts))
+        granted = terms.get(feature)
+        if granted is None:
+            continue
+        included, overage, price = granted[4], granted[5], Decimal(granted[6])
+        due = 0 if included is None or not overage else max(0, total - included)
+        money = int((Decimal(due) / ONE * price * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+        if sum(line[2] for line in lines) != money:
+            found.append(f"{window[0].hex()[:8]} {granted[1]}: billed {lines}, owed {money} for {total} of cuts {cuts}")
+        reached = 0
+        for cut_after, cut, *_ in lines:
+            if cut_after < reached or cut not in cuts:
+                found.append(
+                    f"{window[0].hex()[:8]} {granted[1]}: a line of cuts {cut_after} to {cut}, after {reached}"
+                )
+            reached = cut

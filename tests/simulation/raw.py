@@ -1,0 +1,186 @@
+"""RAW in memory: a named simulator of `aggregator.store.UsageStore`, for what the pipeline writes and reads.
+
+Rows are kept by their sorting key, so that the same row again replaces itself (ReplacingMergeTree read with FINAL).
+Every insert is noted, so that the last ones can be lost, as a server that did not get to its disk.
+`test_raw.py` holds it against the real store.
+"""
+
+from collections import defaultdict
+from decimal import Decimal
+
+from aggregator.row import EVENT_COLUMNS
+from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
+from aggregator.store.cut import CutTotal
+from ingest.verdict import Verdict
+from kernel import ids
+from kernel.position import Position
+from kernel.quantity import to_units
+
+_KEYED = {"counted", "blocked", "refused"}
+
+
+class Tables:
+    """The tables, shared by all processes."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple, dict] = {}
+        self.account_records: dict[tuple, object] = {}
+        self.progress: dict[tuple, tuple[int, int]] = {}
+        self.refusals: dict[str, object] = {}
+        self._undo: list[list[tuple[dict, tuple, object]]] = []
+
+    def put(self, table: dict, rows: dict) -> None:
+        self._undo.append([(table, key, table.get(key)) for key in rows])
+        table.update(rows)
+
+    def lose(self, inserts: int) -> int:
+        """Lose the last inserts; returns how many there were to lose."""
+        lost = 0
+        while self._undo and lost < inserts:
+            for table, key, before in reversed(self._undo.pop()):
+                if before is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = before
+            lost += 1
+        return lost
+
+
+class MemoryUsageStore:
+    """What the workers of the pipeline ask of the usage store."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def create(self) -> None:
+        """The tables are there."""
+
+    async def insert_events(self, columns) -> None:
+        if not len(columns):
+            return
+        rows = {}
+        for values in zip(*columns.data, strict=True):
+            row = dict(zip(EVENT_COLUMNS, values, strict=True))
+            row["quantity"] = Decimal(row["quantity"])
+            place = (row["epoch"], row["lane"], row["offset"], row["index"])
+            rows[row["organization"], row["customer"], row["feature"], row["event_time"], *place] = row
+        self.tables.put(self.tables.events, rows)
+
+    async def insert_account_records(self, rows) -> None:
+        if rows:
+            self.tables.put(self.tables.account_records, {(row.epoch, row.lane, row.offset): row for row in rows})
+
+    async def insert_refusals(self, rows) -> None:
+        self.tables.put(self.tables.refusals, {row.id: row for row in rows})
+
+    async def write_progress(self, epoch, lanes) -> None:
+        there = self.tables.progress
+        risen = {(epoch, lane): at for lane, at in lanes.items() if at[0] >= there.get((epoch, lane), (0, 0))[0]}
+        if risen:
+            self.tables.put(there, risen)
+
+    async def progress(self, epoch):
+        return {lane: at for (of, lane), at in self.tables.progress.items() if of == epoch}
+
+    def _lane(self, epoch, lane, before):
+        found = [
+            row
+            for row in self.tables.events.values()
+            if row["epoch"] == epoch and row["lane"] == lane and row["offset"] < before
+        ]
+        return sorted(found, key=lambda row: (row["offset"], row["index"]))
+
+    async def key_rows(self, epoch, lane, *, before_offset, since_clock_ms):
+        clock_ms, page = 0, []
+        for row in self._lane(epoch, lane, before_offset):
+            clock_ms = max(clock_ms, row["at"])
+            left = row["verdict"] == "dead" or (row["digest"] and row["verdict"] in _KEYED)
+            if clock_ms >= since_clock_ms and left:
+                page.append(
+                    KeyRow(
+                        position=Position(epoch, lane, row["offset"], row["index"]),
+                        verdict=Verdict(row["verdict"]),
+                        digest=bytes.fromhex(row["digest"]),
+                        content=bytes.fromhex(row["content"]),
+                        request=bytes.fromhex(row["request"]),
+                        at_ms=row["at"],
+                        clock_ms=clock_ms,
+                    )
+                )
+        if page:
+            yield page
+
+    async def account_rows(self, epoch, lane, *, before_offset):
+        clocks: dict[str, int] = {}
+        sums: dict[str, dict[tuple, int]] = defaultdict(lambda: defaultdict(int))
+        for row in self._lane(epoch, lane, before_offset):
+            clocks[row["customer"]] = max(clocks.get(row["customer"], 0), row["accepted_at"])
+            if row["verdict"] == "counted":
+                window = (row["feature"], row["term"], row["window"], row["window_end"], row["cut"])
+                sums[row["customer"]][window] += to_units(row["quantity"])
+        if clocks:
+            yield [
+                AccountRow(
+                    customer=ids.id_bytes(customer),
+                    clock_ms=clock_ms,
+                    sums=tuple(
+                        WindowSum(
+                            feature=ids.id_bytes(feature),
+                            term=term,
+                            window=window,
+                            window_end=end,
+                            cut=cut,
+                            units=units,
+                        )
+                        for (feature, term, window, end, cut), units in sorted(sums[customer].items())
+                    ),
+                )
+                for customer, clock_ms in sorted(clocks.items())
+            ]
+
+    async def snapshots(self, epoch, lane, *, before_offset):
+        newest: dict[str, object] = {}
+        for (of, where, offset), row in sorted(self.tables.account_records.items()):
+            if (of, where) == (epoch, lane) and offset < before_offset:
+                held = newest.get(row.customer)
+                if held is None or row.rev > held.rev:
+                    newest[row.customer] = row
+        if newest:
+            yield [
+                SnapshotRow(
+                    customer=ids.id_bytes(customer), rev=row.rev, cut=row.cut, snapshot=bytes.fromhex(row.snapshot)
+                )
+                for customer, row in sorted(newest.items())
+            ]
+
+    async def totals_at_cut(self, organization, cuts):
+        sums: dict[tuple, list[int]] = defaultdict(lambda: [0, 0])
+        for row in self.tables.events.values():
+            asked = cuts.get(row["customer"], 0)
+            if row["organization"] == organization and row["verdict"] == "counted" and row["cut"] <= asked:
+                key = (row["customer"], row["feature"], row["term"], row["window"], row["window_end"])
+                units = to_units(row["quantity"])
+                sums[key][0] += units
+                sums[key][1] += units if row["cut"] < asked else 0
+        return [
+            CutTotal(
+                customer=customer,
+                feature=feature,
+                term=term,
+                window=window,
+                window_end=end,
+                units=units,
+                units_before=before,
+            )
+            for (customer, feature, term, window, end), (units, before) in sorted(sums.items())
+        ]
+
+    async def first_cut_positions(self, cuts):
+        found: dict[str, tuple[int, int]] = {}
+        for (_, lane, offset), row in sorted(self.tables.account_records.items()):
+            if row.customer in cuts and row.cut >= cuts[row.customer] and row.customer not in found:
+                found[row.customer] = (lane, offset)
+        return found
+
+    async def first_cut_position(self, customer, cut):
+        return (await self.first_cut_positions({customer: cut})).get(customer)

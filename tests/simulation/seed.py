@@ -1,0 +1,206 @@
+"""One seed: a deployment, clients, a month's end and bad luck; then rest, and the auditor."""
+
+import asyncio
+import hashlib
+import random
+
+import msgspec
+
+from meterline.role import Role
+from tests.simulation.auditor import audit
+from tests.simulation.await_point import Point
+from tests.simulation.client import Clients
+from tests.simulation.loop import StuckError
+from tests.simulation.town import MONTH_END_MS
+from tests.simulation.world import World
+
+BUSY_SECONDS = 10
+REST_SECONDS_MAX = 90
+CLIENTS = 4
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a seed showed."""
+
+    seed: int
+    violations: list[str]
+    digest: str
+    events: int
+    answers: int
+    steps: int
+    seconds: float
+    crashed: list[Point]
+    failed: list[Point]
+    trace: list[str]
+
+
+class Misfortune:
+    """What goes wrong, when: chosen by the seed."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self.world = world
+        self.chance = chance
+        self.over = False
+
+    def plan(self) -> None:
+        world, chance = self.world, self.chance
+        world.weather.fail = chance.choice((0, 0.002, 0.008, 0.02))
+        world.weather.delay = chance.choice((0, 0.002, 0.01, 0.03))
+        world.skew_ms_max = chance.choice((0, 0, 200, 450))
+        kinds = (
+            *(self.crash,) * 5,
+            *(self.pause,) * 3,
+            self.restart,
+            self.fall_back,
+            self.fall_back,
+            self.wipe,
+            self.live_away,
+            self.log_away,
+            self.raw_loses,
+        )
+        for _ in range(chance.choice((0, 2, 4, 7))):
+            world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
+        if chance.random() < 0.2:
+            world.later(chance.uniform(4, 8), self._strike, self.leap)
+
+    def _strike(self, kind) -> None:
+        if not self.over:
+            kind()
+
+    def crash(self) -> None:
+        node = self.chance.choice(self.world.nodes)
+        self.world.doom(node, self.chance.randrange(1, 60), self.chance.choice((0.05, 0.5, 3)))
+
+    def restart(self) -> None:
+        self.chance.choice(self.world.nodes).stop()
+
+    def pause(self) -> None:
+        self.chance.choice(self.world.nodes).pause(self.chance.choice((0.05, 0.3, 2.5, 5)))
+
+    def fall_back(self) -> None:
+        photograph = self.world.photograph()
+        self.world.later(self.chance.uniform(0.01, 1), self.world.fall_back, photograph)
+
+    def wipe(self) -> None:
+        self.world.wipe()
+
+    def live_away(self) -> None:
+        self.world.note("LIVE is away")
+        self.world.live.away = True
+        self.world.later(self.chance.choice((0.2, 1, 3)), setattr, self.world.live, "away", False)
+
+    def log_away(self) -> None:
+        self.world.note("the log is away")
+        self.world.log.away = True
+        self.world.later(self.chance.choice((0.2, 1)), setattr, self.world.log, "away", False)
+
+    def raw_loses(self) -> None:
+        """RAW and with it every process that sinks start again; it lost its last inserts."""
+        lost = self.world.tables.lose(self.chance.choice((1, 2, 5)))
+        self.world.note(f"RAW lost {lost} inserts")
+        for node in self.world.of(Role.AGGREGATOR):
+            node.kill(0.2)
+
+    def leap(self) -> None:
+        """Skip quiet days, to just before the next month's end, for every clock at once."""
+        days = self.chance.choice((1, 9, 27))
+        self.world.note(f"{days} days go by")
+        self.world.wall.start_ms += days * 86_400_000
+
+    def end(self) -> None:
+        """No more bad luck: everybody comes back."""
+        world = self.world
+        self.over = True
+        world.weather.fail = world.weather.delay = 0.0
+        world.live.away = world.log.away = False
+        for node in world.nodes:
+            if node.process is not None:
+                node.resume(node.process)
+        world._doomed.clear()
+
+
+def at_rest(world: World) -> str | None:
+    """Say what still moves; None: nothing does."""
+    for node in world.nodes:
+        if not node.up:
+            return f"{node.name} is not up"
+        app = node.app
+        if app.lanes is not None:
+            for lane, worker in app.lanes.workers.items():
+                if worker.stopped is not None:
+                    return f"{node.name} stopped lane {lane}: {worker.stopped}"
+            if app.sink.stopped is not None:
+                return f"{node.name} stopped its sink: {app.sink.stopped}"
+    for lane in range(world.log.lanes):
+        held = world.live._lanes.get(lane)
+        end = world.log._lanes[lane].end
+        if held is None or held.header.state != "ready" or held.header.next != end or held.header.sunk != end:
+            return f"lane {lane} of LIVE is at {held and held.header}, the log ends at {end}"
+        if world.tables.progress.get((1, lane), (0, 0))[0] != end:
+            return f"lane {lane} of RAW is behind {end}"
+    sql = world.sql.database.raw
+    if sql.in_transaction:
+        return "a transaction is open"
+    if sql.execute("SELECT count(*) FROM accounts WHERE shown_rev < rev").fetchone()[0]:
+        return "an account is hidden"
+    if sql.execute("SELECT count(*) FROM closes WHERE state = 'cut'").fetchone()[0]:
+        return "a close is open"
+    now_ms = world.clock.now_ms()
+    due = "SELECT count(*) FROM subscriptions WHERE (status = 'active' AND period_end_day * 86400000 <= ?) OR final_due"
+    if sql.execute(due, (now_ms,)).fetchone()[0]:
+        return "a cut is due"
+    return None
+
+
+async def until_rest(world: World) -> None:
+    """Wait until nothing moves for a second; what never comes to rest is a finding."""
+    quiet, reason = 0, None
+    for _ in range(REST_SECONDS_MAX * 4):
+        await asyncio.sleep(0.25)
+        reason = at_rest(world)
+        quiet = quiet + 1 if reason is None else 0
+        if quiet == 4:
+            return
+    world.violate(f"no rest within {REST_SECONDS_MAX} s: {reason}")
+
+
+async def _live_through(world: World, clients: Clients, misfortune: Misfortune) -> None:
+    misfortune.plan()
+    chance = clients.chance
+    clients.until_s = BUSY_SECONDS
+    tasks = [asyncio.create_task(clients.run(number)) for number in range(CLIENTS)]
+    for _ in range(chance.choice((0, 1, 2, 4))):
+        await asyncio.sleep(chance.random() * 3)
+        await clients.manage()
+    await asyncio.sleep(max(0, BUSY_SECONDS - world.loop.time()))
+    misfortune.end()
+    await asyncio.gather(*tasks)
+    await asyncio.sleep(7)  # late appends land within this
+    await until_rest(world)
+
+
+def run_seed(seed: int) -> Result:
+    """Run one seed from nothing; the same seed gives the same trace."""
+    chance = random.Random(f"seed {seed}")
+    retain_ms = chance.choice((0, 60 * 86_400_000))
+    world = World(seed, start_ms=MONTH_END_MS - chance.choice((1_500, 4_000, 7_000)), retain_ms=retain_ms)
+    world.deploy(billings=chance.choice((1, 2)))
+    clients = Clients(world, random.Random(chance.random()))
+    misfortune = Misfortune(world, random.Random(chance.random()))
+    try:
+        world.run(_live_through(world, clients, misfortune))
+    except StuckError as error:
+        world.violate(f"stuck: {error}")
+    found = [*world.violations, *audit(world, clients.memory)]
+    return Result(
+        seed=seed,
+        violations=found,
+        digest=hashlib.blake2b("\n".join(world.trace).encode(), digest_size=8).hexdigest(),
+        events=sum(len(records) for records in world.log.history.values()),
+        answers=sum(len(operation.attempts) for operation in clients.memory.operations),
+        steps=world.loop.steps,
+        seconds=world.loop.time(),
+        crashed=sorted(world.coverage.crashed),
+        failed=sorted(world.coverage.failed),
+        trace=world.trace,
+    )

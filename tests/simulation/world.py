@@ -1,0 +1,407 @@
+"""The simulated deployment: shared stores in memory, and nodes that run the product's own wiring of each role.
+
+Real: everything between HTTP and the ports (routes, admission, fold, sink, rebuild, ownership, relay, closer, catalog,
+SQL). Simulated: time, the stores, the network between them, the processes' lives.
+"""
+
+import asyncio
+import gc
+import logging
+import random
+import sys
+import types
+import warnings
+from contextlib import AsyncExitStack
+
+import msgspec
+import structlog
+
+from catalog.gateway import Catalog
+from ingest.gateway import VerdictHub
+from ingest.routes.usage import UsageRoutes
+from kernel import ids
+from kernel.engine.live.memory import MemoryLive
+from kernel.engine.log.memory import MemoryLog
+from kernel.errors import MeterlineError
+from kernel.settings import Settings
+from kernel.telemetry import Telemetry
+from meterline import app as wiring
+from meterline.role import Role
+from tests.simulation.await_point import Coverage, suspended
+from tests.simulation.fault import Gate, LiveView, LogView, RawView, Weather
+from tests.simulation.loop import OUTSIDE, Process, SimulatedClock, SimulatedLoop, WallTime, context_of
+from tests.simulation.raw import MemoryUsageStore, Tables
+from tests.simulation.sql import SimulatedSql, SqlView
+from tests.simulation.town import LANES, MONTH_END_MS, database, town
+
+STEPS_MAX = 600_000
+TELEMETRY = Telemetry()
+# Words of the product for what it did not expect; in a simulation each is a finding.
+SURPRISES = {
+    "a group failed",
+    "a record's verdicts failed",
+    "a pass of the closer failed",
+    "a pass of the relay failed",
+    "a usage request failed",
+}
+
+
+class HungUpError(ConnectionError):
+    """The process that a client spoke to is gone."""
+
+
+class KeptLog(MemoryLog):
+    """The log; `history` keeps what trimming removes, for the auditor."""
+
+    def __init__(self, **parts) -> None:
+        super().__init__(**parts)
+        self.history: dict[int, list] = {lane: [] for lane in range(self.lanes)}
+
+    async def append(self, lane: int, data: bytes) -> int:
+        offset = await super().append(lane, data)
+        self.history[lane].append(self._lanes[lane].records[-1])
+        return offset
+
+
+class Node:
+    """A place where a process of one role runs, dies and comes back."""
+
+    def __init__(self, world: "World", name: str, role: Role) -> None:
+        self.world = world
+        self.name = name
+        self.role = role
+        self.incarnation = 0
+        self.process: Process | None = None
+        self.app: wiring.App | None = None
+        self.routes: UsageRoutes | None = None
+        self.up = False
+        self.wanted = True
+        self.requests: list[asyncio.Future] = []
+        self.stopped: list[str] = []
+        self._end: asyncio.Future | None = None
+        self._task: asyncio.Task | None = None
+
+    def boot(self) -> None:
+        if self.process is not None or not self.wanted:
+            return
+        self.incarnation += 1
+        process = self.process = Process(f"{self.name}.{self.incarnation}", self.world.skew(self))
+        loop = self.world.loop
+        loop.add(process)
+        self._end = loop.create_future()
+        self._task = loop.create_task(self._run(process, self._end), context=context_of(process))
+        self.world.note(f"boot {process}")
+
+    async def _run(self, process: Process, end: asyncio.Future) -> None:
+        world = self.world
+        gate = Gate(process, world.weather)
+        app = wiring.App()
+        app.role, app.settings, app.telemetry = self.role, world.settings, TELEMETRY
+        app.clock = SimulatedClock(world.loop, world.wall, process.skew_ms)
+        app.process_id = str(process)
+        app.sql = SqlView(world.sql, gate)
+        app.raw = None
+        app.usage_store = RawView(world.store, gate)
+        app.live, app.log = LiveView(world.live, gate, world.loop), LogView(world.log, gate, world.loop)
+        try:
+            async with AsyncExitStack() as stack:
+                if self.role is not Role.AGGREGATOR:
+                    app.catalog = Catalog(app.sql, app.live, app.clock)
+                    await app.catalog.start()
+                if self.role.serves:
+                    app.hub = VerdictHub(app.log.epoch)
+                if self.role.folds:
+                    await wiring._start_fold(app, stack)
+                if self.role is not Role.AGGREGATOR:
+                    wiring._start_billing(app, stack)
+                    wiring._start_gateway(app, stack)
+                if self.role.serves:
+                    self.routes = UsageRoutes(app.admission, app.catalog, app.clock, TELEMETRY, app.refusals.keep)
+                self.app, self.up = app, True
+                await end
+                self.up = False
+        except MeterlineError as error:
+            world.note(f"{process} did not start: {error}")
+        self._gone(process)
+
+    def _gone(self, process: Process) -> None:
+        """Forget an incarnation that ended by itself; its node comes back a second later."""
+        if self.process is process:
+            self.world.loop.call_soon(self._bury, process, context=context_of(OUTSIDE))
+
+    def _bury(self, process: Process) -> None:
+        if self.process is process:
+            self._leave(process)
+            self.world.later(1.0, self.boot)
+
+    def kill(self, back_seconds: float) -> None:
+        """SIGKILL, and a new process after a while."""
+        process = self.process
+        if process is None:
+            return
+        for task in process.tasks:
+            if not task.done():
+                self.world.weather.coverage.crashed |= suspended(task)
+        self.world.note(f"kill {process}")
+        self._leave(process)
+        self.world.later(back_seconds, self.boot)
+
+    def _leave(self, process: Process) -> None:
+        self.world.graveyard.append(process)
+        self.world.loop.kill(process)
+        self.world.sql.release_of(process)
+        self.process, self.app, self.routes, self.up = None, None, None, False
+        for request in self.requests:
+            if not request.done():
+                request.set_exception(HungUpError(self.name))
+        self.requests.clear()
+
+    def forget(self) -> None:
+        """Let go of everything, at the end of the simulation."""
+        self.process, self.app, self.routes, self._task, self._end = None, None, None, None, None
+        self.requests.clear()
+
+    def stop(self) -> None:
+        """SIGTERM: the process ends in order, then comes back."""
+        if self.up and self._end is not None and not self._end.done():
+            self.world.note(f"stop {self.process}")
+            self._end.set_result(None)
+
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP for a while."""
+        process = self.process
+        if process is not None and not process.paused:
+            self.world.note(f"pause {process}")
+            process.paused = True
+            self.world.later(seconds, self.resume, process)
+
+    def resume(self, process: Process) -> None:
+        if process.paused:
+            self.world.note(f"resume {process}")
+            process.paused = False
+
+    def ask(self, work) -> asyncio.Future:
+        """Run `work(app)` in the node's process; the answer is lost with it."""
+        answer = self.world.loop.create_future()
+        if self.app is None:
+            answer.set_exception(HungUpError(self.name))
+            return answer
+        self.requests = [one for one in self.requests if not one.done()]
+        self.requests.append(answer)
+        app = self.app
+
+        async def serve() -> None:
+            try:
+                result = await work(app)
+            except Exception as error:
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(result)
+
+        self.world.loop.create_task(serve(), context=context_of(self.process))
+        return answer
+
+    async def request(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
+        """Send a usage request over the raw ASGI route; returns status and body. Raises HungUpError."""
+        sent: list[dict] = []
+        scope = {"path": path, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
+        routes = self.routes
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message) -> None:
+            sent.append(message)
+
+        async def work(_app):
+            await (routes.batch if path.endswith("/batch") else routes.event)(scope, receive, send)
+            return sent[0]["status"], sent[1]["body"]
+
+        return await self.ask(work)
+
+
+class World:
+    """One seed's deployment."""
+
+    def __init__(self, seed: int, *, start_ms: int = MONTH_END_MS - 5_000, retain_ms: int = 0) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.coverage = Coverage()
+        self.weather = Weather(random.Random(self.chance.random()), self.coverage)
+        self.loop = SimulatedLoop(random.Random(self.chance.random()), STEPS_MAX)
+        self.loop.set_exception_handler(self._on_exception)
+        self.wall = WallTime(start_ms)
+        self.clock = SimulatedClock(self.loop, self.wall)
+        self.trace = self.weather.trace
+        self.weather.note = self.note
+        self.violations: list[str] = []
+        self.graveyard: list[Process] = []
+        self.town = town()
+        database().restore(self.town.state)
+        self.sql = SimulatedSql(database())
+        self.log = KeptLog(epoch=1, lanes=LANES, clock=self.clock)
+        self.live = MemoryLive(self.clock)
+        self.tables = Tables()
+        self.store = MemoryUsageStore(self.tables)
+        self.settings = Settings(
+            log_url="kafka://simulated",
+            live_url="redis://simulated",
+            raw_url="http://simulated",
+            sql_url="postgresql://simulated",
+            close_every_ms=700,
+            log_retain_ms=retain_ms,
+        )
+        self.skew_ms_max = 0
+        # When LIVE last lost something: what was told before may not be shown until it is folded again.
+        self.live_fell_s = -1.0
+        self.nodes: list[Node] = []
+        self.loop.after_step = self._after_step
+        self._doomed: dict[Process, tuple[int, float]] = {}
+
+    # --- life
+
+    def node(self, name: str, role: Role) -> Node:
+        node = Node(self, name, role)
+        self.nodes.append(node)
+        return node
+
+    def deploy(self, *, gateways: int = 2, aggregators: int = 2, billings: int = 1) -> None:
+        for role, count in ((Role.GATEWAY, gateways), (Role.AGGREGATOR, aggregators), (Role.BILLING, billings)):
+            for number in range(count):
+                self.node(f"{role.value}{number}", role)
+
+    def of(self, role: Role) -> list[Node]:
+        return [node for node in self.nodes if node.role is role]
+
+    def skew(self, node: Node) -> int:
+        if not self.skew_ms_max:
+            return 0
+        return self.chance.randint(-self.skew_ms_max, self.skew_ms_max)
+
+    def doom(self, node: Node, steps: int, back_seconds: float) -> None:
+        """Kill a node's process after some more steps of its own: at whatever await it then stands."""
+        if node.process is not None:
+            self._doomed[node.process] = (node.process.steps + steps, back_seconds)
+
+    def _after_step(self, process: Process) -> None:
+        if process in self._doomed and process.steps >= self._doomed[process][0]:
+            back_seconds = self._doomed.pop(process)[1]
+            for node in self.nodes:
+                if node.process is process:
+                    node.kill(back_seconds)
+
+    def later(self, seconds: float, work, *args) -> None:
+        self.loop.call_later(seconds, work, *args, context=context_of(OUTSIDE))
+
+    # --- notes
+
+    def note(self, text: str) -> None:
+        self.trace.append(f"{self.loop.time():.6f} {text}")
+
+    def violate(self, text: str) -> None:
+        self.violations.append(text)
+        self.note(f"VIOLATION {text}")
+
+    def _on_exception(self, _loop, context) -> None:
+        error = context.get("exception")
+        if isinstance(error, HungUpError):
+            return
+        if error is not None and not isinstance(error, MeterlineError):
+            self.violate(f"an exception nobody took: {type(error).__name__}: {error}")
+
+    def _log(self, _logger, method: str, event: dict) -> dict:
+        word = event.get("event")
+        if word in SURPRISES and not isinstance(event.get("exc_info"), MeterlineError):
+            self.violate(f"{word}: {event.get('exc_info')!r}")
+        elif method in ("error", "warning") and self.weather.coverage is not None:
+            self.note(f"log {word} {event.get('lane', '')} {event.get('reason', event.get('error', ''))}")
+        raise structlog.DropEvent
+
+    # --- LIVE and RAW lose what they had
+
+    def photograph(self):
+        """Remember LIVE as it is now, for `fall_back`."""
+        live = self.live
+        return (
+            dict(live._members),
+            live._catalog,
+            {
+                lane: msgspec.structs.replace(
+                    held,
+                    snapshots=dict(held.snapshots),
+                    accounts=dict(held.accounts),
+                    keys={generation: dict(entries) for generation, entries in held.keys.items()},
+                    outcomes=dict(held.outcomes),
+                )
+                for lane, held in live._lanes.items()
+            },
+        )
+
+    def fall_back(self, photograph) -> None:
+        """Restart LIVE as it was when the photograph was taken."""
+        self.note("LIVE falls back")
+        self.live._members, self.live._catalog, self.live._lanes = photograph
+        self.live.restart()
+        self.live_fell_s = self.loop.time()
+
+    def wipe(self) -> None:
+        self.note("LIVE is wiped")
+        self.live.wipe()
+        self.live_fell_s = self.loop.time()
+
+    def run(self, work) -> None:
+        """Run a coroutine to its end in the deployment, with ids made from the seed."""
+        before = ids.os
+        ids.os = types.SimpleNamespace(urandom=random.Random(self.chance.random()).randbytes)
+        structlog.configure(
+            processors=[self._log],
+            wrapper_class=structlog.make_filtering_bound_logger(0),
+            cache_logger_on_first_use=False,
+        )
+        collecting = gc.isenabled()
+        gc.disable()
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+        asyncio._set_running_loop(None)
+        try:
+            task = self.loop.create_task(self._started(work), context=context_of(OUTSIDE))
+            self.loop.run_until_complete(task)
+        finally:
+            self._bury_all()
+            ids.os = before
+            if collecting:
+                gc.enable()
+
+    async def _started(self, work) -> None:
+        await self.log.create()
+        for node in self.nodes:
+            node.boot()
+        await work
+
+    def _bury_all(self) -> None:
+        """End what is left of all processes, silently: nothing of it can reach a store any more."""
+        self.loop.after_step = None
+        self.loop.set_exception_handler(lambda *_: None)
+        self.trace, self.weather.trace = list(self.trace), []
+        self.note = self.weather.note = self.violate = lambda _: None
+        database().cut_off()
+        processes = [*self.graveyard, *(node.process for node in self.nodes if node.process is not None), OUTSIDE]
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for process in processes:
+                    process.dead = process is not OUTSIDE
+                    for task in process.tasks:
+                        task._log_destroy_pending = False
+                    process.tasks.clear()
+                    process.ready.clear()
+                self.loop.bury()
+                self.graveyard.clear()
+                for node in self.nodes:
+                    node.forget()
+                # Nothing that lives by now is garbage of this seed's but its own.
+                gc.collect()
+        finally:
+            sys.unraisablehook = hook
