@@ -11,6 +11,18 @@ from meterline.stack.deployment import Deployment
 from tests.story.harness import METERLINE
 
 
+class Seller:
+    """An organization of its own on a cluster that stands for several stories."""
+
+    engine = "distributed"
+
+    def __init__(self, cluster):
+        self.urls = cluster.urls
+        self.command = cluster.command
+        _, made = cluster.command("org", "create", "--name", "Story", "--environment", "sandbox")
+        self.organization, self.key = made["id"], made["apiKey"]
+
+
 class Cluster(Deployment):
     """Two gateways, two aggregators and one billing process, unless said otherwise."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from meterline.stack.servers import Servers
-from tests.story.cluster import Cluster
+from tests.story.cluster import Cluster, Seller
 from tests.story.harness import SOAK, Server
 
 PROOFS = pytest.StashKey[list[tuple[str, str]]]()
@@ -70,10 +70,25 @@ def cluster(unmade_cluster):
     return unmade_cluster
 
 
+@pytest.fixture(scope="session")
+def standing_cluster(tmp_path_factory, servers):
+    """A cluster that stands for all stories that only need a seller of their own."""
+    made = Cluster(tmp_path_factory.mktemp("standing"), servers.fresh(f"standing_{secrets.token_hex(4)}").variables)
+    made.migrate()
+    try:
+        made.start()
+        made.introduce()
+        yield made
+    finally:
+        made.stop()
+
+
 @pytest.fixture(params=["embedded", "distributed"])
 def any_server(request):
-    """A deployment of each engine, running: the story is the same."""
-    return request.getfixturevalue("server" if request.param == "embedded" else "cluster")
+    """A seller on each engine: the story is the same."""
+    if request.param == "embedded":
+        return request.getfixturevalue("server")
+    return Seller(request.getfixturevalue("standing_cluster"))
 
 
 @pytest.fixture

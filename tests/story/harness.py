@@ -31,6 +31,7 @@ class Server:
     """One embedded server: `start`, `kill` (SIGKILL), `stop` (SIGTERM); the data folder and the port stay."""
 
     engine = "embedded"
+    organization = None  # the only one there is
 
     def __init__(self, folder: Path):
         self.folder = folder
