@@ -19,7 +19,7 @@ class Seller:
     def __init__(self, cluster):
         self.urls = cluster.urls
         self.command = cluster.command
-        _, made = cluster.command("org", "create", "--name", "Story", "--environment", "sandbox")
+        _, made = cluster.command("org", "create", "Story")
         self.organization, self.key = made["id"], made["apiKey"]
 
 
