@@ -2,7 +2,9 @@
 
 import asyncio
 import collections
+import gzip
 import itertools
+import json
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -43,6 +45,14 @@ class Life:
         while not self.ended:
             await self.track()
 
+    async def subscribe(self):
+        """Change accounts, for ever: what RAW knows of one, SQL's part of the backup has to know too."""
+        for number in itertools.count():
+            if self.ended:
+                return
+            await self.api.customer(f"new-{number}")
+            await self.api.subscribe(f"new-{number}", "pro")
+
 
 async def begin(api):
     """Sell, use, and bill a month."""
@@ -81,7 +91,7 @@ async def state(api):
 
 async def back_up(server, life, folder):
     """Take a backup under load; tells the manifest and the events that were acknowledged before."""
-    load = [asyncio.create_task(life.load()) for _ in range(WORKERS)]
+    load = [asyncio.create_task(work) for work in (life.subscribe(), *(life.load() for _ in range(WORKERS)))]
     while len(life.counted) < BEFORE:
         await asyncio.sleep(0.01)
     acknowledged = list(life.counted)
@@ -90,6 +100,24 @@ async def back_up(server, life, folder):
     await asyncio.gather(*load)
     assert len(life.counted) > len(acknowledged), "there was no load"
     return manifest, acknowledged
+
+
+def rows(kept, manifest, store, table):
+    entry = next(one for one in manifest[store] if one["table"] == table)
+    lines = gzip.decompress((kept / entry["file"]).read_bytes()).splitlines()
+    return [dict(zip(entry["columns"], json.loads(line), strict=True)) for line in lines]
+
+
+def check_one_moment(kept, manifest):
+    """RAW holds no account change that SQL does not know, and no record above what the manifest covers."""
+    revs = {row["customer_id"]: row["rev"] for row in rows(kept, manifest, "sql", "accounts")}
+    records = rows(kept, manifest, "raw", "account_records")
+    assert len(records) > 2
+    assert len(revs) > 2
+    assert all(row["rev"] <= revs[row["customer"]] for row in records)
+    covered = {one["lane"]: one["next"] for one in manifest["covered"]}
+    assert all(one["next"] >= one["asked"] for one in manifest["covered"])
+    assert all(row["offset"] < covered[row["lane"]] for row in records + rows(kept, manifest, "raw", "events"))
 
 
 async def check_restored(api, life, acknowledged, before):
@@ -141,6 +169,7 @@ async def test_backup_under_load_and_restored(engine, server, request, tmp_path,
         life = await begin(api)
         before = await state(api)
         manifest, acknowledged = await back_up(server, life, kept)
+    check_one_moment(kept, manifest)
     refused(server, 2, "is not empty", "backup", str(kept))
     refused(server, 3, "held by", "restore", str(kept))
     server.kill()
