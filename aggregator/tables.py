@@ -12,6 +12,7 @@ ACCOUNT_RECORDS: Final = "account_records"
 PROGRESS: Final = "progress"
 REFUSALS: Final = "refusals"
 BOOKS: Final = "books"
+CARRIED: Final = "carried_customers"
 
 _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
@@ -116,4 +117,14 @@ CREATE TABLE IF NOT EXISTS {BOOKS} (
 ORDER BY (epoch, lane)
 {_DURABLE}"""
 
-RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS, _BOOKS)
+# Which customers of older epochs are a lane's in its own epoch; a row without a customer says that the list is whole.
+_CARRIED: Final = f"""
+CREATE TABLE IF NOT EXISTS {CARRIED} (
+    epoch UInt8,
+    lane UInt16,
+    customer String
+) ENGINE = ReplacingMergeTree
+ORDER BY (epoch, lane, customer)
+{_DURABLE}"""
+
+RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS, _BOOKS, _CARRIED)

@@ -96,6 +96,9 @@ MEMBER_LASTS_MS: Final = 2_000
 KEY_SUBS_EMBEDDED: Final = 1
 KEY_SUBS_DISTRIBUTED: Final = 64
 
+# A position spells the epoch in one byte.
+EPOCH_MAX: Final = 255
+
 # How many lanes a deployment gets unless a setting says otherwise.
 LANES_EMBEDDED: Final = 4
 LANES_DISTRIBUTED: Final = 16

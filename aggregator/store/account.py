@@ -1,11 +1,12 @@
 """What a rebuild reads: keys, totals and snapshots of one lane, as LIVE spells them, a page at a time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from aggregator.store.carried import CARRIED_FROM, STANDS_ON, CarriedReads
 from aggregator.tables import ACCOUNT_RECORDS, EVENTS
 from ingest.verdict import Verdict
 from kernel import ids
@@ -78,49 +79,52 @@ WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` >= {{offse
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
 ORDER BY `offset`, `index` LIMIT {{limit:UInt32}}"""
 
-# Everything of the epochs before, and of this one what lies below an offset.
-_UP_TO = "(epoch < {epoch:UInt8} OR epoch = {epoch:UInt8} AND `offset` < {before:UInt64})"
+_CARRIED_KEYS = f"""
+SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request FROM {EVENTS} FINAL
+WHERE {CARRIED_FROM} AND `offset` >= {{offset:UInt64}} AND `offset` < {{end:UInt64}}
+    AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
+    AND toUnixTimestamp64Milli(at) >= {{since:Int64}}
+ORDER BY `offset`, `index` LIMIT {{limit:UInt32}}"""
 
 _CUSTOMERS = f"""
 SELECT customer, max(toUnixTimestamp64Milli(accepted_at)) FROM {EVENTS} FINAL
-WHERE lane = {{lane:UInt16}} AND {_UP_TO}
+WHERE {STANDS_ON}
     AND customer > {{after:String}}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
 _SUMS = f"""
 SELECT customer, feature, term, toInt32(window), toInt32(window_end), cut, sum(quantity) FROM {EVENTS} FINAL
-WHERE lane = {{lane:UInt16}} AND {_UP_TO}
+WHERE {STANDS_ON}
     AND customer >= {{first:String}} AND customer <= {{last:String}} AND verdict = 'counted'
 GROUP BY customer, feature, term, window, window_end, cut ORDER BY customer, feature, term, window, cut"""
 
 _SNAPSHOTS = f"""
 SELECT customer, max(rev), argMax(cut, rev), argMax(snapshot, rev) FROM {ACCOUNT_RECORDS} FINAL
-WHERE lane = {{lane:UInt16}} AND {_UP_TO}
+WHERE {STANDS_ON}
     AND customer > {{after:String}}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
 
-class AccountReads:
-    """Reads of one lane below an offset, for `rebuild`."""
+class AccountReads(CarriedReads):
+    """Reads of one lane below an offset, and of what it carries from older epochs, for `rebuild`."""
 
     raw: Raw
 
     async def key_rows(
-        self, epoch: int, lane: int, *, before_offset: int, since_clock_ms: int, clock_ms: int = 0
+        self, epoch: int, lane: int, *, before_offset: int, since_clock_ms: int, begin_clock_ms: int
     ) -> AsyncIterator[list[KeyRow]]:
         """Read what left a key entry while the lane's clock stood at `since_clock_ms` or later, in the log's order.
 
-        The clock first reaches `since_clock_ms` at the first event that took effect then or later, so what lies before
-        that event is skipped without being read. `clock_ms` is where the clock stood when the epoch began.
+        `begin_clock_ms` is the lane's clock at its first record. The clock first reaches `since_clock_ms` at the first
+        event that took effect then or later, so what lies before that event is skipped without being read.
         """
         where = {"epoch": epoch, "lane": lane}
-        since_ms = since_clock_ms if clock_ms < since_clock_ms else 0
-        [(offset, found)] = await self.raw.query(_FIRST, {**where, "before": before_offset, "since": since_ms})
-        index, step = -1, STEP_OFFSETS_MIN
-        while found and offset < before_offset:
-            end = min(offset + step, before_offset)
-            place = {"offset": offset, "index": index, "end": end, "limit": PAGE_ROWS}
-            rows = await self.raw.query(_KEYS, {**where, **place})
+        first, found = 0, begin_clock_ms >= since_clock_ms
+        if not found:
+            begin = {**where, "before": before_offset, "since": since_clock_ms}
+            [(first, found)] = await self.raw.query(_FIRST, begin)
+        clock_ms = begin_clock_ms
+        async for rows in self._in_steps(_KEYS, where, first if found else before_offset, before_offset):
             page = []
             for at_offset, at_index, at_ms, *entry in rows:
                 clock_ms = max(clock_ms, at_ms)
@@ -128,6 +132,34 @@ class AccountReads:
                     page.append(_key_row(Position(epoch, lane, at_offset, at_index), at_ms, clock_ms, *entry))
             if page:
                 yield page
+
+    async def carried_key_rows(self, epoch: int, lane: int, *, since_ms: int) -> AsyncIterator[list[KeyRow]]:
+        """Read what left a key entry in older epochs and took effect at `since_ms` or later, in the order of the logs.
+
+        The clocks of the lanes where they were judged say nothing here: `clock_ms` is when the attempt took effect.
+        Of one key, later entries never took effect earlier.
+        """
+        for from_epoch, from_lane, end in await self.carried_from(epoch):
+            where = {"epoch": epoch, "lane": lane, "from_epoch": from_epoch, "from_lane": from_lane, "since": since_ms}
+            async for rows in self._in_steps(_CARRIED_KEYS, where, 0, end):
+                page = [
+                    _key_row(Position(from_epoch, from_lane, offset, index), at_ms, at_ms, *entry)
+                    for offset, index, at_ms, *entry in rows
+                    if _left_key(*entry[:2])
+                ]
+                if page:
+                    yield page
+
+    async def _in_steps(
+        self, sql: str, where: Mapping[str, Any], offset: int, before_offset: int
+    ) -> AsyncIterator[list[tuple[Any, ...]]]:
+        """Run a query over a range of offsets, at most a page at a time."""
+        index, step = -1, STEP_OFFSETS_MIN
+        while offset < before_offset:
+            end = min(offset + step, before_offset)
+            place = {"offset": offset, "index": index, "end": end, "limit": PAGE_ROWS}
+            rows = await self.raw.query(sql, {**where, **place})
+            yield list(rows)
             full = len(rows) == PAGE_ROWS
             offset, index = (rows[-1][0], rows[-1][1]) if full else (end, -1)
             step = STEP_OFFSETS_MIN if full else step * 2

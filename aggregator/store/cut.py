@@ -95,15 +95,15 @@ class CutReads:
             for customer, feature, term, window, window_end, total, before in rows
         ]
 
-    async def first_cut_positions(self, cuts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-        """Tell `(lane, offset)` of each customer's first account record with at least its cut; without one, absent."""
+    async def first_cut_positions(self, cuts: Mapping[str, int]) -> dict[str, tuple[int, int, int]]:
+        """Tell `(epoch, lane, offset)` of each customer's first record with at least its cut; without one, absent."""
         if not cuts:
             return {}
         rows = await self.raw.query(_FIRST_CUT, _asked(cuts))
-        return {customer: (lane, offset) for customer, (_, lane, offset) in rows}
+        return {customer: (epoch, lane, offset) for customer, (epoch, lane, offset) in rows}
 
-    async def first_cut_position(self, customer: str, cut: int) -> tuple[int, int] | None:
-        """Tell `(lane, offset)` of the customer's first account record with a cut of at least `cut`."""
+    async def first_cut_position(self, customer: str, cut: int) -> tuple[int, int, int] | None:
+        """Tell `(epoch, lane, offset)` of the customer's first account record with a cut of at least `cut`."""
         return (await self.first_cut_positions({customer: cut})).get(customer)
 
     async def line_events(

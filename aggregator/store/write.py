@@ -54,12 +54,6 @@ class Writes:
             data = [[epoch] * len(lanes), list(lanes), [n for n, _ in lanes.values()], [c for _, c in lanes.values()]]
             await self.raw.insert(PROGRESS, _PROGRESS_COLUMNS, data)
 
-    async def progress_before(self, epoch: int, lane: int) -> list[tuple[int, int, int]]:
-        """Tell `(epoch, next, clock_ms)` of a lane in the epochs before, the oldest first."""
-        sql = f"""SELECT epoch, next, clock_ms FROM {PROGRESS} FINAL
-            WHERE epoch < {{epoch:UInt8}} AND lane = {{lane:UInt16}} ORDER BY epoch"""
-        return [(at, end, clock_ms) for at, end, clock_ms in await self.raw.query(sql, {"epoch": epoch, "lane": lane})]
-
     async def progress(self, epoch: int) -> dict[int, tuple[int, int]]:
         """Tell `(next, clock_ms)` by lane; a lane that was never written is absent."""
         sql = f"SELECT lane, next, clock_ms FROM {PROGRESS} FINAL WHERE epoch = {{epoch:UInt8}}"

@@ -142,12 +142,21 @@ class LaneWorker:
         if header is None or header.state != READY:
             await self._make(None)
             return None
-        if header.epoch != self._log.epoch:
+        if header.epoch > self._log.epoch:
             raise LogMissing(f"LIVE knows epoch {header.epoch} of lane {self.lane}, the log is epoch {self._log.epoch}")
-        if header.rules != RULES:
+        if header.rules > RULES:
             raise Fatal(
                 f"lane {self.lane} is folded by rules {header.rules}, this program has {RULES}: "
-                "other rules begin with a new epoch"
+                "it is an older Meterline, start the newer one"
+            )
+        if header.epoch < self._log.epoch:
+            # A new epoch has begun: what the lane had is in RAW, and is carried into it.
+            await self._make(header.token)
+            return None
+        if header.rules < RULES:
+            raise Fatal(
+                f"lane {self.lane} is folded by rules {header.rules}, this program has {RULES}: "
+                "other rules begin with a new epoch; stop every process and run `meterline epoch`"
             )
         bounds = await self._log.bounds(self.lane)
         if bounds.end < header.next:

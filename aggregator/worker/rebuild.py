@@ -2,8 +2,8 @@
 
 Owns the order of a rebuild. Invariants: what it writes equals, byte for byte, what the fold had at `progress.next`
 (an account is a function of its snapshot, its clock and its rows); nothing above `progress.next` is taken from RAW,
-because the log is folded again from there; two rebuilds at once exclude each other by token and step. A lane that never
-was is made in the same way, from nothing. Source: DESIGN 3.9.
+because the log is folded again from there; what older epochs left is carried into the new one; two rebuilds at once
+exclude each other by token and step. A lane that never was is made in the same way, from nothing. Source: DESIGN 3.9.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,9 +47,8 @@ async def rebuild_lane(
     """
     now_ms = await live.now_ms()
     bounds = await log.bounds(lane)
-    next_offset, clock_ms = (await store.progress(log.epoch)).get(lane, (0, 0))
-    before = await store.progress_before(log.epoch, lane)
-    clock_ms = max([clock_ms, *(former_ms for _, _, former_ms in before)])
+    begin_clock_ms = await store.carry(log.epoch, lane, log.lanes)
+    next_offset, clock_ms = (await store.progress(log.epoch)).get(lane, (0, begin_clock_ms))
     if bounds.end < next_offset:
         raise LogMissing(f"the log of lane {lane} ends at {bounds.end}, RAW holds it up to {next_offset}: another log")
     if bounds.begin > next_offset:
@@ -57,13 +56,13 @@ async def rebuild_lane(
     token = ids.new_bytes(clock.now_ms())
     if not await live.begin_rebuild(lane, token=token, expected_token=expected_token):
         return False
-    if next_offset or before:
+    if next_offset:
         _log.warning("rebuilding a lane", lane=lane, next=next_offset)
         telemetry.count(CounterName.REBUILDS)
     else:
         _log.info("making a lane", lane=lane)
     filling = _Filling(lane, live, token)
-    done = await _keys(filling, store, [*before, (log.epoch, next_offset, clock_ms)])
+    done = await _keys(filling, store, log.epoch, next_offset, (begin_clock_ms, clock_ms))
     done = done and await _accounts(filling, store, log.epoch, next_offset)
     header = LaneHeader(
         epoch=log.epoch,
@@ -106,20 +105,25 @@ class _Filling:
         return done
 
 
-async def _keys(filling: _Filling, store: UsageStore, epochs: Sequence[tuple[int, int, int]]) -> bool:
-    """Write the keys of `(epoch, end, clock at the end)`, the oldest epoch first; the clock goes on in the next."""
-    since_ms = max(0, oldest_generation(epochs[-1][2])) * GENERATION_MS
+async def _keys(filling: _Filling, store: UsageStore, epoch: int, next_offset: int, clocks_ms: tuple[int, int]) -> bool:
+    """Write the key entries: first the carried ones, then the lane's own; `clocks_ms` are its first and its last.
+
+    A carried entry lies in the generation of when it took effect. That is never one after the first clock's, where the
+    lane's own begin, so the newest entry of a key is found first; and while an entry is not too old, it is looked up.
+    """
+    begin_ms, clock_ms = clocks_ms
+    since_ms = max(0, oldest_generation(clock_ms)) * GENERATION_MS
+    carried = store.carried_key_rows(epoch, filling.lane, since_ms=since_ms)
+    own = store.key_rows(
+        epoch, filling.lane, before_offset=next_offset, since_clock_ms=since_ms, begin_clock_ms=begin_ms
+    )
     dead: dict[bytes, int] = {}
-    began_ms = 0
-    for epoch, end, clock_ms in epochs:
-        async for rows in store.key_rows(
-            epoch, filling.lane, before_offset=end, since_clock_ms=since_ms, clock_ms=began_ms
-        ):
+    for source in (carried, own):
+        async for rows in source:
             for part in _parts(rows):
                 keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
                 if not await filling.write(keys=list(keys.values())):
                     return False
-        began_ms = max(began_ms, clock_ms)
     return True
 
 

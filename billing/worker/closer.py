@@ -244,14 +244,15 @@ class Closer:
         return found
 
     async def _sunk(self, wanted: Mapping[str, int], folded: Mapping[str, Account]) -> dict[str, Account]:
-        """Keep those accounts whose lane RAW holds beyond the first record of the wanted cut."""
+        """Keep those accounts whose lane RAW holds beyond the first record of the cut; it has older epochs whole."""
         cuts_of = {customer: wanted[customer] for customer in folded}
         positions = await self._usage_store.first_cut_positions(cuts_of)
-        progress = await self._usage_store.progress(self._catalog.deployment.epoch)
+        now = self._catalog.deployment.epoch
+        progress = await self._usage_store.progress(now)
         return {
             customer: folded[customer]
-            for customer, (lane, offset) in positions.items()
-            if progress.get(lane, (0, 0))[0] > offset
+            for customer, (epoch, lane, offset) in positions.items()
+            if epoch < now or progress.get(lane, (0, 0))[0] > offset
         }
 
     async def _compare_and_write(self, ready: Sequence[CloseRow], frozen: Mapping[str, Account]) -> Settled:

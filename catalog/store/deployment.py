@@ -41,3 +41,9 @@ async def begin_restore(conn: AsyncConnection) -> None:
 async def finish_restore(conn: AsyncConnection, epoch: int) -> None:
     """Let the deployment that was loaded go on in a new epoch."""
     await conn.execute(update(deployment).values(epoch=epoch))
+
+
+async def begin_epoch(conn: AsyncConnection, old: Deployment, lanes: int) -> bool:
+    """Let the deployment go on in the epoch after `old`, with `lanes` lanes; False when it is not `old` any more."""
+    row = update(deployment).where(deployment.c.epoch == old.epoch).values(epoch=old.epoch + 1, lanes=lanes)
+    return (await conn.execute(row)).rowcount == 1

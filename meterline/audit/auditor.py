@@ -6,6 +6,7 @@ was read together with what it is compared to; it imports `kernel` alone. Source
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import groupby
 from typing import Final
 
 from kernel import ids
@@ -42,11 +43,13 @@ class Auditor:
         started_ms = self._clock.monotonic_ms()
         books = await rows.books(self._sql)
         ends = await self._positions()
-        for (epoch, lane), following in sorted((await rows.progress(self._raw)).items()):
-            if epoch < self._log.epoch:
+        told = {place: end for place, end in (await rows.progress(self._raw)).items() if place[0] < self._log.epoch}
+        told |= {(self._log.epoch, lane): end for lane, end in ends.items()}
+        for epoch, parts in groupby(sorted(told.items()), key=lambda part: part[0][0]):
+            here = list(parts)
+            self._history.judge.begin_epoch(1 + max(lane for (_, lane), _ in here))
+            for (_, lane), following in here:
                 await self._history.go_through(epoch, lane, following)
-        for lane, end in ends.items():
-            await self._history.go_through(self._log.epoch, lane, end)
         balance = Balance(self._live, self._log.lanes, self._history, self._findings, self._report)
         for lane, end in ends.items():
             await balance.compare(lane, end)

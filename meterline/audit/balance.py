@@ -93,7 +93,9 @@ class Balance:
         due = [
             digest
             for digest, entry in self._judge.keys.items()
-            if entry.kind != "r" and entry.position[1] == lane and clock - entry.at_ms <= KEY_MEMORY_MS
+            if entry.kind != "r"
+            and clock - entry.at_ms <= KEY_MEMORY_MS
+            and lane_of(self._judge.customers[digest], self._lanes) == lane
         ]
         for some in _slices(due, _DIGESTS_A_LOOK):
             look = await self._live.look({lane: some}, generations)

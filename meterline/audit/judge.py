@@ -75,6 +75,12 @@ class Judge:
         self.ledgers: dict[bytes, Ledger] = {}
         self.keys: dict[bytes, KeyEntry] = {}
         self.clocks: dict[int, int] = {}
+        self.customers: dict[bytes, bytes] = {}  # whose a key is
+
+    def begin_epoch(self, lanes: int) -> None:
+        """Start an epoch of `lanes` lanes: their clocks stand where the latest of all older lanes stood."""
+        latest = max(self.clocks.values(), default=0)
+        self.clocks = dict.fromkeys(range(lanes), latest)
 
     def ledger(self, organization: bytes, customer: bytes) -> Ledger:
         """Find or open a customer's ledger."""
@@ -149,6 +155,7 @@ class Judge:
         kind = {COUNTED: "n", "blocked": "r", "refused": "r", DEAD: "d"}.get(ruling.verdict)
         if kind is None or not attempt.digest:
             return
+        self.customers[attempt.digest] = attempt.customer
         self.keys[attempt.digest] = KeyEntry(
             kind, attempt.position, attempt.effective_ms, attempt.content, attempt.request
         )

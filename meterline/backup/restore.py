@@ -16,6 +16,7 @@ from kernel.clock import Clock
 from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_sql
 from kernel.engine.sql.base import Sql
 from kernel.errors import LogMissing, Misconfigured
+from kernel.limits import EPOCH_MAX
 from kernel.settings import Settings
 from meterline.backup.manifest import Manifest, read_manifest
 from meterline.backup.raw_file import is_empty, load_raw
@@ -24,7 +25,6 @@ from meterline.backup.sql_file import load_sql
 from meterline.schema import current_revision, head_revision, migrate
 from meterline.stores import key_subs
 
-EPOCH_MAX: Final = 255  # a position spells it in one byte
 _EMPTY: Final = "restore into stores that are empty"
 
 
