@@ -49,7 +49,9 @@ class Weather:
         self._chance = chance
         self.coverage = coverage
         self.fail = 0.0
+        self.lose = 0.0  # how often an append's end is unknown, beyond `fail`
         self.delay = 0.0
+        self.refused: set[str] = set()  # calls that fail before they take effect
         self.trace: list[str] = []
         self.note: Callable[[str], None] = self.trace.append
         # A trace's own faults: asked first, with process, store and name of the call.
@@ -60,6 +62,10 @@ class Weather:
     def fault(self, process: Process, store: str, name: str) -> Fault | None:
         if self.force is not None and (forced := self.force(process, store, name)) is not None:
             return forced
+        if name in self.refused:
+            return Fault.BEFORE
+        if self.lose and name == "append" and self._chance.random() < self.lose:
+            return self._chance.choice((Fault.LATER, Fault.LATER, Fault.AFTER))
         if not self.fail or process is OUTSIDE or self._chance.random() >= self.fail:
             return None
         return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
