@@ -8,7 +8,7 @@ import msgspec
 
 from meterline.role import Role
 from tests.simulation.auditor import audit
-from tests.simulation.await_point import Point
+from tests.simulation.await_point import Point, points
 from tests.simulation.client import Clients
 from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
@@ -18,6 +18,7 @@ from tests.simulation.world import World
 BUSY_SECONDS = 10
 REST_SECONDS_MAX = 90
 CLIENTS = 4
+AIMED = 6  # awaits that a seed aims at
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -66,6 +67,10 @@ class Misfortune:
             self.pause_in_rebuild,
             self.raw_refuses,
         )
+        # Every await has its turns, seed after seed: to die there, and to fail there.
+        for number in range(world.seed * AIMED, (world.seed + 1) * AIMED):
+            turn, place = divmod(number, len(points()))
+            world.weather.targets[tuple(points()[place])] = turn % 2 == 0
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if chance.random() < 0.2:
@@ -97,7 +102,9 @@ class Misfortune:
         self.world.wipe()
         for node in self.world.of(Role.AGGREGATOR):
             if self.chance.random() < 0.7:
-                self.world.after_steps(node, self.chance.randrange(5, 50), node.pause, self.chance.choice((1.2, 2.5, 4)))
+                self.world.after_steps(
+                    node, self.chance.randrange(5, 50), node.pause, self.chance.choice((1.2, 2.5, 4))
+                )
 
     def raw_refuses(self) -> None:
         self.world.note("RAW refuses inserts")
@@ -133,6 +140,7 @@ class Misfortune:
         self.over = True
         world.weather.fail = world.weather.delay = world.weather.lose = 0.0
         world.weather.refused.clear()
+        world.weather.targets.clear()
         world.live.away = world.log.away = False
         for node in world.nodes:
             if node.process is not None:

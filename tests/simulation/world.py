@@ -236,10 +236,12 @@ class World:
         self.clock = SimulatedClock(self.loop, self.wall)
         self.trace = self.weather.trace
         self.weather.note = self.note
+        self.weather.kill = self._aimed
         self.violations: list[str] = []
         self.graveyard: list[Process] = []
         self.town = town()
         database().restore(self.town.state)
+        database().statement = self.weather.statement
         self.sql = SimulatedSql(database())
         self.log = KeptLog(epoch=1, lanes=LANES, clock=self.clock)
         self.live = MemoryLive(self.clock)
@@ -288,6 +290,11 @@ class World:
     def doom(self, node: Node, steps: int, back_seconds: float) -> None:
         """Kill a node's process after some more steps of its own."""
         self.after_steps(node, steps, node.kill, back_seconds)
+
+    def _aimed(self, process: Process) -> None:
+        for node in self.nodes:
+            if node.process is process:
+                self.struck.setdefault(process, (process.steps + 1, node.kill, (self.chance.choice((0.05, 1)),)))
 
     def _after_step(self, process: Process) -> None:
         if process in self.struck and process.steps >= self.struck[process][0]:
