@@ -1,6 +1,7 @@
 """What every test may ask for: the reference folder, and the servers of a session."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +15,13 @@ from tests.stores import sql
 __all__ = ["clickhouse_server", "kafka_server", "postgres", "raw_opener", "sql", "valkey_cluster"]  # fixtures
 
 CI = os.environ.get("CI") == "true"
+SOAK = bool(os.environ.get("METERLINE_SOAK"))
+PROOFS = pytest.StashKey[list[tuple[str, str]]]()
 
 # No deadline: two cores are shared with whatever else runs. CI repeats itself; elsewhere each run looks further.
 hypothesis.settings.register_profile("standard", deadline=None, derandomize=CI)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=2_000)
-hypothesis.settings.load_profile("soak" if os.environ.get("METERLINE_SOAK") else "standard")
+hypothesis.settings.load_profile("soak" if SOAK else "standard")
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,22 @@ def shared() -> Path | None:
     if CI:
         pytest.fail(f"{folder} is not there: set METERLINE_SHARED to the folder with the reference data")
     return None
+
+
+@pytest.fixture
+def proof(request) -> Callable[[str], None]:
+    """Report what a story has shown; the run ends with a table of them."""
+
+    def report(text: str) -> None:
+        request.config.stash.setdefault(PROOFS, []).append((request.node.name, text))
+
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    rows = config.stash.get(PROOFS, [])
+    if rows:
+        terminalreporter.section(f"proofs, {'at full count' if SOAK else 'in short form'}")
+        width = max(len(name) for name, _ in rows)
+        for name, text in rows:
+            terminalreporter.write_line(f"{name:<{width}}  {text}")

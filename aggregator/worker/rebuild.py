@@ -46,13 +46,15 @@ async def rebuild_lane(
     Raises Fatal when the log does not hold everything above RAW's progress: going on would lose it.
     """
     now_ms = await live.now_ms()
-    bounds = await log.bounds(lane)
+    # Others go on meanwhile: what the log began with before lies below RAW's progress, and that below its end after.
+    begin = (await log.bounds(lane)).begin
     begin_clock_ms = await store.carry(log.epoch, lane, log.lanes)
     next_offset, clock_ms = (await store.progress(log.epoch)).get(lane, (0, begin_clock_ms))
-    if bounds.end < next_offset:
-        raise LogMissing(f"the log of lane {lane} ends at {bounds.end}, RAW holds it up to {next_offset}: another log")
-    if bounds.begin > next_offset:
-        raise Fatal(f"the log of lane {lane} begins at {bounds.begin}, RAW holds it up to {next_offset} only")
+    end = (await log.bounds(lane)).end
+    if end < next_offset:
+        raise LogMissing(f"the log of lane {lane} ends at {end}, RAW holds it up to {next_offset}: another log")
+    if begin > next_offset:
+        raise Fatal(f"the log of lane {lane} begins at {begin}, RAW holds it up to {next_offset} only")
     token = ids.new_bytes(clock.now_ms())
     if not await live.begin_rebuild(lane, token=token, expected_token=expected_token):
         return False
@@ -71,7 +73,7 @@ async def rebuild_lane(
         next=next_offset,
         sunk=next_offset,
         clock_ms=clock_ms,
-        seen_ms=now_ms if bounds.end == next_offset else 0,
+        seen_ms=now_ms if end == next_offset else 0,
         state=READY,
     )
     return done and await live.finish_rebuild(lane, step=filling.step, header=header)

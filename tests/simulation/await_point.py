@@ -56,9 +56,7 @@ def _walk(node, name, function, found) -> None:
             found.extend(
                 Point((name, item.context_expr.lineno, item.context_expr.end_lineno, inside)) for item in child.items
             )
-        elif isinstance(child, ast.AsyncFor):
-            found.append(Point((name, child.iter.lineno, child.iter.end_lineno, inside)))
-        elif isinstance(child, ast.comprehension) and child.is_async:
+        elif isinstance(child, ast.AsyncFor) or (isinstance(child, ast.comprehension) and child.is_async):
             found.append(Point((name, child.iter.lineno, child.iter.end_lineno, inside)))
         _walk(child, name, inside, found)
 

@@ -11,22 +11,20 @@ from decimal import Decimal
 
 import msgspec
 
-from aggregator.account import decode_account
 from aggregator.gateway import Question
 from billing.gateway.canceling import CancelWish, cancel
 from billing.gateway.plan_sync import PlanSync
 from billing.gateway.subscribing import Wish, subscribe
 from billing.store import subscription as subscriptions
-from catalog.definition import PlanFeature
 from catalog.store.customer import create_customer
 from catalog.store.organization import load_organization
 from catalog.store.plan import load_plan
 from catalog.store.plan_feature import put_plan_feature
 from catalog.store.version import read_version
+from kernel import ids
 from kernel.errors import MeterlineError
 from kernel.quantity import UNITS_PER_ONE
 from meterline.role import Role
-from tests.simulation.loop import CURRENT
 from tests.simulation.town import CAP, KEY, customer_made
 from tests.simulation.world import HungUpError, Node, World
 
@@ -292,8 +290,6 @@ class Clients:
         town = self.world.town
 
         async def work(app):
-            from kernel import ids
-
             raw = ids.new_bytes(app.clock.now_ms())
             async with app.sql.transaction() as connection:
                 await create_customer(connection, customer_made(town.organization, raw, name))
@@ -307,8 +303,6 @@ class Clients:
 
 
 def _id_text(raw: bytes) -> str:
-    from kernel import ids
-
     return ids.id_text(ids.CUSTOMER, raw)
 
 
@@ -323,6 +317,3 @@ def _note(attempt: Attempt, status: int, body: dict) -> None:
     details = error.get("details")
     if isinstance(details, dict):
         attempt.original, attempt.conflict = details.get("eventId") or "", bool(details.get("conflict"))
-
-
-__all__ = ["CURRENT", "Attempt", "Clients", "Memory", "Operation", "PlanFeature", "decode_account"]

@@ -9,15 +9,12 @@ import random
 from collections.abc import Callable
 from enum import Enum
 
-import msgspec
-
-from aggregator.store import UsageStore
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
 from kernel.errors import Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
 from tests.simulation.await_point import Coverage, here
-from tests.simulation.loop import OUTSIDE, Process, context_of
+from tests.simulation.loop import CURRENT, OUTSIDE, Process, context_of
 from tests.simulation.raw import MemoryUsageStore
 
 HANG_SECONDS = 12
@@ -49,20 +46,53 @@ class Weather:
         self._chance = chance
         self.coverage = coverage
         self.fail = 0.0
+        self.lose = 0.0  # how often an append's end is unknown, beyond `fail`
+        self.late_seconds = 0.0  # a trace says how late; 0: the seed does
         self.delay = 0.0
+        self.refused: set[str] = set()  # calls that fail before they take effect
+        # Awaits at which the seed wants something to happen when they are reached: true kills, false fails.
+        self.targets: dict[tuple, bool] = {}
+        self.kill: Callable[[Process], None] | None = None
         self.trace: list[str] = []
         self.note: Callable[[str], None] = self.trace.append
         # A trace's own faults: asked first, with process, store and name of the call.
         self.force: Callable[[Process, str, str], Fault | None] | None = None
         # A trace holds calls here: a future to wait for before the call takes effect, and one for after.
-        self.hold: Callable[[Process, str, str], "asyncio.Future[None] | None"] | None = None
+        self.hold: Callable[[Process, str, str], asyncio.Future[None] | None] | None = None
 
     def fault(self, process: Process, store: str, name: str) -> Fault | None:
+        if self.targets and process is not OUTSIDE and self._aimed(process):
+            return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
         if self.force is not None and (forced := self.force(process, store, name)) is not None:
             return forced
+        if name in self.refused:
+            return Fault.BEFORE
+        if self.lose and name == "append" and self._chance.random() < self.lose:
+            return self._chance.choice((Fault.LATER, Fault.LATER, Fault.AFTER))
         if not self.fail or process is OUTSIDE or self._chance.random() >= self.fail:
             return None
         return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
+
+    def _aimed(self, process: Process) -> bool:
+        """Hit the awaits that the seed aims at, if this call is made under one; tells whether it has to fail."""
+        hit = [point for point in here() if tuple(point) in self.targets]
+        fails = False
+        for point in sorted(hit):
+            if self.targets.pop(tuple(point)):
+                self.note(f"{process} dies at {point}")
+                if self.kill is not None:
+                    self.kill(process)
+            else:
+                fails = True
+        return fails
+
+    async def statement(self) -> None:
+        """Take the way of one SQL statement; it may fail or be the process's last."""
+        process = CURRENT.get()
+        if self.targets and process is not OUTSIDE and self._aimed(process):
+            self.coverage.failed.update(here())
+            raise Unavailable("SQL went away in a transaction")
+        await asyncio.sleep(0)
 
     def seconds(self) -> float:
         """How long one way to a store takes."""
@@ -128,7 +158,8 @@ class LogView:
     async def append(self, lane: int, data: bytes) -> int:
         fault = await self._gate.enter("log", "append")
         if fault is Fault.LATER:
-            seconds = self._gate.weather._chance.random() * LATE_SECONDS_MAX
+            weather = self._gate.weather
+            seconds = weather.late_seconds or weather._chance.random() * LATE_SECONDS_MAX
             self._loop.call_later(seconds, self._land, lane, data, context=context_of(OUTSIDE))
             await asyncio.sleep(min(seconds, APPEND_WAIT_MS / 1_000))
             raise Unknown("no answer")
@@ -171,11 +202,9 @@ class LogView:
         """Nothing of its own to release."""
 
 
-def _through(store: str, target, gate: Gate, name: str):
-    method = getattr(target, name)
-
+def _through(store: str, target: Callable[[], object], gate: Gate, name: str):
     async def call(*args, **kwargs):
-        return await gate.call(store, name, lambda: method(*args, **kwargs))
+        return await gate.call(store, name, lambda: getattr(target(), name)(*args, **kwargs))
 
     return call
 
@@ -184,12 +213,12 @@ class LiveView:
     """One process's connection to LIVE."""
 
     def __init__(self, live: MemoryLive, gate: Gate, loop) -> None:
-        self._live = live
+        self.live = live  # a trace of a split brain puts another one here
         self._gate = gate
         self._loop = loop
         names = ("view", "look", "write", "beat", "outcomes", "oldest_outcome", "sank", "begin_rebuild", "fill")
         for name in (*names, "finish_rebuild", "rebuild_step", "catalog", "raise_catalog", "dump", "now_ms"):
-            setattr(self, name, _through("live", live, gate, name))
+            setattr(self, name, _through("live", lambda: self.live, gate, name))
 
     async def listen(self, gateway, lanes, told, listening) -> None:
         """Listen; what is told reaches the process in its own turn, in order, and is lost with its connection."""
@@ -201,7 +230,7 @@ class LiveView:
                 self._loop.call_soon(told, *outcomes, context=context)
 
         context = context_of(process)
-        await self._live.listen(gateway, lanes, tell, listening)
+        await self.live.listen(gateway, lanes, tell, listening)
 
     async def close(self) -> None:
         """Nothing of its own to release."""
@@ -215,7 +244,7 @@ class RawView:
         self._gate = gate
         names = ("create", "insert_events", "insert_account_records", "insert_refusals", "write_progress", "progress")
         for name in (*names, "totals_at_cut", "first_cut_positions", "first_cut_position"):
-            setattr(self, name, _through("raw", store, gate, name))
+            setattr(self, name, _through("raw", lambda: store, gate, name))
 
     async def _pages(self, name: str, pages):
         await self._gate.enter("raw", name)

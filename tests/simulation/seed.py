@@ -8,15 +8,17 @@ import msgspec
 
 from meterline.role import Role
 from tests.simulation.auditor import audit
-from tests.simulation.await_point import Point
+from tests.simulation.await_point import Point, points
 from tests.simulation.client import Clients
 from tests.simulation.loop import StuckError
+from tests.simulation.narrow import narrowed
 from tests.simulation.town import MONTH_END_MS
 from tests.simulation.world import World
 
 BUSY_SECONDS = 10
 REST_SECONDS_MAX = 90
 CLIENTS = 4
+AIMED = 6  # awaits that a seed aims at
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -25,13 +27,17 @@ class Result(msgspec.Struct, frozen=True):
     seed: int
     violations: list[str]
     digest: str
-    events: int
-    answers: int
+    records: int
+    attempts: int
     steps: int
     seconds: float
     crashed: list[Point]
     failed: list[Point]
     trace: list[str]
+
+    def line(self) -> dict:
+        """Tell everything but the trace, for another process."""
+        return {name: value for name, value in msgspec.to_builtins(self).items() if name != "trace"}
 
 
 class Misfortune:
@@ -45,6 +51,7 @@ class Misfortune:
     def plan(self) -> None:
         world, chance = self.world, self.chance
         world.weather.fail = chance.choice((0, 0.002, 0.008, 0.02))
+        world.weather.lose = chance.choice((0, 0, 0.02, 0.15))
         world.weather.delay = chance.choice((0, 0.002, 0.01, 0.03))
         world.skew_ms_max = chance.choice((0, 0, 200, 450))
         kinds = (
@@ -57,7 +64,13 @@ class Misfortune:
             self.live_away,
             self.log_away,
             self.raw_loses,
+            self.pause_in_rebuild,
+            self.raw_refuses,
         )
+        # Every await has its turns, seed after seed: to die there, and to fail there.
+        for number in range(world.seed * AIMED, (world.seed + 1) * AIMED):
+            turn, place = divmod(number, len(points()))
+            world.weather.targets[tuple(points()[place])] = turn % 2 == 0
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if chance.random() < 0.2:
@@ -83,6 +96,20 @@ class Misfortune:
 
     def wipe(self) -> None:
         self.world.wipe()
+
+    def pause_in_rebuild(self) -> None:
+        """LIVE is wiped, and who makes it again stops in the middle of it for longer than others wait."""
+        self.world.wipe()
+        for node in self.world.of(Role.AGGREGATOR):
+            if self.chance.random() < 0.7:
+                self.world.after_steps(
+                    node, self.chance.randrange(5, 50), node.pause, self.chance.choice((1.2, 2.5, 4))
+                )
+
+    def raw_refuses(self) -> None:
+        self.world.note("RAW refuses inserts")
+        self.world.weather.refused.update(("insert_events", "write_progress"))
+        self.world.later(self.chance.choice((0.5, 2)), self.world.weather.refused.clear)
 
     def live_away(self) -> None:
         self.world.note("LIVE is away")
@@ -111,12 +138,14 @@ class Misfortune:
         """No more bad luck: everybody comes back."""
         world = self.world
         self.over = True
-        world.weather.fail = world.weather.delay = 0.0
+        world.weather.fail = world.weather.delay = world.weather.lose = 0.0
+        world.weather.refused.clear()
+        world.weather.targets.clear()
         world.live.away = world.log.away = False
         for node in world.nodes:
             if node.process is not None:
                 node.resume(node.process)
-        world._doomed.clear()
+        world.struck.clear()
 
 
 def at_rest(world: World) -> str | None:
@@ -187,17 +216,18 @@ def run_seed(seed: int) -> Result:
     world.deploy(billings=chance.choice((1, 2)))
     clients = Clients(world, random.Random(chance.random()))
     misfortune = Misfortune(world, random.Random(chance.random()))
-    try:
-        world.run(_live_through(world, clients, misfortune))
-    except StuckError as error:
-        world.violate(f"stuck: {error}")
+    with narrowed(random.Random(chance.random())):
+        try:
+            world.run(_live_through(world, clients, misfortune))
+        except StuckError as error:
+            world.violations.append(f"stuck: {error}")
     found = [*world.violations, *audit(world, clients.memory)]
     return Result(
         seed=seed,
         violations=found,
         digest=hashlib.blake2b("\n".join(world.trace).encode(), digest_size=8).hexdigest(),
-        events=sum(len(records) for records in world.log.history.values()),
-        answers=sum(len(operation.attempts) for operation in clients.memory.operations),
+        records=sum(len(records) for records in world.log.history.values()),
+        attempts=sum(len(operation.attempts) for operation in clients.memory.operations),
         steps=world.loop.steps,
         seconds=world.loop.time(),
         crashed=sorted(world.coverage.crashed),

@@ -21,8 +21,9 @@ from tests.simulation.loop import CURRENT
 class _Cursor:
     """What SQLAlchemy asks of an aiosqlite cursor, answered at once."""
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, statement) -> None:
         self._cursor = cursor
+        self._statement = statement
 
     def __getattr__(self, name):
         return getattr(self._cursor, name)
@@ -31,10 +32,12 @@ class _Cursor:
         return self
 
     async def execute(self, *args):
+        await self._statement()
         self._cursor.execute(*args)
         return self
 
     async def executemany(self, *args):
+        await self._statement()
         self._cursor.executemany(*args)
         return self
 
@@ -48,8 +51,9 @@ class _Cursor:
 class _Connection:
     """What SQLAlchemy asks of an aiosqlite connection, answered at once; without effect once its process is dead."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, statement) -> None:
         self._database = database
+        self._statement = statement
         self.cut_off = False
 
     @property
@@ -61,7 +65,7 @@ class _Connection:
         return self._database
 
     def cursor(self) -> _Cursor:
-        return _Cursor(self._database.cursor())
+        return _Cursor(self._database.cursor(), self._statement)
 
     async def create_function(self, *args, **kwargs) -> None:
         self._database.create_function(*args, **kwargs)
@@ -81,15 +85,20 @@ class _Connection:
         """Nothing to stop: there is no thread."""
 
 
+async def _at_once() -> None:
+    """Let a statement pass."""
+
+
 class Database:
     """One database in memory, with the engine that compiled its statements; `restore` puts another state in."""
 
     def __init__(self) -> None:
         self.raw = sqlite3.connect(":memory:", isolation_level=None)
         self.connections: list[_Connection] = []
+        self.statement = _at_once  # what every statement passes; the world's weather while one runs
 
         async def creator(*_args, **_kwargs):
-            made = _Connection(self.raw)
+            made = _Connection(self.raw, lambda: self.statement())
             self.connections.append(made)
             return made
 
@@ -113,6 +122,7 @@ class Database:
             self.raw.execute("ROLLBACK")
 
     def restore(self, state: bytes) -> None:
+        self.statement = _at_once
         self.cut_off()
         self.raw.deserialize(state)
 

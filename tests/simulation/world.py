@@ -236,10 +236,12 @@ class World:
         self.clock = SimulatedClock(self.loop, self.wall)
         self.trace = self.weather.trace
         self.weather.note = self.note
+        self.weather.kill = self._aimed
         self.violations: list[str] = []
         self.graveyard: list[Process] = []
         self.town = town()
         database().restore(self.town.state)
+        database().statement = self.weather.statement
         self.sql = SimulatedSql(database())
         self.log = KeptLog(epoch=1, lanes=LANES, clock=self.clock)
         self.live = MemoryLive(self.clock)
@@ -258,7 +260,7 @@ class World:
         self.live_fell_s = -1.0
         self.nodes: list[Node] = []
         self.loop.after_step = self._after_step
-        self._doomed: dict[Process, tuple[int, float]] = {}
+        self.struck: dict[Process, tuple] = {}
 
     # --- life
 
@@ -280,17 +282,24 @@ class World:
             return 0
         return self.chance.randint(-self.skew_ms_max, self.skew_ms_max)
 
-    def doom(self, node: Node, steps: int, back_seconds: float) -> None:
-        """Kill a node's process after some more steps of its own: at whatever await it then stands."""
+    def after_steps(self, node: Node, steps: int, work, *args) -> None:
+        """Do something to a node after some more steps of its process: at whatever await it then stands."""
         if node.process is not None:
-            self._doomed[node.process] = (node.process.steps + steps, back_seconds)
+            self.struck[node.process] = (node.process.steps + steps, work, args)
+
+    def doom(self, node: Node, steps: int, back_seconds: float) -> None:
+        """Kill a node's process after some more steps of its own."""
+        self.after_steps(node, steps, node.kill, back_seconds)
+
+    def _aimed(self, process: Process) -> None:
+        for node in self.nodes:
+            if node.process is process:
+                self.struck.setdefault(process, (process.steps + 1, node.kill, (self.chance.choice((0.05, 1)),)))
 
     def _after_step(self, process: Process) -> None:
-        if process in self._doomed and process.steps >= self._doomed[process][0]:
-            back_seconds = self._doomed.pop(process)[1]
-            for node in self.nodes:
-                if node.process is process:
-                    node.kill(back_seconds)
+        if process in self.struck and process.steps >= self.struck[process][0]:
+            _, work, args = self.struck.pop(process)
+            work(*args)
 
     def later(self, seconds: float, work, *args) -> None:
         self.loop.call_later(seconds, work, *args, context=context_of(OUTSIDE))

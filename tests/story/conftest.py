@@ -1,32 +1,10 @@
 import secrets
-from collections.abc import Callable
 
 import pytest
 
 from meterline.stack.servers import Servers
 from tests.story.cluster import Cluster, Seller
-from tests.story.harness import SOAK, Server
-
-PROOFS = pytest.StashKey[list[tuple[str, str]]]()
-
-
-@pytest.fixture
-def proof(request) -> Callable[[str], None]:
-    """Report what a story has shown; the run ends with a table of them."""
-
-    def report(text: str) -> None:
-        request.config.stash.setdefault(PROOFS, []).append((request.node.name, text))
-
-    return report
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash.get(PROOFS, [])
-    if rows:
-        terminalreporter.section(f"proofs, {'at full count' if SOAK else 'in short form'}")
-        width = max(len(name) for name, _ in rows)
-        for name, text in rows:
-            terminalreporter.write_line(f"{name:<{width}}  {text}")
+from tests.story.harness import Server
 
 
 @pytest.fixture

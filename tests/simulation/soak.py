@@ -1,0 +1,78 @@
+"""Many seeds in worker processes, and what they showed together."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from tests.simulation.await_point import ROOT, Point, points
+
+WORKERS = 2
+
+
+def replay(seed: int, mutation: str | None = None) -> str:
+    """Spell the command that runs a seed again."""
+    return f"python -m tests.simulation {seed}{f' --mutation {mutation}' if mutation else ''} --verbose"
+
+
+def _start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.simulation", *arguments, "--json"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(first: int, end: int, *arguments: str, workers: int = WORKERS) -> Iterator[dict]:
+    """Run seeds in worker processes, each every so many; the results as they come, worker after worker."""
+    step = ("--step", str(workers), *arguments)
+    running = [_start(f"{first + number}:{end}", *step) for number in range(workers)]
+    for process in running:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                yield json.loads(line)
+        assert process.wait() in (0, 1), f"a worker of the simulation ended with {process.returncode}"
+
+
+class Summary(msgspec.Struct):
+    """Seeds together: how many of what, which awaits were hit, and what was found by seed."""
+
+    seeds: int = 0
+    records: int = 0
+    attempts: int = 0
+    steps: int = 0
+    simulated_seconds: float = 0
+    crashed: set[tuple] = msgspec.field(default_factory=set)
+    failed: set[tuple] = msgspec.field(default_factory=set)
+    found: dict[int, list[str]] = msgspec.field(default_factory=dict)
+
+    def add(self, line: dict) -> None:
+        self.seeds += 1
+        self.records += line["records"]
+        self.attempts += line["attempts"]
+        self.steps += line["steps"]
+        self.simulated_seconds += line["seconds"]
+        self.crashed |= {tuple(point) for point in line["crashed"]}
+        self.failed |= {tuple(point) for point in line["failed"]}
+        if line["violations"]:
+            self.found[line["seed"]] = line["violations"]
+
+    def missed(self) -> list[Point]:
+        """Tell the awaits at which nothing ever died or failed."""
+        return [point for point in points() if tuple(point) not in self.crashed | self.failed]
+
+    def table(self) -> str:
+        """Tell, file by file, how many awaits there are and at how many something died or failed."""
+        rows = ["file                              awaits  died at  failed at  neither"]
+        for name in sorted({point[0] for point in points()}):
+            own = [tuple(point) for point in points() if point[0] == name]
+            died, failed = [len([one for one in own if one in hit]) for hit in (self.crashed, self.failed)]
+            neither = len([one for one in own if one not in self.crashed | self.failed])
+            rows.append(f"{name:<32}  {len(own):>6}  {died:>7}  {failed:>9}  {neither:>7}")
+        return "\n".join(rows)

@@ -1,0 +1,133 @@
+"""The stage on which a trace is forced step by step: a calm deployment, calls that can be held, and plain questions."""
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+from meterline.role import Role
+from tests.simulation.auditor import audit
+from tests.simulation.client import Attempt, Clients, Operation
+from tests.simulation.fault import Fault
+from tests.simulation.seed import until_rest
+from tests.simulation.town import CAP, MONTH_END_MS
+from tests.simulation.world import Node, World
+
+DAY_MS = 86_400_000
+
+
+class Stage:
+    """A deployment without bad luck, and what a trace needs to bring some about."""
+
+    def __init__(self, *, billings: int = 1, start_ms: int = MONTH_END_MS - 20 * DAY_MS) -> None:
+        self.world = World(1, start_ms=start_ms, retain_ms=100 * DAY_MS)
+        self.world.deploy(billings=billings)
+        self.clients = Clients(self.world, random.Random(1))
+        self.one, self.two = self.world.of(Role.GATEWAY)
+        self.aggregators = self.world.of(Role.AGGREGATOR)
+        self.customer = self.world.town.customers[0]
+
+    def play(self, trace) -> list[str]:
+        """Play a trace, then rest; the findings."""
+
+        async def whole() -> None:
+            await self.ready()
+            await trace(self)
+            self.world.weather.force = self.world.weather.hold = None
+            await asyncio.sleep(1)
+            await until_rest(self.world)
+
+        self.world.run(whole())
+        return [*self.world.violations, *audit(self.world, self.clients.memory)]
+
+    async def ready(self) -> None:
+        """Wait until everybody is up, every account is shown and both aggregators share the lanes."""
+        await until_rest(self.world)
+
+    def event(self, key: str | None, quantity: str = "1", feature: str = "open", **how) -> Operation:
+        return self.clients.operation(self.customer, feature, Decimal(quantity), key, **how)
+
+    async def send(self, operation: Operation, node: Node | None = None, *, patience_s: float = 8) -> Attempt:
+        return await self.clients.attempt(operation, node or self.one, patience_s=patience_s)
+
+    def sending(self, operation: Operation, node: Node | None = None, *, patience_s: float = 8) -> asyncio.Task:
+        return asyncio.create_task(self.send(operation, node, patience_s=patience_s))
+
+    async def fill_cap(self) -> None:
+        """Use up what the plan includes of the capped feature."""
+        attempt = await self.send(self.event(None, str(CAP), "capped"))
+        assert attempt.status == 200, attempt
+
+    @asynccontextmanager
+    async def lost_append(self, late_seconds: float):
+        """The next append ends unknown for its sender, and lands later."""
+        done: list[int] = []
+
+        def force(process, store, name):
+            if (store, name) == ("log", "append") and process.name.startswith("gateway") and not done:
+                done.append(1)
+                return Fault.LATER
+            return None
+
+        self.world.weather.late_seconds = late_seconds
+        self.world.weather.force = force
+        yield
+        self.world.weather.force = None
+
+    def hold(self, who: str, call: str, *, times: int = 1) -> "Held":
+        """Hold the next calls named `store.name` of processes whose name begins with `who`."""
+        held = Held(self.world, who, call, times)
+        self.world.weather.hold = held.asked
+        return held
+
+    def owner(self) -> Node:
+        """Tell the aggregator that folds the customer's lane."""
+        lane = self.lane()
+        return next(node for node in self.aggregators if node.app is not None and lane in node.app.lanes.workers)
+
+    def lane(self) -> int:
+        from kernel.lane import lane_of
+
+        return lane_of(self.world.town.ids[self.customer], self.world.log.lanes)
+
+    def verdicts(self, key: str) -> list[str]:
+        """Tell the verdicts of a key's records in RAW, in the log's order."""
+        rows = [row for row in self.world.tables.events.values() if row["key"] == key]
+        return [row["verdict"] for row in sorted(rows, key=lambda row: (row["lane"], row["offset"], row["index"]))]
+
+    async def seconds(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def rest(self) -> None:
+        await until_rest(self.world)
+
+    def leap(self, days: float) -> None:
+        self.world.wall.start_ms += int(days * DAY_MS)
+
+
+class Held:
+    """Calls that wait until they are let go."""
+
+    def __init__(self, world: World, who: str, call: str, times: int) -> None:
+        self._loop = world.loop
+        self._who, self._call, self._times = who, call, times
+        self.gates: list[asyncio.Future] = []
+
+    def asked(self, process, store, name):
+        if self._times > len(self.gates) and f"{store}.{name}" == self._call and process.name.startswith(self._who):
+            gate = self._loop.create_future()
+            self.gates.append(gate)
+            return gate
+        return None
+
+    async def reached(self, times: int = 1) -> None:
+        """Wait until so many calls are held."""
+        async with asyncio.timeout(60):
+            while len(self.gates) < times:
+                await asyncio.sleep(0.005)
+
+    def let_go(self) -> None:
+        self._times = 0
+        for gate in self.gates:
+            if not gate.done():
+                gate.set_result(None)
