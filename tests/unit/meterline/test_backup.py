@@ -298,6 +298,7 @@ async def test_raw_comes_back_below_its_progress_on_every_adapter(
     assert {entry.table: entry.rows for entry in entries} == {
         "events": 90 + kept,
         "account_records": 2,
+        "carried_customers": 0,
         "progress": 4,
         "refusals": 1,
     }
