@@ -222,7 +222,7 @@ async def test_progress_only_rises(store: UsageStore) -> None:
 
 
 async def all_keys(store: UsageStore, *, before: int, since_ms: int = 0) -> list[KeyRow]:
-    pages = store.key_rows(0, 1, before_offset=before, since_clock_ms=since_ms)
+    pages = store.key_rows(0, 1, before_offset=before, since_clock_ms=since_ms, begin_clock_ms=0)
     return [row async for page in pages for row in page]
 
 
@@ -340,11 +340,11 @@ async def test_totals_at_cut_sum_each_customer_up_to_its_own_cut(store: UsageSto
 async def test_the_first_position_of_a_cut_is_its_first_record(store: UsageStore) -> None:
     for offset, (number, rev, cut) in enumerate([(1, 1, 0), (1, 2, 1), (2, 1, 0), (1, 3, 1), (1, 4, 3)]):
         await write_snapshot(store, 1, 100 + offset, snapshot(number, rev, cut))
-    assert await store.first_cut_position(customer_text(1), 1) == (1, 1, 101)
-    assert await store.first_cut_position(customer_text(1), 2) == (1, 1, 104)
+    assert await store.first_cut_position(customer_text(1), 1) == (0, 1, 101)
+    assert await store.first_cut_position(customer_text(1), 2) == (0, 1, 104)
     assert await store.first_cut_position(customer_text(1), 4) is None
     asked = {customer_text(1): 1, customer_text(2): 1, customer_text(3): 0}
-    assert await store.first_cut_positions(asked) == {customer_text(1): (1, 1, 101)}
+    assert await store.first_cut_positions(asked) == {customer_text(1): (0, 1, 101)}
     assert await store.first_cut_positions({}) == {}
 
 
