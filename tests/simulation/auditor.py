@@ -4,7 +4,7 @@ It shares no code with fold, rating or `meterline.audit`: records, accounts and 
 the rules only as the documents say them: one of a key counts, limits hold, windows are calendar months.
 """
 
-import datetime
+import datetime as dt
 import sqlite3
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
@@ -31,14 +31,14 @@ def event_id(epoch: int, lane: int, offset: int, index: int) -> str:
 
 def month_of(day: int, anchor: int) -> tuple[int, int]:
     """The monthly window of a day: from the anchor's day of month, clamped to short months; both days since 1970."""
-    zero = datetime.date(1970, 1, 1)
-    first = zero + datetime.timedelta(days=anchor)
+    zero = dt.date(1970, 1, 1)
+    first = zero + dt.timedelta(days=anchor)
 
     def boundary(months: int) -> int:
         year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-        following = datetime.date(year + month // 11, (month + 1) % 12 + 1, 1)
-        last = (following - datetime.timedelta(days=1)).day
-        return (datetime.date(year, month + 1, min(first.day, last)) - zero).days
+        following = dt.date(year + month // 11, (month + 1) % 12 + 1, 1)
+        last = (following - dt.timedelta(days=1)).day
+        return (dt.date(year, month + 1, min(first.day, last)) - zero).days
 
     months = (day - anchor) // 31 - 1
     while boundary(months + 1) <= day:
@@ -276,7 +276,7 @@ def _refused(name, operation, attempt, rows, found) -> None:
     ):
         found.append(f"{name}: refused with {attempt.status}, and was accepted before")
     last = operation.attempts[-1] is attempt
-    if last and attempt.code not in ("customer_not_found",) and any(row["verdict"] == "counted" for row in rows):
+    if last and attempt.code != "customer_not_found" and any(row["verdict"] == "counted" for row in rows):
         told = [one for one in operation.attempts if one.status == 0 or one.status in (200, 202, 503)]
         counted = [row for row in rows if row["verdict"] == "counted"]
         refused = [row for row in rows if row["verdict"] in ("blocked", "refused")]

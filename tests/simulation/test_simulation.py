@@ -12,12 +12,12 @@ FOUND_WITHIN = 1_000
 KNOWN = {
     "answer_before_the_append_is_durable": 0,
     "answer_before_the_verdict": 0,
-    "compare_less_instead_of_equality": 0,
-    "read_accounts_apart_from_next": 0,
+    "compare_less_instead_of_equality": 3,
+    "read_accounts_apart_from_next": 5,
     "resume_from_a_committed_offset": 0,
-    "rebuild_without_the_token": 0,
-    "an_older_attempt_counts_after_a_newer_one_was_refused": 0,
-    "close_before_the_cut_is_sunk": 0,
+    "rebuild_without_the_token": 68,
+    "an_older_attempt_counts_after_a_newer_one_was_refused": 70,
+    "close_before_the_cut_is_sunk": 36,
 }
 
 

@@ -5,6 +5,7 @@ import random
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+from kernel.lane import lane_of
 from meterline.role import Role
 from tests.simulation.auditor import audit
 from tests.simulation.client import Attempt, Clients, Operation
@@ -80,14 +81,15 @@ class Stage:
         self.world.weather.hold = held.asked
         return held
 
+    def node_of(self, process) -> Node:
+        return next(node for node in self.world.nodes if node.process is process)
+
     def owner(self) -> Node:
         """Tell the aggregator that folds the customer's lane."""
         lane = self.lane()
         return next(node for node in self.aggregators if node.app is not None and lane in node.app.lanes.workers)
 
     def lane(self) -> int:
-        from kernel.lane import lane_of
-
         return lane_of(self.world.town.ids[self.customer], self.world.log.lanes)
 
     def verdicts(self, key: str) -> list[str]:
@@ -112,11 +114,13 @@ class Held:
         self._loop = world.loop
         self._who, self._call, self._times = who, call, times
         self.gates: list[asyncio.Future] = []
+        self.processes: list[object] = []
 
     def asked(self, process, store, name):
         if self._times > len(self.gates) and f"{store}.{name}" == self._call and process.name.startswith(self._who):
             gate = self._loop.create_future()
             self.gates.append(gate)
+            self.processes.append(process)
             return gate
         return None
 

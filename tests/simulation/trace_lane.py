@@ -1,0 +1,232 @@
+"""Traces of lanes: LIVE that falls back or is wiped, workers that stall, sinks that write late, RAW that forgets."""
+
+import asyncio
+from unittest.mock import patch
+
+import msgspec
+
+from kernel.engine.live.memory import MemoryLive
+from tests.simulation.trace import Stage
+
+STALE = "aggregator.worker.lane.REBUILD_STALE_MS"
+
+
+async def told_then_lost(stage: Stage) -> None:
+    photograph = stage.world.photograph()
+    events = [stage.event(f"k{n}") for n in range(5)]
+    told = [await stage.send(event) for event in events]
+    assert {one.status for one in told} == {200}
+    stage.world.fall_back(photograph)
+    await stage.rest()
+    assert [(await stage.send(event)).original for event in events] == [one.event for one in told]
+
+
+async def wiped_under_standing_connections(stage: Stage) -> None:
+    before = stage.event("before")
+    assert (await stage.send(before)).status == 200
+    held = stage.hold("aggregator", "live.fill", times=20)
+    stage.world.wipe()
+    await held.reached()
+    unlimited = await stage.send(stage.event("k"))
+    limited = await stage.send(stage.event("l", feature="capped"))
+    assert (unlimited.status, unlimited.pending, limited.status) == (200, True, 503)
+    held.let_go()
+    await stage.rest()
+    assert stage.verdicts("k") == ["counted"]
+    assert (await stage.send(before)).status == 409
+
+
+async def two_rebuilders(stage: Stage) -> None:
+    for n in range(4):
+        await stage.send(stage.event(f"k{n}"))
+    await stage.rest()
+    with patch(STALE, 1_000):
+        slower = stage.hold("aggregator", "live.fill")
+        stage.world.wipe()
+        await slower.reached()
+        stage.node_of(slower.processes[0]).pause(12)
+        await stage.seconds(9)
+        # The faster has finished, and folds.
+        assert (await stage.send(stage.event("after"), stage.two)).status == 200
+        slower.let_go()
+        await stage.seconds(4)
+    await stage.rest()
+
+
+async def fall_back_in_rebuild(stage: Stage) -> None:
+    for n in range(4):
+        await stage.send(stage.event(f"k{n}"))
+    await stage.rest()
+    with patch(STALE, 1_000):
+        held = stage.hold("aggregator", "live.fill", times=1)
+        stage.world.wipe()
+        await stage.seconds(0.01)
+        photograph = stage.world.photograph()
+        await held.reached()
+        stage.world.fall_back(photograph)
+        held.let_go()
+        await stage.rest()
+
+
+async def accounts_apart(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    older = stage.world.photograph()
+    await stage.send(stage.event("b"))
+    await stage.rest()
+    newer = stage.world.photograph()
+    # One knows `next`, and asks for the account while LIVE stands before it; then LIVE is folded on to that `next`.
+    owner = stage.owner()
+    stage.aggregators[1 - stage.aggregators.index(owner)].kill(9)
+    await stage.seconds(3)
+    owner.kill(0.1)
+    await stage.seconds(2)
+    asking = stage.hold(str(owner.process), "live.view")
+    sending = stage.sending(stage.event("c"))
+    await asking.reached()
+    stage.world.fall_back(older)
+    writing = stage.hold(str(owner.process), "live.write")
+    asking.let_go()
+    await stage.seconds(0.02)
+    stage.world.fall_back(newer)
+    writing.let_go()
+    await sending
+    await stage.rest()
+
+
+async def zombie_fold(stage: Stage) -> None:
+    for name, falls_back in (("past", False), ("exactly", True)):
+        await stage.send(stage.event(f"{name}-a"))
+        await stage.rest()
+        photograph = stage.world.photograph()
+        held = stage.hold("aggregator", "live.write", times=1)
+        sending = stage.sending(stage.event(f"{name}-b"))
+        await held.reached()
+        zombie = stage.node_of(held.processes[0])
+        zombie.pause(6)
+        await sending
+        await stage.seconds(3)
+        await stage.send(stage.event(f"{name}-c"), stage.two)
+        if falls_back:
+            stage.world.fall_back(photograph)  # LIVE is again exactly where the zombie computed from
+            zombie.resume(zombie.process)
+        held.let_go()
+        await stage.rest()
+        assert stage.verdicts(f"{name}-b") == ["counted"]
+
+
+async def split_brain(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    old = MemoryLive(stage.world.clock)
+    old._members, old._catalog, old._lanes = stage.world.photograph()
+    one, other = stage.one.app, stage.aggregators[0].app
+    for app in (one, other):
+        app.live.live = old
+    events = [stage.event(f"k{n}", feature="capped") for n in range(6)]
+    answers = await asyncio.gather(
+        *(stage.send(event, (stage.one, stage.two)[n % 2]) for n, event in enumerate(events))
+    )
+    assert {one.status for one in answers} == {200, 402}
+    await stage.seconds(3)
+    old.away = True
+    for app in (one, other):
+        app.live.live = stage.world.live
+    await stage.rest()
+
+
+async def zombie_sink(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    owner = stage.owner()
+    held = stage.hold(str(owner.process), "raw.write_progress")
+    await stage.send(stage.event("b"))
+    await held.reached()
+    owner.pause(6)
+    await stage.seconds(3)
+    with patch("aggregator.worker.lane_queue.OUTCOMES_MAX", 0):
+        await stage.send(stage.event("c"), stage.two)
+        await stage.seconds(3)
+    held.let_go()
+    await stage.rest()
+
+
+async def raw_behind(stage: Stage) -> None:
+    for n in range(5):
+        await stage.send(stage.event(f"k{n}"))
+        await stage.seconds(1.1)
+    await stage.rest()
+    for node in stage.aggregators:
+        node.kill(0.2)
+    assert stage.world.tables.lose(6) == 6
+    await stage.rest()
+
+
+async def idle_end(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    stage.world.wipe()
+    await stage.seconds(3)
+    assert all(held.header.state == "ready" for held in stage.world.live._lanes.values())
+    photograph = stage.world.photograph()
+    await stage.send(stage.event("b"))
+    await stage.rest()
+    stage.world.fall_back(photograph)
+    await stage.rest()
+
+
+async def dead_rebuilder(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    with patch(STALE, 1_000):
+        held = stage.hold("aggregator", "live.fill")
+        stage.world.wipe()
+        await held.reached()
+        stage.owner().kill(60)
+        begun_s = stage.world.loop.time()
+        while (await stage.send(stage.event(f"b{stage.world.loop.time():.0f}"), stage.two)).status != 200:
+            await stage.seconds(0.2)
+        assert stage.world.loop.time() - begun_s < 10
+        held.let_go()
+    await stage.rest()
+
+
+async def rules(stage: Stage) -> None:
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    lane = stage.lane()
+    held = stage.world.live._lanes[lane]
+    right = held.header
+    held.header = msgspec.structs.replace(right, rules=right.rules + 1)
+    await stage.send(stage.event("b"))
+    await stage.seconds(1)
+    [stopped] = [
+        worker.stopped
+        for node in stage.aggregators
+        for number, worker in node.app.lanes.workers.items()
+        if number == lane
+    ]
+    assert "begin with a new epoch" in stopped
+    held.header = right
+    for node in stage.aggregators:
+        node.kill(0.1)
+    await stage.rest()
+
+
+LANES_OF = {
+    made.__name__: made
+    for made in (
+        told_then_lost,
+        wiped_under_standing_connections,
+        two_rebuilders,
+        fall_back_in_rebuild,
+        accounts_apart,
+        zombie_fold,
+        split_brain,
+        zombie_sink,
+        raw_behind,
+        idle_end,
+        dead_rebuilder,
+        rules,
+    )
+}
