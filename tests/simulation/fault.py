@@ -243,7 +243,7 @@ class RawView:
         self._store = store
         self._gate = gate
         names = ("create", "insert_events", "insert_account_records", "insert_refusals", "write_progress", "progress")
-        for name in (*names, "totals_at_cut", "first_cut_positions", "first_cut_position"):
+        for name in (*names, "carry", "totals_at_cut", "first_cut_positions", "first_cut_position"):
             setattr(self, name, _through("raw", lambda: store, gate, name))
 
     async def _pages(self, name: str, pages):
@@ -251,6 +251,9 @@ class RawView:
         async for page in pages:
             yield page
             await self._gate.turn()
+
+    def carried_key_rows(self, *args, **kwargs):
+        return self._pages("carried_key_rows", self._store.carried_key_rows(*args, **kwargs))
 
     def key_rows(self, *args, **kwargs):
         return self._pages("key_rows", self._store.key_rows(*args, **kwargs))

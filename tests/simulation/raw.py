@@ -90,8 +90,16 @@ class MemoryUsageStore:
         ]
         return sorted(found, key=lambda row: (row["offset"], row["index"]))
 
-    async def key_rows(self, epoch, lane, *, before_offset, since_clock_ms):
-        clock_ms, page = 0, []
+    async def carry(self, epoch, _lane, _lanes):
+        assert not any(of < epoch for of, _ in self.tables.progress), "the simulation lives in one epoch"
+        return 0
+
+    async def carried_key_rows(self, _epoch, _lane, *, since_ms):
+        for _ in ():
+            yield since_ms
+
+    async def key_rows(self, epoch, lane, *, before_offset, since_clock_ms, begin_clock_ms):
+        clock_ms, page = begin_clock_ms, []
         for row in self._lane(epoch, lane, before_offset):
             clock_ms = max(clock_ms, row["at"])
             left = row["verdict"] == "dead" or (row["digest"] and row["verdict"] in _KEYED)
@@ -176,10 +184,10 @@ class MemoryUsageStore:
         ]
 
     async def first_cut_positions(self, cuts):
-        found: dict[str, tuple[int, int]] = {}
-        for (_, lane, offset), row in sorted(self.tables.account_records.items()):
+        found: dict[str, tuple[int, int, int]] = {}
+        for (epoch, lane, offset), row in sorted(self.tables.account_records.items()):
             if row.customer in cuts and row.cut >= cuts[row.customer] and row.customer not in found:
-                found[row.customer] = (lane, offset)
+                found[row.customer] = (epoch, lane, offset)
         return found
 
     async def first_cut_position(self, customer, cut):
