@@ -83,7 +83,7 @@ async def _seen(store) -> dict:
         for before in (0, 17, 40):
             place = (1, lane)
             for since in (0, START_MS + 9_000):
-                keys = store.key_rows(*place, before_offset=before, since_clock_ms=since)
+                keys = store.key_rows(*place, before_offset=before, since_clock_ms=since, begin_clock_ms=0)
                 seen["keys", lane, before, since] = await _pages(keys)
             seen["accounts", lane, before] = [
                 (row.customer, row.clock_ms, sorted(row.sums, key=repr))
