@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+from typing import IO
 
 import msgspec
 
@@ -18,26 +21,30 @@ def replay(seed: int, mutation: str | None = None) -> str:
     return f"python -m tests.simulation {seed}{f' --mutation {mutation}' if mutation else ''} --verbose"
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
+def _start(told: IO[str], *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.simulation", *arguments, "--json"],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "0"},
-        stdout=subprocess.PIPE,
+        stdout=told,
         text=True,
     )
 
 
 def run(first: int, end: int, *arguments: str, workers: int = WORKERS) -> Iterator[dict]:
-    """Run seeds in worker processes, each every so many; the results as they come, worker after worker."""
+    """Run seeds in worker processes, each every so many; the results when all have ended.
+
+    They write to files: through a pipe one would wait for the other to be read.
+    """
     step = ("--step", str(workers), *arguments)
-    running = [_start(f"{first + number}:{end}", *step) for number in range(workers)]
-    for process in running:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                yield json.loads(line)
-        assert process.wait() in (0, 1), f"a worker of the simulation ended with {process.returncode}"
+    with ExitStack() as stack:
+        told = [stack.enter_context(TemporaryFile("w+")) for _ in range(workers)]
+        running = [_start(file, f"{first + number}:{end}", *step) for number, file in enumerate(told)]
+        for process in running:
+            assert process.wait() in (0, 1), f"a worker of the simulation ended with {process.returncode}"
+        for file in told:
+            file.seek(0)
+            yield from map(json.loads, file)
 
 
 class Summary(msgspec.Struct):
