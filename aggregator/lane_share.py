@@ -8,8 +8,12 @@ from collections.abc import Sequence
 
 
 def lanes_of(member: str, members: Sequence[str], lanes: int) -> frozenset[int]:
-    """Tell the lanes of `member` among `members`: every m-th, counted in the order of their names; none if absent."""
-    ordered = sorted(set(members))
+    """Tell the lanes of `member`: every m-th, counted among those of its kind in the order of their names.
+
+    A name is `kind:id`, or an id alone. Who is not among the members has no lane.
+    """
+    kind = member.rpartition(":")[0]
+    ordered = sorted({one for one in members if one.rpartition(":")[0] == kind})
     if member not in ordered:
         return frozenset()
     return frozenset(range(ordered.index(member), lanes, len(ordered)))

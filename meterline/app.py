@@ -16,6 +16,7 @@ from aggregator.worker.books import BooksWorker
 from aggregator.worker.lane import LaneWorker
 from aggregator.worker.lanes import Lanes
 from aggregator.worker.ownership import Ownership
+from aggregator.worker.presence import Presence
 from aggregator.worker.raw_wait import RawWait
 from aggregator.worker.refusal_sink import RefusalSink
 from aggregator.worker.sink import Sink
@@ -69,6 +70,12 @@ class App:
     admission: Admission
     access: AccessGateway
 
+    @property
+    def member(self) -> str:
+        """Tell how this process is named among those that work on the deployment."""
+        kind = Role.AGGREGATOR if self.role.folds else self.role
+        return f"{kind}:{self.process_id}"
+
     async def flush(self) -> None:
         """Wait until RAW has everything that is folded now. Raises Fatal once the sink has stopped."""
         if self.settings.embedded and self.sink is not None:
@@ -119,6 +126,10 @@ async def opened(settings: Settings, role: Role = Role.ALL, *, make: bool | None
             app.hub = VerdictHub(app.log.epoch)
         if role.folds or settings.embedded:
             await _start_fold(app, stack)
+        elif role is not Role.OPERATOR:
+            presence = Presence(app.member, app.live)
+            stack.push_async_callback(presence.leave)
+            _run(stack, "presence", presence.run())
         if role is not Role.AGGREGATOR:
             _start_billing(app, stack)
             _start_gateway(app, stack)
@@ -159,7 +170,7 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
         await lanes.hold(range(app.log.lanes))
         app.telemetry.set(GaugeName.LANES_OWNED, app.log.lanes)
     else:
-        app.ownership = Ownership(app.process_id, app.log.lanes, lanes, app.live, app.telemetry)
+        app.ownership = Ownership(app.member, app.log.lanes, lanes, app.live, app.telemetry)
         stack.push_async_callback(app.ownership.leave)
         _run(stack, "ownership", app.ownership.run())
 

@@ -2,12 +2,15 @@
 
 Order: nobody else is there; every lane is folded and sunk to the log's end; one SQL transaction names the new epoch;
 its lanes are made, and LIVE from RAW. Before the transaction nothing has changed. After it everything that is missing
-is made by whoever starts next, so a command that was killed is run again, or the server started. Gateways have to be
-stopped: what one appends to the old log after the transaction is never read. Source: DESIGN 3.2, 3.5.4, 3.9.
+is made by whoever starts next: the embedded server, or `migrate` and the roles. Every process has to be stopped, and
+says in LIVE that it is there: what one appends to the old log after the transaction is never read.
+Source: DESIGN 3.2, 3.5.4, 3.9.
 """
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from aggregator.fold import RULES
 from catalog.definition import Deployment
@@ -36,6 +39,7 @@ async def change_epoch(settings: Settings, lanes: int | None) -> dict[str, Any]:
     role = Role.OPERATOR if settings.embedded else Role.AGGREGATOR
     if lanes is not None and not 1 <= lanes <= LANES_MAX:
         raise Misconfigured(f"--lanes is {lanes}: set it to 1 to {LANES_MAX}")
+    settings = msgspec.structs.replace(settings, lanes=0)  # they are what is about to change
     if not settings.embedded:
         async with opened(settings, Role.OPERATOR) as app:
             await _alone(app)
@@ -54,9 +58,10 @@ async def change_epoch(settings: Settings, lanes: int | None) -> dict[str, Any]:
 
 
 async def _alone(app: "App") -> None:
-    """See that no aggregator beats, and that nothing is appended for as long as a gateway waits for an append."""
-    if members := await app.live.beat(app.process_id, lasts_ms=0):
-        raise NotReachable(f"{len(members)} aggregators still work: stop every process of the deployment first")
+    """See that nobody beats, and that nothing is appended for as long as a gateway waits for an append."""
+    if members := await app.live.beat(app.member, lasts_ms=0):
+        kinds = ", ".join(sorted(member.partition(":")[0] for member in members))
+        raise NotReachable(f"others still work on the deployment: stop them first ({kinds})")
     before = await _ends(app)
     await asyncio.sleep(APPEND_WAIT_MS / 1_000)
     if before != await _ends(app):

@@ -19,7 +19,7 @@ from kernel.engine.log.base import Log
 from kernel.engine.opening import DataLock, open_live, open_log, open_raw, open_sql
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
-from kernel.errors import Fatal, NotReachable
+from kernel.errors import Fatal, Misconfigured, NotReachable
 from kernel.limits import KEY_SUBS_DISTRIBUTED, KEY_SUBS_EMBEDDED
 from kernel.settings import Settings
 from meterline.schema import current_revision, head_revision, migrate
@@ -78,7 +78,13 @@ def key_subs(settings: Settings) -> int:
 async def _made(settings: Settings, sql: Sql) -> Deployment:
     await migrate(sql)
     async with sql.transaction() as connection:
-        return await ensure_deployment(connection, settings.lanes_made)
+        deployment = await ensure_deployment(connection, settings.lanes_made)
+    if settings.lanes not in (0, deployment.lanes):
+        raise Misconfigured(
+            f"METERLINE_LANES is {settings.lanes} and the deployment has {deployment.lanes}: they change by"
+            f" `meterline epoch --lanes {settings.lanes}`; until then set it to {deployment.lanes} or leave it out"
+        )
+    return deployment
 
 
 async def _found(sql: Sql) -> Deployment:

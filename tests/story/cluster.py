@@ -1,5 +1,6 @@
 """A deployment of role processes on the real servers of the distributed engine, used as `harness.Server` is."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,12 @@ import httpx
 
 from meterline.stack.deployment import Deployment
 from tests.story.harness import METERLINE
+
+
+async def started(process):
+    """Start a server while others go on: from this thread, which it dies with, and wait for it in another one."""
+    process.spawn()
+    await asyncio.to_thread(process.wait_ready, process.start_seconds)
 
 
 class Seller:

@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
+from tests.story.cluster import started
 from tests.story.harness import SOAK, Api
 
 KILLS = 20 if SOAK else 5
@@ -185,7 +186,7 @@ async def test_sigkill_under_load_of_gateways_and_aggregators(cluster, proof):
         died.append((pid, process.returncode))
         print(f"{process.product} pid {pid} ended by signal {-process.returncode}")
         await asyncio.sleep(chance.uniform(0, 1))
-        await asyncio.to_thread(process.start)
+        await started(process)
 
     await under_fire(cluster, shoot, max(KILLS, len(targets)), proof)
     assert len({pid for pid, _ in died}) == len(died), "a process that is killed is another one than before"
@@ -207,7 +208,7 @@ async def test_each_store_is_away_for_a_while(cluster, room, servers, proof):
         else:
             server.kill()
             await asyncio.sleep(AWAY_SECONDS if server is servers.postgres else 0)
-            await asyncio.to_thread(server.start)
+            await started(server)
         print(f"{server.told()}: back")
         await asyncio.to_thread(cluster.wait_ready)
 

@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from tests.story.cluster import started
 from tests.story.harness import Api
 
 CUSTOMERS = 24
@@ -91,7 +92,7 @@ async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
         assert await counted(api, "free") == sent
 
         # It joins again, and takes its share.
-        cluster.aggregators[0].start()
+        await started(cluster.aggregators[0])
         assert await settled(cluster) == [8, 8]
 
         # In order: the lanes change hands while limited usage goes on, and no client sees an error that lasts.
@@ -144,7 +145,7 @@ async def test_a_rolling_restart_under_load(cluster, proof):
             await asyncio.sleep(0.3)
             await asyncio.to_thread(process.stop)
             assert process.returncode == 0, process.last_words()
-            await asyncio.to_thread(process.start)
+            await started(process)
         running = False
         await asyncio.gather(*writers)
         assert await counted(api, "free") + await counted(api, "capped") == taken
