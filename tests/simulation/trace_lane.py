@@ -197,20 +197,22 @@ async def rules(stage: Stage) -> None:
     lane = stage.lane()
     held = stage.world.live._lanes[lane]
     right = held.header
-    held.header = msgspec.structs.replace(right, rules=right.rules + 1)
-    await stage.send(stage.event("b"))
-    await stage.seconds(1)
-    [stopped] = [
-        worker.stopped
-        for node in stage.aggregators
-        for number, worker in node.app.lanes.workers.items()
-        if number == lane
-    ]
-    assert "begin with a new epoch" in stopped
-    held.header = right
-    for node in stage.aggregators:
-        node.kill(0.1)
-    await stage.rest()
+    for other, word in ((right.rules + 1, "start the newer one"), (right.rules - 1, "run `meterline epoch`")):
+        held.header = msgspec.structs.replace(right, rules=other)
+        await stage.send(stage.event(f"under-{other}"))
+        await stage.seconds(1)
+        [stopped] = [
+            worker.stopped
+            for node in stage.aggregators
+            for number, worker in node.app.lanes.workers.items()
+            if number == lane
+        ]
+        assert word in stopped
+        held.header = right
+        for node in stage.aggregators:
+            node.kill(0.1)
+        await stage.rest()
+        right = held.header
 
 
 LANES_OF = {

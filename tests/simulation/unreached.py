@@ -26,7 +26,6 @@ UNREACHED: dict[tuple[str, str, int], str] = {
     ("billing/worker/closer.py", "_close_customer", 2): "started by the route of a cancellation alone",
     ("billing/worker/settling.py", "stop", 0): "a close that stops is a finding",
     ("billing/worker/settling.py", "stop", 1): "a close that stops is a finding",
-    ("catalog/gateway/catalog.py", "customer", 0): "hot routes ask for many at once",
     ("ingest/gateway/admission.py", "probe", 0): "asked by a readiness check alone",
 }
 
