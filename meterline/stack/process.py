@@ -111,8 +111,9 @@ class ServerProcess:
             time.sleep(_LOOK_SECONDS)
 
     def freeze(self) -> None:
-        """Make it hang until `thaw`."""
+        """Make it hang until `thaw`; on return no thread of it runs."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """Let it go on."""

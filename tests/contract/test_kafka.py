@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from kernel.clock import SystemClock
 from kernel.engine.log.kafka import KafkaLog
 from kernel.engine.log.kafka_broker import Address, addresses
+from kernel.engine.log.kafka_topic import compare, safe_settings
 from kernel.engine.opening import open_log
 from kernel.errors import Fatal, LogMissing, Misconfigured, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
@@ -86,6 +87,16 @@ async def test_a_topic_that_would_lose_records_is_not_opened(
     await make_topic(kafka_server, f"{prefix}.3", {**SAFE, name: value})
     with pytest.raises(Misconfigured, match=f"{name} {value}: set it to {what_to_set}"):
         await open_kafka_log(kafka_server, prefix)
+
+
+@pytest.mark.parametrize(("replicas", "refused"), [(1, False), (2, True), (3, True), (5, True)])
+def test_a_record_counts_when_two_replicas_have_it(replicas: int, refused: bool) -> None:
+    with (
+        pytest.raises(Misconfigured, match=r"min\.insync\.replicas 1: set it to 2")
+        if refused
+        else contextlib.nullcontext()
+    ):
+        compare("topic t", SAFE, safe_settings(replicas))
 
 
 async def test_create_refuses_a_topic_that_appeared_meanwhile_with_wrong_settings(
@@ -181,6 +192,15 @@ async def test_an_answer_that_got_lost_is_asked_for_again_without_a_second_recor
         assert found == [b"before", b"lost answer", b"after"]
 
 
+async def test_a_leader_that_is_gone_without_a_word_is_looked_for_again(kafka_server: KafkaServer, prefix: str) -> None:
+    async with opened(kafka_server, prefix) as log, silent() as address:
+        log._topic._leaders = {0: address, 1: address}
+        ends = await asyncio.gather(log.append(0, b"a"), log.bounds(1), return_exceptions=True)
+        assert [type(end) for end in ends] == [Unknown, Unavailable]
+        assert await log.append(0, b"b") == 0
+        assert (await log.bounds(1)).end == 0
+
+
 async def test_a_cancelled_append_that_was_not_sent_never_is(kafka_server: KafkaServer, prefix: str) -> None:
     async with opened(kafka_server, prefix) as log:
         await log.append(0, b"before")
@@ -190,6 +210,8 @@ async def test_a_cancelled_append_that_was_not_sent_never_is(kafka_server: Kafka
         waiting = asyncio.create_task(log.append(0, b"waiting"))
         await asyncio.sleep(0.05)
         waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
         kafka_server.thaw()
         assert await sent == 1
         assert await log.append(0, b"after") == 2
@@ -276,6 +298,18 @@ def test_jars_that_are_not_those_published_are_not_run(tmp_path: Path) -> None:
     (tmp_path / VERSION / "kafka-clients.jar").write_bytes(b"something else")
     with pytest.raises(Fatal, match="remove it"):
         fetched(tmp_path)
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[Address]:
+    """Listen and never say a word."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        yield Address("127.0.0.1", listening.sockets[0].getsockname()[1])
 
 
 @contextlib.asynccontextmanager

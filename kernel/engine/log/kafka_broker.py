@@ -99,7 +99,6 @@ class Brokers:
             replies = list(await asyncio.gather(*[connection.send(request) for request in requests]))
             clean = True
         except (KafkaError, OSError, EOFError, TimeoutError) as error:
-            self._drop_idle(address)  # the others lead to the same broker that is gone
             raise Unavailable(f"{address.host}:{address.port} does not answer: {_words(error)}") from error
         else:
             return replies
@@ -108,6 +107,7 @@ class Brokers:
                 self._idle[address].append(connection)
             else:
                 self._abort(connection)
+                self._drop_idle(address)  # the others lead to the same broker, which may be gone
 
     async def cluster(self, topic: str) -> Cluster:
         """Look at the cluster and one topic, through any broker; a look never makes the topic.

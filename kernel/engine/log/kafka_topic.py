@@ -34,7 +34,7 @@ _SAFE: Final = {
 }
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """One rule about a setting: whether a value will do, and what to set in its place."""
 
     good: Callable[[str], bool]
@@ -97,7 +97,7 @@ class Topic:
         cluster = await self.look()
         for node, address in cluster.brokers.items():
             found = await self._settings(address, _BROKER, str(node), ["auto.create.topics.enable"])
-            _compare(f"broker {node}", found, {"auto.create.topics.enable": _exactly("false")})
+            compare(f"broker {node}", found, {"auto.create.topics.enable": _exactly("false")})
         if cluster.partitions is None:
             return
         if len(cluster.partitions) != self.lanes:
@@ -111,13 +111,9 @@ class Topic:
                 f"topic {self.name} has {fewest} replicas: raise them to {self._replicas},"
                 " or set METERLINE_LOG_REPLICAS to 1 if one broker is meant"
             )
-        rules = {
-            **{name: _exactly(value) for name, value in _SAFE.items()},
-            "min.insync.replicas": _at_least(min(2, self._replicas)),
-            "max.message.bytes": _at_least(BATCH_BYTES_MAX + OVERHEAD_BYTES),
-        }
+        rules = safe_settings(self._replicas)
         address = next(iter(cluster.brokers.values()))
-        _compare(f"topic {self.name}", await self._settings(address, _TOPIC, self.name, list(rules)), rules)
+        compare(f"topic {self.name}", await self._settings(address, _TOPIC, self.name, list(rules)), rules)
 
     async def has(self, lane: int) -> None:
         """Return when the lane is known to be there. Raises LogMissing, Unavailable."""
@@ -142,6 +138,9 @@ class Topic:
                 failure = Unavailable(f"lane {lane} has no leader now (error {error})")
             except Unavailable as away:
                 failure = away
+            except asyncio.CancelledError:  # whoever waited gave up: this may be a leader that is gone without a word
+                self._leaders.pop(lane, None)
+                raise
             self._leaders.pop(lane, None)
             if clock() > until:
                 raise failure
@@ -184,15 +183,25 @@ class Topic:
         return {entry[0]: entry[1] for entry in entries}
 
 
-def _exactly(value: str) -> _Rule:
-    return _Rule(lambda found: found.lower() == value.lower(), value)
+def _exactly(value: str) -> Rule:
+    return Rule(lambda found: found.lower() == value.lower(), value)
 
 
-def _at_least(value: int) -> _Rule:
-    return _Rule(lambda found: found.isdecimal() and int(found) >= value, f"{value} or more")
+def _at_least(value: int) -> Rule:
+    return Rule(lambda found: found.isdecimal() and int(found) >= value, f"{value} or more")
 
 
-def _compare(whose: str, found: dict[str, str], rules: dict[str, _Rule]) -> None:
+def safe_settings(replicas: int) -> dict[str, Rule]:
+    """Tell the settings without which a topic of so many replicas loses records."""
+    return {
+        **{name: _exactly(value) for name, value in _SAFE.items()},
+        "min.insync.replicas": _at_least(min(2, replicas)),
+        "max.message.bytes": _at_least(BATCH_BYTES_MAX + OVERHEAD_BYTES),
+    }
+
+
+def compare(whose: str, found: dict[str, str], rules: dict[str, Rule]) -> None:
+    """Compare real settings with rules. Raises Misconfigured for the first that will not do, absent ones too."""
     for name, rule in rules.items():
         value = found.get(name)
         if value is None or not rule.good(value):
