@@ -55,6 +55,11 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
         deployment = await (_made(settings, sql) if make else _found(sql))
         if deployment.epoch == UNFINISHED:
             raise NotReachable("a restore into these stores did not end: run `meterline restore` again")
+        if settings.lanes not in (0, deployment.lanes):
+            raise Misconfigured(
+                f"METERLINE_LANES is {settings.lanes} and the deployment has {deployment.lanes}: they change by"
+                f" `meterline epoch --lanes {settings.lanes}`; until then set it to {deployment.lanes} or leave it out"
+            )
         raw = await open_raw(settings)
         stack.push_async_callback(raw.close)
         live = await open_live(settings, clock, lanes=deployment.lanes, subs=key_subs(settings))
@@ -78,13 +83,7 @@ def key_subs(settings: Settings) -> int:
 async def _made(settings: Settings, sql: Sql) -> Deployment:
     await migrate(sql)
     async with sql.transaction() as connection:
-        deployment = await ensure_deployment(connection, settings.lanes_made)
-    if settings.lanes not in (0, deployment.lanes):
-        raise Misconfigured(
-            f"METERLINE_LANES is {settings.lanes} and the deployment has {deployment.lanes}: they change by"
-            f" `meterline epoch --lanes {settings.lanes}`; until then set it to {deployment.lanes} or leave it out"
-        )
-    return deployment
+        return await ensure_deployment(connection, settings.lanes_made)
 
 
 async def _found(sql: Sql) -> Deployment:
