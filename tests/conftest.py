@@ -10,9 +10,17 @@ import pytest
 from kernel.settings import load_settings
 from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
-from tests.stores import sql
+from tests.stores import sql, sql_at_full_count
 
-__all__ = ["clickhouse_server", "kafka_server", "postgres", "raw_opener", "sql", "valkey_cluster"]  # fixtures
+__all__ = [
+    "clickhouse_server",
+    "kafka_server",
+    "postgres",
+    "raw_opener",
+    "sql",
+    "sql_at_full_count",
+    "valkey_cluster",
+]  # fixtures
 
 CI = os.environ.get("CI") == "true"
 SOAK = bool(os.environ.get("METERLINE_SOAK"))

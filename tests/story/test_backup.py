@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.story.cluster import Cluster
-from tests.story.harness import METERLINE, Api
+from tests.story.harness import METERLINE, SOAK, Api
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
@@ -162,7 +162,7 @@ def refused(server, code, words, *arguments):
     assert words in " ".join(done.stderr.split()), done.stderr
 
 
-@pytest.mark.parametrize("engine", ["embedded", "distributed"])
+@pytest.mark.parametrize("engine", ["embedded", "distributed"] if SOAK else ["embedded"])
 async def test_backup_under_load_and_restored(engine, server, request, tmp_path, proof):
     kept = tmp_path / "kept"
     async with Api(server) as api:

@@ -203,7 +203,8 @@ class World:
 
 
 @pytest.fixture
-async def world(sql: Sql, tmp_path: Path) -> AsyncIterator[World]:
+async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
+    sql = sql_at_full_count
     raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
     world = World(sql, raw)
     async with sql.transaction() as connection:

@@ -169,7 +169,7 @@ def shoot_child(name):
 @pytest.mark.parametrize("target", ["server", "log", "live"])
 async def test_sigkill_under_load(server, target, proof):
     shoot = shoot_server if target == "server" else shoot_child(target)
-    await under_fire(server, shoot, KILLS, proof)
+    await under_fire(server, shoot, KILLS if SOAK else 3, proof)
 
 
 async def test_sigkill_under_load_of_gateways_and_aggregators(cluster, proof):
