@@ -446,7 +446,7 @@ async def test_a_cut_is_sunk_at_once(world: World) -> None:
             await asyncio.sleep(0.005)
         assert world.clock.monotonic_ms() - begun < 900
         first = await world.store.first_cut_position(ids.id_text(ids.CUSTOMER, CUSTOMERS[0]), 1)
-        assert first == (0, offset)
+        assert first == (1, 0, offset)
 
 
 async def test_folding_waits_while_too_much_is_unsunk(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
