@@ -7,9 +7,8 @@ the same way back, so that nothing is told to a part that is gone. Source: DESIG
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aggregator.gateway import AccessGateway
 from aggregator.store import UsageStore
 from aggregator.worker.backlog import Backlog
 from aggregator.worker.books import BooksWorker
@@ -38,6 +37,9 @@ from kernel.settings import Settings
 from kernel.telemetry import GaugeName, HistogramName, Telemetry, configure_logs
 from meterline.role import Role
 from meterline.stores import opened_stores
+
+if TYPE_CHECKING:
+    from aggregator.gateway import AccessGateway
 
 _STALL_LOOK_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 5
@@ -68,7 +70,7 @@ class App:
     listener: VerdictListener | None = None
     refusals: RefusalSink
     admission: Admission
-    access: AccessGateway
+    access: "AccessGateway"
 
     @property
     def member(self) -> str:
@@ -207,10 +209,12 @@ def _start_billing(app: App, stack: AsyncExitStack) -> None:
 
 
 def _start_gateway(app: App, stack: AsyncExitStack) -> None:
-    """Reads for everybody; where the role serves, admission as well, with what it hears and what it refuses."""
-    app.access = AccessGateway(app.live, app.catalog, app.clock)
+    """Where the role serves: reads and admission, with what it hears and what it refuses."""
     if not app.role.serves or app.hub is None:
         return
+    from aggregator.gateway import AccessGateway  # noqa: PLC0415 - answers in Litestar's terms, for who serves
+
+    app.access = AccessGateway(app.live, app.catalog, app.clock)
     app.refusals = RefusalSink(app.usage_store, app.telemetry)
     _run(stack, "refusals", app.refusals.run())
     stack.push_async_callback(_kept, app.refusals)

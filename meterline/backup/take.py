@@ -111,7 +111,7 @@ def _manifest(
         program=version("meterline"),
         made=instant_text(now_ms),
         made_ms=now_ms,
-        schema=head_revision() or "",
+        schema=head_revision(),
         epoch=deployment.epoch,
         lanes=deployment.lanes,
         covered=tuple(LaneCover(lane=lane, asked=end, next=progress.next.get(lane, 0)) for lane, end in asked.items()),

@@ -7,15 +7,17 @@ Invariants: exactly one process has an embedded store open; a command that finds
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import msgspec
 
 from kernel.errors import Fatal, Misconfigured, NotReachable
 from kernel.settings import Settings
-from meterline.operator import PREFIX, SOCKET_NAME, SOCKET_PATH_BYTES_MAX, socket_path
+from meterline.operator_socket import PREFIX, SOCKET_NAME, SOCKET_PATH_BYTES_MAX, socket_path
 from meterline.role import Role
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONNECT_S: Final = 5.0
 _WRONG_USAGE: Final = 400
@@ -39,6 +41,8 @@ async def _over_socket(settings: Settings, name: str, params: dict[str, Any]) ->
     """Ask the running server; None when none answers."""
     if not socket_path(settings.data_dir).exists():
         return None
+    import httpx  # noqa: PLC0415 - a third of a second, for who speaks to a server alone
+
     async with _client(settings) as client:
         try:
             response = await client.post(f"http://operator{PREFIX}{name}", content=msgspec.json.encode(params))
@@ -58,8 +62,10 @@ async def _over_socket(settings: Settings, name: str, params: dict[str, Any]) ->
 
 
 @contextlib.asynccontextmanager
-async def _client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def _client(settings: Settings) -> AsyncIterator["httpx.AsyncClient"]:
     """Open a client on the socket; a path that is too long for a socket goes through the folder's descriptor."""
+    import httpx  # noqa: PLC0415 - as above
+
     path = socket_path(settings.data_dir)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -4,18 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.tree import Tree
 
-from kernel.clock import SystemClock
 from kernel.errors import Misconfigured
 from meterline.cli.call import call
 from meterline.cli.output import FOUND, OK, DataDir, Json, console, end, print_json, print_table, settings_of, wait_for
 from meterline.cli.server import read_server_file
-from meterline.importer.api import Api
-from meterline.importer.mapping import Mapping, parse_mapping
-from meterline.importer.source import SourceFile, open_source
-from meterline.importer.transfer import Summary, Transfer
 
 
 def import_file(
@@ -34,47 +28,9 @@ def import_file(
     api_key = api_key or (known.api_key if known else None)
     if url is None or api_key is None:
         raise Misconfigured("no server is known here: give --url and --api-key, or --data-dir of a `meterline run`")
-    if not mapping.is_file():
-        raise Misconfigured(f"there is no mapping file {mapping}")
-    compiled = parse_mapping(mapping.read_bytes())
-    source = open_source(file)
-    if source.columns is not None and (missing := compiled.columns() - source.columns):
-        raise Misconfigured(f"{file.name} has no column {', '.join(sorted(missing))}, which the mapping names")
-    summary = wait_for(_transfer(source, compiled, url, api_key, prepare_only=prepare_only, quiet=as_json))
-    if as_json:
-        print_json(summary)
-    else:
-        _print_summary(summary, prepare_only=prepare_only)
-    end(OK if summary.clean else FOUND)
+    from meterline.cli.import_file import run_import  # noqa: PLC0415 - the importer, which nothing else here needs
 
-
-async def _transfer(
-    source: SourceFile, mapping: Mapping, url: str, api_key: str, *, prepare_only: bool, quiet: bool
-) -> Summary:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=quiet) as progress:
-        task = progress.add_task("customers" if prepare_only else "rows", total=max(source.lines, 1))
-
-        def told(summary: Summary) -> None:
-            progress.update(task, completed=summary.rows, total=max(source.lines, summary.rows))
-
-        async with Api(url, api_key) as api:
-            return await Transfer(source, mapping, api, SystemClock(), told).run(prepare_only=prepare_only)
-
-
-def _print_summary(summary: Summary, *, prepare_only: bool) -> None:
-    rows: list[tuple[str, object]] = [("rows", summary.rows), ("customers", summary.customers)]
-    rows.append(("newly subscribed", summary.subscribed))
-    if not prepare_only:
-        for name in ("events", "accepted", "pending", "duplicates", "conflicts", "blocked", "rejected"):
-            rows.append((name, getattr(summary, name)))  # noqa: PERF401 - reads better as it is printed
-        rows.append(("empty values", summary.empty_values))
-    rows += [("bad rows", summary.bad_rows), ("seconds", summary.seconds)]
-    if not prepare_only:
-        rows.append(("events a second", summary.events_per_second))
-    print_table(summary.file, ["", "#"], rows)
-    if summary.problems:
-        print_table("Not taken (the first ones)", ["line#", "why"], [(p.line, p.reason) for p in summary.problems])
+    end(run_import(file, mapping, url, api_key, prepare_only=prepare_only, as_json=as_json))
 
 
 def export(

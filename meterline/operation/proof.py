@@ -10,6 +10,7 @@ from aggregator.worker.rebuild import rebuild_lane
 from kernel.engine.live.base import READY
 from kernel.errors import Misconfigured, Unavailable
 from meterline.audit import Auditor
+from meterline.schema import head_revision
 
 if TYPE_CHECKING:
     from meterline.app import App
@@ -85,6 +86,4 @@ async def close(app: "App", params: dict[str, Any]) -> dict[str, Any]:
 
 async def migrated(app: "App", _: dict[str, Any]) -> dict[str, Any]:
     """Tell what the stores are at; opening the application has brought them there."""
-    from meterline.schema import head_revision  # noqa: PLC0415 - Alembic, which nothing else here needs
-
     return {"epoch": app.log.epoch, "lanes": app.log.lanes, "schema": head_revision()}

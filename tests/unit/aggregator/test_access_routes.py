@@ -32,7 +32,8 @@ from kernel.lane import lane_of
 from kernel.period import DAY_MS, Interval, period_of
 from kernel.quantity import UNITS_PER_ONE
 from kernel.telemetry import Telemetry
-from meterline.http import Front, litestar_app
+from meterline.front import Front
+from meterline.http import litestar_app
 
 NOW_MS = 1_760_000_000_000
 TODAY = NOW_MS // DAY_MS

@@ -18,7 +18,7 @@ from kernel.clock import SystemClock
 from kernel.settings import PREFIX, Settings, load_settings
 from kernel.telemetry import Telemetry
 from meterline.cli import app as command_line
-from meterline.http import Front
+from meterline.front import Front
 from meterline.role import Role
 from meterline.unneeded import needed, unneeded
 

@@ -1,6 +1,7 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from meterline import schema
 from meterline.reference import DOCS, PAGES
@@ -13,7 +14,12 @@ async def test_the_migrations_make_what_the_packages_declare(sql):
     assert found == []
 
 
+def test_the_newest_migration_is_the_one_that_a_start_compares_with():
+    assert ScriptDirectory(schema.MIGRATIONS).get_current_head() == schema.head_revision()
+
+
 async def test_migrating_twice_changes_nothing(sql):
+    assert await schema.current_revision(sql) is None
     await schema.migrate(sql)
     assert await schema.current_revision(sql) == schema.head_revision()
     await schema.migrate(sql)
