@@ -77,8 +77,11 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 
 
 def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Dependencies) -> Litestar:
-    """Build the Litestar application: every route under each prefix, OpenAPI at `/schema`, which works offline."""
-    provided = {name: Provide(_constant(value), sync_to_thread=False) for name, value in dependencies.items()}
+    """Build the Litestar application: every route under each prefix, OpenAPI at `/schema`, which works offline.
+
+    `dependencies` names all of them now; each request takes what it holds then.
+    """
+    provided = {name: Provide(_held(dependencies, name), sync_to_thread=False) for name in dependencies}
 
     def quiet(config: AppConfig) -> AppConfig:
         config.logging_config = None
@@ -107,8 +110,8 @@ def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Depend
     )
 
 
-def _constant(value: Any) -> Callable[[], Any]:
+def _held(dependencies: Dependencies, name: str) -> Callable[[], Any]:
     def provide() -> Any:
-        return value
+        return dependencies[name]
 
     return provide

@@ -43,7 +43,7 @@ from kernel.lane import lane_of
 from kernel.period import parse_instant_us
 from kernel.settings import Settings
 from kernel.telemetry import CounterName, Telemetry
-from meterline.http import litestar_app
+from tests.surface import surface
 
 SECRET = "ck_sandbox_test"
 LANES = 2
@@ -109,24 +109,22 @@ class World:
             )
             tasks.append(asyncio.create_task(worker.run()))
         routes = [*CATALOG_ROUTES, *ROUTES]
-        app = litestar_app(
-            routes,
-            {
-                "catalog": self.catalog,
-                "sql": self.sql,
-                "live": self.live,
-                "usage_store": self.store,
-                "relay": self.relay,
-                "closer": self.closer,
-                "access": None,
-            },
-        )
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        dependencies = {
+            "catalog": self.catalog,
+            "sql": self.sql,
+            "live": self.live,
+            "usage_store": self.store,
+            "relay": self.relay,
+            "closer": self.closer,
+            "access": None,
+        }
         try:
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://test/api/v1", headers={"x-api-key": SECRET}, timeout=60
-            ) as self.http:
-                yield
+            with surface(routes, dependencies) as app:
+                transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://test/api/v1", headers={"x-api-key": SECRET}, timeout=60
+                ) as self.http:
+                    yield
         finally:
             await self.closer.stop()
             for task in tasks:

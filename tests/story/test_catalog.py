@@ -19,7 +19,7 @@ from kernel.clock import ManualClock
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.sql.base import metadata
 from kernel.errors import Misconfigured, Rejected
-from meterline.http import litestar_app
+from tests.surface import surface
 
 NOW = 1_767_225_600_000  # 2026-01-01
 SECRET = "ck_sandbox_test"
@@ -50,11 +50,11 @@ class Shop:
     @asynccontextmanager
     async def gateway(self, key=SECRET, prefix="/api/v1", version=None):
         catalog = await self.catalog()
-        app = litestar_app(ROUTES, {"catalog": catalog, "access": SaidAccess()})
         headers = {"x-api-key": key} | ({} if version is None else {"commet-version": version})
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test" + prefix, headers=headers) as http:
-            yield Api(http, catalog)
+        with surface(ROUTES, {"catalog": catalog, "access": SaidAccess()}) as app:
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test" + prefix, headers=headers) as http:
+                yield Api(http, catalog)
 
 
 class Api:

@@ -32,8 +32,8 @@ from kernel.engine.sql.sqlite import Sqlite
 from kernel.lane import lane_of
 from kernel.period import instant_text
 from kernel.position import Position
-from meterline.http import litestar_app
 from tests.raw_adapter import RawOpener
+from tests.surface import surface
 
 NOW_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 LANES = 2
@@ -59,19 +59,17 @@ class Bench:
         return self.on_invoice.get(Position(row.epoch, row.lane, row.offset, row.index).event_id())
 
     async def get(self, path: str, *, who: int = 0, prefix: str = "/api/v1", **query: str) -> httpx.Response:
-        app = litestar_app(
-            ROUTES,
-            {
-                "catalog": self.catalog,
-                "usage_store": self.store,
-                "log": self.log,
-                "live": self.live,
-                "invoice_of": self.invoice_of,
-            },
-        )
-        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type] # an ASGI application by another name
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.get(f"{prefix}/usage/{path}", params=query, headers={"x-api-key": self.keys[who]})
+        dependencies = {
+            "catalog": self.catalog,
+            "usage_store": self.store,
+            "log": self.log,
+            "live": self.live,
+            "invoice_of": self.invoice_of,
+        }
+        with surface(ROUTES, dependencies) as app:
+            transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type] # an ASGI application by another name
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.get(f"{prefix}/usage/{path}", params=query, headers={"x-api-key": self.keys[who]})
 
     async def told(self, path: str, **query: str) -> dict[str, Any]:
         answer = await self.get(path, **query)
