@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 
 from kernel.settings import Settings
-from meterline.child import ServerChild, leave_in_order
+from meterline.child import leave_in_order
 from meterline.cli.call import call
 from meterline.importer.api import Api
+from meterline.stack.embedded import EmbeddedProcess
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent / ".cache" / "loadtest"
@@ -44,7 +45,7 @@ def options():
 
 async def prepare(server, count):
     """Make the catalog and the subscribed customers; returns their ids."""
-    settings = Settings(data_dir=server.data_dir)
+    settings = Settings(data_dir=server.folder)
     await call(settings, "catalog_apply", {"organization": None, "file": CATALOG, "format": "toml"})
     found = []
     async with Api(server.url, server.api_key) as api:
@@ -86,10 +87,13 @@ def main():
     leave_in_order()
     asked = options()
     CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="meterline-load-") as folder, ServerChild(Path(folder) / "data") as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="meterline-load-") as folder,
+        EmbeddedProcess(Path(folder) / "data") as server,
+    ):
         customers = asyncio.run(prepare(server, asked.customers))
         failed = drive(server, customers, asked)
-        audit = asyncio.run(call(Settings(data_dir=server.data_dir), "audit", {}))
+        audit = asyncio.run(call(Settings(data_dir=server.folder), "audit", {}))
         report(audit)
     return 1 if failed or audit["differenceCount"] else 0
 

@@ -17,8 +17,9 @@ import msgspec
 from kernel.errors import Fatal
 from meterline.bench.fold import FoldLoad
 from meterline.bench.load import MARK, Load, Plan, request
-from meterline.child import ServerChild, children, cpu_seconds, free_port
+from meterline.child import children, cpu_seconds, free_port
 from meterline.importer.api import Answer, Api
+from meterline.stack.embedded import EmbeddedProcess
 
 CASES: Final = ("batch", "single", "canUse", "fold")
 BATCH_CALLERS: Final = 16
@@ -61,7 +62,7 @@ def run_cases(names: list[str], *, quick: bool, told: Callable[[str], None]) -> 
     if http := [name for name in names if name != "fold"]:
         with (
             tempfile.TemporaryDirectory(prefix="meterline-bench-") as folder,
-            ServerChild(Path(folder) / "data") as server,
+            EmbeddedProcess(Path(folder) / "data") as server,
         ):
             told("making the catalog and the customers")
             customers = asyncio.run(_prepare(server))
@@ -74,7 +75,7 @@ def run_cases(names: list[str], *, quick: bool, told: Callable[[str], None]) -> 
     return results
 
 
-async def _prepare(server: ServerChild) -> list[str]:
+async def _prepare(server: EmbeddedProcess) -> list[str]:
     """Make one feature without a limit, a free plan, and subscribed customers; returns their ids."""
     async with Api(server.url, server.api_key) as api:
         feature = _made(await api.post("/features", {"name": FEATURE, "code": FEATURE, "type": "metered"}))
@@ -100,7 +101,7 @@ def _made(answer: Answer) -> dict[str, Any]:
     return body
 
 
-def _http_case(name: str, server: ServerChild, customers: list[str], timing: Timing) -> Result:
+def _http_case(name: str, server: EmbeddedProcess, customers: list[str], timing: Timing) -> Result:
     requests, good, weight = _requests(name, server.api_key, customers)
     connections = BATCH_CALLERS if name == "batch" else CONNECTIONS
     plan = Plan(

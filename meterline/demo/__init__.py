@@ -56,7 +56,7 @@ async def _demo(stages: Stages, server: Pluggable) -> None:
         stages.say(f"meterline {version('meterline')}, Python {platform.python_version()}, chDB {version('chdb')}")
     with stages.stage("Start: log, live store, columns, SQL, and what runs on them"):
         seconds = server.start()
-        for line in server.told():
+        for line in server.introduction():
             stages.say(line)
         stages.say(f"ready in {seconds:.1f} s at {server.url}")
     with stages.stage("Catalog: two sellers, each with features and plans in one file"):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from kernel.settings import Settings
-from meterline.child import ServerChild
 from meterline.stack.deployment import Deployment
+from meterline.stack.embedded import EmbeddedProcess
 from meterline.stack.servers import Servers
 
 
@@ -39,13 +39,21 @@ class Pluggable(Protocol):
         """End it in order."""
         ...
 
-    def told(self) -> Sequence[str]:
+    def introduction(self) -> Sequence[str]:
         """Tell product, version and process id, a line each."""
         ...
 
     def last_words(self) -> str:
         """Read the end of its output."""
         ...
+
+
+class _Alone(EmbeddedProcess):
+    """One process that has everything."""
+
+    def introduction(self) -> list[str]:
+        """Tell the process."""
+        return [f"{self.told()}, {self.url}, data in {self.folder}"]
 
 
 class _OnServers(Deployment):
@@ -55,14 +63,14 @@ class _OnServers(Deployment):
         super().__init__(folder / "roles", servers.fresh("demo").variables, gateways=2, aggregators=2)
         self._servers = servers
 
-    def told(self) -> list[str]:
+    def introduction(self) -> list[str]:
         """Tell servers and processes."""
-        return [*self._servers.told(), *super().told()]
+        return [*self._servers.told(), *self.told()]
 
 
 @contextmanager
 def _embedded(folder: Path) -> Iterator[Pluggable]:
-    server = ServerChild(folder / "data")
+    server = _Alone(folder / "data")
     try:
         yield server
     finally:
