@@ -35,13 +35,21 @@ if not buckets then
   redis.call('HSET', filter, 'buckets', string.format('%d', buckets))
 end
 if not held[5] or tonumber(held[5]) < tonumber(generation) then redis.call('HSET', HEADER, 'filtered', generation) end
-local added = {}
+local added, names = {}, {}
 for _, digest in ipairs(digests) do
   local name = bucket_of(digest, buckets)
+  if not added[name] then names[#names + 1] = name end
   added[name] = (added[name] or '') .. string.sub(digest, 1, PRINT)
 end
-for name, prints in pairs(added) do
-  redis.call('HSET', filter, name, (redis.call('HGET', filter, name) or '') .. prints)
+local HALF = SLICE / 2 -- a field and its value each
+for first = 1, #names, HALF do
+  local last = math.min(first + HALF - 1, #names)
+  local held, fields = redis.call('HMGET', filter, unpack(names, first, last)), {}
+  for i = first, last do
+    fields[#fields + 1] = names[i]
+    fields[#fields + 1] = (held[i - first + 1] or '') .. added[names[i]]
+  end
+  redis.call('HSET', filter, unpack(fields))
 end
 for first = 1, #digests, SLICE do
   redis.call('HDEL', entries, unpack(digests, first, math.min(first + SLICE - 1, #digests)))
