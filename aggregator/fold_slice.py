@@ -19,10 +19,11 @@ from ingest.event import NO_DIGEST, UsageEvent
 from ingest.key_entry import EntryKind, KeyEntry, decode_entry, encode_entry
 from ingest.verdict import Outcome, encode_outcomes
 from kernel.engine.live.base import AccountState, FoldWrite, KeyWrite, LaneHeader
-from kernel.limits import GENERATION_DROP_MS, GENERATION_MS, GENERATIONS_READ
+from kernel.limits import DAY_MS, GENERATION_DROP_MS, GENERATION_MS, GENERATIONS_READ, KEYS_EXACT_DAYS_MAX
 from kernel.position import Position
 
 _DROP_AFTER: Final = GENERATION_DROP_MS // GENERATION_MS
+_FRESH: Final = b""  # no entry is empty
 
 
 class CustomerState(msgspec.Struct, frozen=True):
@@ -56,6 +57,17 @@ def generations_read(clock_ms: int) -> range:
     return range(max(0, newest - GENERATIONS_READ + 1), newest + 1)
 
 
+def condensed_generations(clock_ms: int, exact_days: int) -> range:
+    """Tell the generations that are kept as filters at `clock_ms`: those that end `exact_days` before it or earlier.
+
+    None when every day stays exact. Source: DESIGN 3.11; ADR 7.
+    """
+    oldest = max(0, oldest_generation(clock_ms))
+    if exact_days >= KEYS_EXACT_DAYS_MAX:
+        return range(oldest, oldest)
+    return range(oldest, max(oldest, (clock_ms - exact_days * DAY_MS) // GENERATION_MS))
+
+
 def dead_digest(position: Position) -> bytes:
     """Tell under what digest a dead letter without a key is kept: one of its position (DESIGN 3.5.4)."""
     return blake2b(position.to_bytes(), digest_size=16, person=b"dead letter").digest()
@@ -81,8 +93,8 @@ def entry_after(event: UsageEvent, outcome: Outcome, position: Position, at_ms: 
 class SliceFold:
     """Folds records of one lane, one after the other, and gives the write that they amount to.
 
-    `states` are all customers that the records name, `known` the key entries that LIVE said to have; both stay as
-    they are.
+    `states` are all customers that the records name, `known` the key entries that LIVE said to have, or RAW where LIVE
+    only said maybe (None: RAW has none either); both stay as they are.
     """
 
     def __init__(
@@ -90,12 +102,12 @@ class SliceFold:
         header: LaneHeader,
         lane: int,
         states: Mapping[bytes, CustomerState],
-        known: Mapping[bytes, bytes],
+        known: Mapping[bytes, bytes | None],
     ) -> None:
         self._header = header
         self._lane = lane
         self._states = states
-        self._entries = dict(known)
+        self._entries: dict[bytes, bytes | None] = dict(known)
         self._fresh: list[bytes] = []
         self._keys: dict[tuple[int, bytes], bytes] = {}
         self._snapshots: dict[bytes, bytes] = {}
@@ -173,11 +185,11 @@ class SliceFold:
     def _judge(self, state: CustomerState, event: UsageEvent, at_ms: int) -> Outcome:
         entry = None
         if event.digest != NO_DIGEST:
-            stored = self._entries.get(event.digest)
-            if stored is None:
-                self._fresh.append(event.digest)
-            else:
+            stored = self._entries.get(event.digest, _FRESH)
+            if stored:
                 entry = decode_entry(stored)
+            elif stored is not None:
+                self._fresh.append(event.digest)
         try:
             return fold_event(state.account, state.standing, event, entry, lane_clock_ms=self.clock_ms, at_ms=at_ms)
         except (MemoryError, TimeoutError):

@@ -47,6 +47,15 @@ GENERATIONS_READ: Final = 5
 GENERATIONS_FILTER: Final = 2
 GENERATION_DROP_MS: Final = 45 * DAY_MS
 
+# How many of those days LIVE keeps exactly is a setting (ADR 7): at most all, at least what leaves the gateway's filter
+# its two newest generations whole. A step moves 250 entries (2 ms of LIVE); ten a second keep up with a lane that
+# takes 2,500 keyed events a second.
+KEYS_EXACT_DAYS_MIN: Final = 9
+KEYS_EXACT_DAYS_MAX: Final = 35
+CONDENSE_ENTRIES: Final = 250
+CONDENSE_PAUSE_MS: Final = 100
+CONDENSE_EVERY_MS: Final = 60_000
+
 # Outcomes stay while a gateway may still ask for one (append, verdict, a reconnection), at most what 30 MB a lane hold.
 OUTCOME_KEEP_MS: Final = 10 * 60_000
 OUTCOMES_MAX: Final = 250_000

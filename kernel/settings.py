@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 import msgspec
 
 from kernel.errors import Misconfigured
-from kernel.limits import LANES_DISTRIBUTED, LANES_EMBEDDED
+from kernel.limits import KEYS_EXACT_DAYS_MAX, KEYS_EXACT_DAYS_MIN, LANES_DISTRIBUTED, LANES_EMBEDDED
 
 PREFIX: Final = "METERLINE_"
 EMBEDDED: Final = "valkey-embedded://"
@@ -74,6 +74,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_retain_bytes: Annotated[
         int, "What a lane of the log keeps at most below what is folded and sunk; on Kafka time alone decides."
     ] = 256 * 1024**2
+    keys_exact_days: Annotated[
+        int,
+        "Days for which LIVE keeps keys itself, 9 to 35; older ones in filters, with a look-up in RAW (operations.md)."
+        " Below 35 LIVE needs less memory. What counts is the same.",
+    ] = KEYS_EXACT_DAYS_MAX
     settle_ms: Annotated[int, "Delay after a period's end before a production organization's close (sandbox: 0)."] = (
         3_600_000
     )
@@ -120,10 +125,7 @@ def _checked(values: dict[str, Any]) -> Settings:
         except ValueError as error:
             raise Misconfigured(f"{PREFIX}{name.upper()} is {value!r}: set it to {_KIND_WORDS[kind]}") from error
     settings = Settings(**values)
-    if not 0 <= settings.lanes <= LANES_MAX:
-        raise Misconfigured(
-            f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}, or leave it out"
-        )
+    _check_numbers(settings)
     if settings.log_level not in LOG_LEVELS:
         raise Misconfigured(f"{PREFIX}LOG_LEVEL is {settings.log_level!r}: set it to one of {', '.join(LOG_LEVELS)}")
     for name, schemes in _SCHEMES.items():
@@ -131,12 +133,24 @@ def _checked(values: dict[str, Any]) -> Settings:
         if url not in schemes and not any(scheme and url.startswith(scheme) for scheme in schemes):
             allowed = " or ".join(f"{scheme}…" if scheme else "nothing" for scheme in schemes)
             raise Misconfigured(f"{PREFIX}{name.upper()} is {url!r}: set it to {allowed}")
+    return settings
+
+
+def _check_numbers(settings: Settings) -> None:
+    if not 0 <= settings.lanes <= LANES_MAX:
+        raise Misconfigured(
+            f"{PREFIX}LANES is {settings.lanes}: set it to a number from 1 to {LANES_MAX}, or leave it out"
+        )
+    if not KEYS_EXACT_DAYS_MIN <= settings.keys_exact_days <= KEYS_EXACT_DAYS_MAX:
+        raise Misconfigured(
+            f"{PREFIX}KEYS_EXACT_DAYS is {settings.keys_exact_days}:"
+            f" set it to a number from {KEYS_EXACT_DAYS_MIN} to {KEYS_EXACT_DAYS_MAX}"
+        )
     if settings.log_replicas < 1:
         raise Misconfigured(f"{PREFIX}LOG_REPLICAS is {settings.log_replicas}: set it to 1 or more")
     for name in _NOT_NEGATIVE:
         if getattr(settings, name) < 0:
             raise Misconfigured(f"{PREFIX}{name.upper()} is negative: set it to 0 or more")
-    return settings
 
 
 def _kind(name: str) -> type:

@@ -24,6 +24,7 @@ class CounterName(StrEnum):
     DEAD_LETTERS = "meterline_dead_letters|Events on which the fold raised|"
     APPENDS_UNKNOWN = "meterline_appends_unknown|Appends that ended without an answer|"
     FOLD_REPEATS = "meterline_fold_repeats|Slices folded again, by reason|reason"
+    KEY_LOOKUPS = "meterline_key_lookups|Keys beyond the exact days looked up in RAW, by whether it had one|found"
     REFUSALS_DROPPED = "meterline_refusals_dropped|Refusals counted but not kept|"
     CLOSE_STOPPED = "meterline_close_stopped|Invoices stopped because LIVE and RAW differ|"
     INVOICES_WRITTEN = "meterline_invoices_written|Invoices written, by kind|kind"

@@ -159,6 +159,7 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
             store=app.usage_store,
             sink=sink,
             gateway=app.process_id if app.hub is not None else None,
+            exact_days=app.settings.keys_exact_days,
             publish=app.hub.publish if app.hub is not None else _nobody,
             clock=app.clock,
             telemetry=app.telemetry,

@@ -21,7 +21,7 @@ PAGE_CUSTOMERS: Final = 10_000
 # one page of events.
 STEP_OFFSETS_MIN: Final = 100
 
-_KEYED: Final = frozenset({Verdict.COUNTED, Verdict.BLOCKED, Verdict.REFUSED})
+KEYED: Final = frozenset({Verdict.COUNTED, Verdict.BLOCKED, Verdict.REFUSED})
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,7 +129,7 @@ class AccountReads(CarriedReads):
             for at_offset, at_index, at_ms, *entry in rows:
                 clock_ms = max(clock_ms, at_ms)
                 if clock_ms >= since_clock_ms and _left_key(*entry[:2]):
-                    page.append(_key_row(Position(epoch, lane, at_offset, at_index), at_ms, clock_ms, *entry))
+                    page.append(key_row(Position(epoch, lane, at_offset, at_index), at_ms, clock_ms, *entry))
             if page:
                 yield page
 
@@ -143,7 +143,7 @@ class AccountReads(CarriedReads):
             where = {"epoch": epoch, "lane": lane, "from_epoch": from_epoch, "from_lane": from_lane, "since": since_ms}
             async for rows in self._in_steps(_CARRIED_KEYS, where, 0, end):
                 page = [
-                    _key_row(Position(from_epoch, from_lane, offset, index), at_ms, at_ms, *entry)
+                    key_row(Position(from_epoch, from_lane, offset, index), at_ms, at_ms, *entry)
                     for offset, index, at_ms, *entry in rows
                     if _left_key(*entry[:2])
                 ]
@@ -191,12 +191,13 @@ class AccountReads(CarriedReads):
 
 
 def _left_key(verdict: str, digest: str) -> bool:
-    return verdict == Verdict.DEAD or (digest != "" and verdict in _KEYED)
+    return verdict == Verdict.DEAD or (digest != "" and verdict in KEYED)
 
 
-def _key_row(
+def key_row(
     position: Position, at_ms: int, clock_ms: int, verdict: str, digest: str, content: str, request: str
 ) -> KeyRow:
+    """Make the row of an event that left an entry from what RAW has of it."""
     return KeyRow(
         position=position,
         verdict=Verdict(verdict),

@@ -16,7 +16,9 @@ from aggregator.fold import RULES
 from aggregator.fold_slice import CustomerState, SliceFold, customer_state
 from aggregator.lane_record import FoldedRecord, LaneRecord, groups
 from aggregator.store import UsageStore
+from aggregator.worker.condenser import KeyCondenser
 from aggregator.worker.dead_letter import DeadLetterLimit
+from aggregator.worker.key_lookup import looked_up
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
 from ingest.verdict import Outcome, Verdict
@@ -29,6 +31,7 @@ from kernel.limits import (
     ACCOUNTS_CACHED_MAX,
     FOLD_READ_RECORDS_MAX,
     FOLD_SLICE_EVENTS,
+    KEYS_EXACT_DAYS_MAX,
     REBUILD_STALE_MS,
     SEEN_REFRESH_MS,
 )
@@ -55,8 +58,11 @@ class LaneWorker:
         clock: Clock,
         telemetry: Telemetry,
         gateway: str | None = None,
+        exact_days: int = KEYS_EXACT_DAYS_MAX,
     ) -> None:
         """Take the parts; `gateway` is the one in this process, None when there is none.
+
+        `exact_days` is how long LIVE keeps keys themselves; older ones become filters.
 
         `publish(epoch, lane, offset, outcomes)` is told every record of usage once it is judged, and at once.
         Records of other gateways are told through LIVE, by the write itself.
@@ -72,6 +78,7 @@ class LaneWorker:
         self._gateway = gateway
         self._clock = clock
         self._telemetry = telemetry
+        self._exact_days = exact_days
         self._states: dict[bytes, CustomerState] = {}
         self._dead = DeadLetterLimit()
         self._pause = Pause()
@@ -115,9 +122,12 @@ class LaneWorker:
         self.ready = True
         start = header.next
         seen_ms, reading = self._read(start)
+        condensing = self._condense()
         try:
             while header is not None:
                 began_ms, records = seen_ms, await reading
+                for ended in (task for task in condensing if task.done()):
+                    ended.result()  # it ends by an error alone
                 self._pause.reset()
                 start = records[-1].offset + 1 if records else start
                 seen_ms, reading = self._read(start)
@@ -126,9 +136,18 @@ class LaneWorker:
                 else:
                     header = await self._refresh(header, began_ms)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            beside = [reading, *condensing]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
         self._forget("moved")
+
+    def _condense(self) -> list["asyncio.Task[None]"]:
+        """Begin to condense keys beside the fold, unless all stay exact."""
+        if self._exact_days >= KEYS_EXACT_DAYS_MAX:
+            return []
+        condenser = KeyCondenser(self.lane, self._live, self._exact_days)
+        return [asyncio.create_task(condenser.run(), name=f"condenser-{self.lane}")]
 
     def _read(self, start: int) -> tuple[int, asyncio.Task[list[Record]]]:
         """Begin to read ahead, while what was read before is folded and written; tells LIVE's time at its beginning."""
@@ -187,6 +206,7 @@ class LaneWorker:
             clock=self._clock,
             telemetry=self._telemetry,
             expected_token=token,
+            exact_days=self._exact_days,
         )
 
     async def _fold_all(self, header: LaneHeader, records: Sequence[Record], seen_ms: int) -> LaneHeader | None:
@@ -203,15 +223,18 @@ class LaneWorker:
         """Fold a group of records in one write; None, and nothing is written, when LIVE moved."""
         if not await self._know_customers(header, group):
             return None
-        known: dict[bytes, bytes] = {}
+        known: dict[bytes, bytes | None] = {}
         while True:
             fold, folded = await self._judge(header, group, known)
             match await self._write(fold.write(seen_ms, self._elsewhere(group))):
                 case Written():
                     break
-                case Known(entries=entries):
-                    assert not entries.keys() <= known.keys(), "a digest that is known is not taken for new"
+                case Known(entries=entries, maybe=maybe):
+                    assert not entries.keys() | maybe <= known.keys(), "a digest that is known is not taken for new"
                     known.update(entries)
+                    if maybe:
+                        place = (header.epoch, self.lane, group)
+                        known.update(await looked_up(self._store, self._telemetry, *place, maybe, entries))
                     self._telemetry.count(CounterName.FOLD_REPEATS, reason="known")
                 case Moved():
                     return None
@@ -246,7 +269,7 @@ class LaneWorker:
         return True
 
     async def _judge(
-        self, header: LaneHeader, group: Sequence[LaneRecord], known: Mapping[bytes, bytes]
+        self, header: LaneHeader, group: Sequence[LaneRecord], known: Mapping[bytes, bytes | None]
     ) -> tuple[SliceFold, list[FoldedRecord]]:
         """Fold a group; after FOLD_SLICE_EVENTS events others get their turn."""
         fold = SliceFold(header, self.lane, self._states, known)

@@ -11,9 +11,10 @@ from typing import Final, TypeVar
 
 from aggregator.account import Account, WindowTotal, encode_account
 from aggregator.fold import ENTRY_OF, RULES
-from aggregator.fold_slice import dead_digest, generation_of, oldest_generation
+from aggregator.fold_slice import condensed_generations, dead_digest, generation_of, oldest_generation
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow
+from aggregator.worker.condenser import KEPT
 from ingest.event import NO_DIGEST
 from ingest.key_entry import EntryKind, KeyEntry, encode_entry
 from kernel import ids
@@ -21,7 +22,7 @@ from kernel.clock import Clock
 from kernel.engine.live.base import READY, KeyWrite, LaneHeader, Live
 from kernel.engine.log.base import Log
 from kernel.errors import Fatal, LogMissing
-from kernel.limits import GENERATION_MS, KEY_MEMORY_MS
+from kernel.limits import GENERATION_MS, KEY_MEMORY_MS, KEYS_EXACT_DAYS_MAX
 from kernel.telemetry import CounterName, Telemetry, logger
 
 _log = logger("rebuild")
@@ -40,9 +41,11 @@ async def rebuild_lane(
     clock: Clock,
     telemetry: Telemetry,
     expected_token: bytes | None,
+    exact_days: int = KEYS_EXACT_DAYS_MAX,
 ) -> bool:
     """Empty the lane and write it again up to RAW's progress; False when another rebuild took over.
 
+    Keys older than `exact_days` become filters as it goes on.
     Raises Fatal when the log does not hold everything above RAW's progress: going on would lose it.
     """
     now_ms = await live.now_ms()
@@ -64,7 +67,8 @@ async def rebuild_lane(
     else:
         _log.info("making a lane", lane=lane)
     filling = _Filling(lane, live, token)
-    done = await _keys(filling, store, log.epoch, next_offset, (begin_clock_ms, clock_ms))
+    condensed = condensed_generations(clock_ms, exact_days)
+    done = await _keys(filling, store, log.epoch, next_offset, (begin_clock_ms, clock_ms), condensed)
     done = done and await _accounts(filling, store, log.epoch, next_offset)
     header = LaneHeader(
         epoch=log.epoch,
@@ -106,12 +110,43 @@ class _Filling:
         self.step += 1
         return done
 
+    async def condense(self, generation: int) -> bool:
+        """Move a generation into its filter: pass after pass, until one moved nothing."""
+        cursor, moved = b"", 0
+        while True:
+            step = await self._live.condense(
+                self.lane,
+                token=self._token,
+                generation=generation,
+                keep=KEPT,
+                mark=self.step,
+                cursor=cursor,
+                rebuilding=True,
+            )
+            self.step += 1
+            if step is None:
+                return False
+            cursor, moved = step.cursor, moved + step.moved
+            if not cursor:
+                if not moved:
+                    return True
+                moved = 0
 
-async def _keys(filling: _Filling, store: UsageStore, epoch: int, next_offset: int, clocks_ms: tuple[int, int]) -> bool:
+
+async def _keys(
+    filling: _Filling,
+    store: UsageStore,
+    epoch: int,
+    next_offset: int,
+    clocks_ms: tuple[int, int],
+    condensed: range,
+) -> bool:
     """Write the key entries: first the carried ones, then the lane's own; `clocks_ms` are its first and its last.
 
     A carried entry lies in the generation of when it took effect. That is never one after the first clock's, where the
     lane's own begin, so the newest entry of a key is found first; and while an entry is not too old, it is looked up.
+    Generations of `condensed` become filters as soon as they are whole, so that LIVE needs room for one of them at a
+    time; carried ones are whole together.
     """
     begin_ms, clock_ms = clocks_ms
     since_ms = max(0, oldest_generation(clock_ms)) * GENERATION_MS
@@ -121,11 +156,26 @@ async def _keys(filling: _Filling, store: UsageStore, epoch: int, next_offset: i
     )
     dead: dict[bytes, int] = {}
     for source in (carried, own):
+        written: set[int] = set()
         async for rows in source:
             for part in _parts(rows):
                 keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
                 if not await filling.write(keys=list(keys.values())):
                     return False
+                written.update(generation for generation, _ in keys)
+            if source is own and not await _condense(filling, written, condensed, max(written, default=0)):
+                return False
+        if not await _condense(filling, written, condensed, condensed.stop):
+            return False
+    return True
+
+
+async def _condense(filling: _Filling, written: set[int], condensed: range, open_from: int) -> bool:
+    """Make filters of those of `condensed` that were written and lie before `open_from`; forget them in `written`."""
+    for generation in sorted(g for g in written.intersection(condensed) if g < open_from):
+        if not await filling.condense(generation):
+            return False
+        written.remove(generation)
     return True
 
 

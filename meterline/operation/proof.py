@@ -49,6 +49,7 @@ async def _rebuild_one(app: "App", lane: int) -> dict[str, Any]:
         clock=app.clock,
         telemetry=app.telemetry,
         expected_token=None if before is None else before.token,
+        exact_days=app.settings.keys_exact_days,
     )
     while not await _folded(app, lane, 0 if before is None else before.next):
         if app.clock.monotonic_ms() - started_ms > _PATIENCE_MS:

@@ -747,6 +747,7 @@ async def test_every_method_is_unavailable_while_the_store_is_away_and_works_aga
         lambda: live.outcomes(0, [1]),
         lambda: live.oldest_outcome(0),
         lambda: live.sank(0, token=b"", begun=0, sunk=0, drop=[]),
+        lambda: live.condense(0, token=b"", generation=1, keep=b"d", mark=0, cursor=b"", rebuilding=False),
         lambda: live.begin_rebuild(0, token=b"", expected_token=b"?"),
         lambda: live.fill(0, token=b"", step=0, keys=[], snapshots={}, accounts={}),
         lambda: live.finish_rebuild(0, step=5, header=HEADER),

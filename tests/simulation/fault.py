@@ -217,7 +217,16 @@ class LiveView:
         self._gate = gate
         self._loop = loop
         names = ("view", "look", "write", "beat", "outcomes", "oldest_outcome", "sank", "begin_rebuild", "fill")
-        for name in (*names, "finish_rebuild", "rebuild_step", "catalog", "raise_catalog", "dump", "now_ms"):
+        for name in (
+            *names,
+            "condense",
+            "finish_rebuild",
+            "rebuild_step",
+            "catalog",
+            "raise_catalog",
+            "dump",
+            "now_ms",
+        ):
             setattr(self, name, _through("live", lambda: self.live, gate, name))
 
     async def listen(self, gateway, lanes, told, listening) -> None:
@@ -243,7 +252,7 @@ class RawView:
         self._store = store
         self._gate = gate
         names = ("create", "insert_events", "insert_account_records", "insert_refusals", "write_progress", "progress")
-        for name in (*names, "carry", "totals_at_cut", "first_cut_positions", "first_cut_position"):
+        for name in (*names, "carry", "ruling_rows", "totals_at_cut", "first_cut_positions", "first_cut_position"):
             setattr(self, name, _through("raw", lambda: store, gate, name))
 
     async def _pages(self, name: str, pages):

@@ -118,6 +118,31 @@ class MemoryUsageStore:
         if page:
             yield page
 
+    async def ruling_rows(self, epoch, lane, asked):
+        below = {key.digest: (epoch, key.offset, key.index) for key in asked}
+        customers = {ids.id_text(ids.CUSTOMER, key.customer) for key in asked}
+        found = {}
+        for row in self.tables.events.values():
+            digest, place = bytes.fromhex(row["digest"]), (row["epoch"], row["offset"], row["index"])
+            if digest not in below or place >= below[digest] or row["customer"] not in customers:
+                continue
+            if (row["epoch"] == epoch and row["lane"] != lane) or row["original"]:
+                continue
+            if row["verdict"] not in {*_KEYED, "dead"}:
+                continue
+            held = found.get(digest)
+            if held is None or (held.position.epoch, held.position.offset, held.position.index) < place:
+                found[digest] = KeyRow(
+                    position=Position(row["epoch"], row["lane"], row["offset"], row["index"]),
+                    verdict=Verdict(row["verdict"]),
+                    digest=digest,
+                    content=bytes.fromhex(row["content"]),
+                    request=bytes.fromhex(row["request"]),
+                    at_ms=row["at"],
+                    clock_ms=row["at"],
+                )
+        return found
+
     async def account_rows(self, epoch, lane, *, before_offset):
         clocks: dict[str, int] = {}
         sums: dict[str, dict[tuple, int]] = defaultdict(lambda: defaultdict(int))

@@ -4,6 +4,7 @@ import random
 
 from aggregator.row import EventColumns, account_record_row, rows_of
 from aggregator.store import UsageStore
+from aggregator.store.key import AskedKey
 from catalog.terms import Snapshot, SubscriptionStatus
 from ingest.event import UsageEvent
 from ingest.verdict import Outcome, Verdict
@@ -15,6 +16,7 @@ START_MS = 1_767_225_600_000
 ORGANIZATION = b"o" * 16
 CUSTOMERS = [bytes([n]) * 16 for n in range(1, 5)]
 FEATURES = [b"f" * 16, b"g" * 16]
+DIGESTS = [bytes([n]) * 16 for n in range(4)]
 VERDICTS = (Verdict.COUNTED, Verdict.COUNTED, Verdict.BLOCKED, Verdict.REFUSED, Verdict.DUPLICATE, Verdict.DEAD)
 
 
@@ -28,7 +30,7 @@ def _event(chance: random.Random, at_ms: int) -> UsageEvent:
         clock_ms=None,
         quantity=chance.choice(("1", "0.000000001", "7.5")),
         key="",
-        digest=chance.choice((b"", chance.randbytes(16))),
+        digest=chance.choice((b"", chance.randbytes(16), *DIGESTS)),
         content=chance.randbytes(8),
         request=bytes(8),
     )
@@ -37,7 +39,8 @@ def _event(chance: random.Random, at_ms: int) -> UsageEvent:
 def _outcome(chance: random.Random) -> Outcome:
     verdict = chance.choice(VERDICTS)
     if verdict is not Verdict.COUNTED:
-        return Outcome(verdict=verdict)
+        original = chance.choice((b"", b"\x01" * 11)) if verdict is Verdict.DEAD else b""
+        return Outcome(verdict=verdict, original=original)
     return Outcome(verdict=verdict, term=1, window=20_454, window_end=20_485, cut=chance.choice((1, 2, 3)))
 
 
@@ -89,6 +92,13 @@ async def _seen(store) -> dict:
                 (row.customer, row.clock_ms, sorted(row.sums, key=repr))
                 for row in await _pages(store.account_rows(*place, before_offset=before))
             ]
+            for customer in CUSTOMERS:
+                asked = [
+                    AskedKey(organization=ORGANIZATION, customer=customer, digest=digest, offset=before + n, index=n)
+                    for n, digest in enumerate(DIGESTS)
+                ]
+                for epoch in (1, 2):
+                    seen["ruling", epoch, lane, before, customer] = await store.ruling_rows(epoch, lane, asked)
             seen["snapshots", lane, before] = await _pages(store.snapshots(*place, before_offset=before))
     for cut in (1, 2, 3):
         cuts = dict.fromkeys(texts, cut)

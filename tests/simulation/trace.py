@@ -5,6 +5,8 @@ import random
 from contextlib import asynccontextmanager
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from kernel.lane import lane_of
 from meterline.role import Role
 from tests.simulation.auditor import audit
@@ -102,6 +104,16 @@ class Stage:
 
     async def rest(self) -> None:
         await until_rest(self.world)
+
+    def keep_exact(self, days: int) -> None:
+        """Start the aggregators again with fewer exact days of keys."""
+        self.world.settings = replace(self.world.settings, keys_exact_days=days)
+        for node in self.aggregators:
+            node.kill(0.1)
+
+    def condensed(self) -> int:
+        """Tell how many keys the filters of the customer's lane have."""
+        return sum(map(len, self.world.live._lanes[self.lane()].filters.values()))
 
     def leap(self, days: float) -> None:
         self.world.wall.start_ms += int(days * DAY_MS)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+from kernel.limits import CONDENSE_EVERY_MS, KEYS_EXACT_DAYS_MIN
 from tests.simulation.town import KEY
 from tests.simulation.trace import Stage
 
@@ -150,6 +151,33 @@ async def edge_of_a_generation(stage: Stage) -> None:
     await stage.rest()
 
 
+async def finds_itself(stage: Stage) -> None:
+    """The lane is folded again after the row was sunk: a look-up in RAW must not find the event that it is for."""
+    stage.keep_exact(KEYS_EXACT_DAYS_MIN)
+    await stage.rest()
+    await stage.fill_cap()
+    counted, refused = stage.event("k"), stage.event("p", feature="capped")
+    assert ((await stage.send(counted)).status, (await stage.send(refused)).status) == (200, 402)
+    stage.leap(19)
+    await stage.seconds(1)
+    assert (await stage.send(stage.event("new"))).status == 200
+    await stage.seconds(CONDENSE_EVERY_MS / 1_000 + 3)
+    assert stage.condensed() == 2, "k and p are kept in a filter"
+    stage.world.wipe()
+    await stage.rest()
+    assert stage.condensed() == 2, "a rebuild makes the filter too"
+    photograph = stage.world.photograph()
+    await stage.clients.widen("")
+    await stage.seconds(0.1)
+    assert (await stage.send(counted)).status == 409
+    assert (await stage.send(refused)).status == 200, "judged afresh: it was only refused"
+    await stage.rest()
+    stage.world.fall_back(photograph)
+    await stage.rest()
+    assert stage.verdicts("k") == ["counted", "duplicate"]
+    assert stage.verdicts("p") == ["blocked", "counted"]
+
+
 async def fast_clock(stage: Stage) -> None:
     event = stage.event("k")
     assert (await stage.send(event)).status == 200
@@ -179,6 +207,7 @@ KEYS = {
         stalled_before_append,
         refused_thrice,
         edge_of_a_generation,
+        finds_itself,
         fast_clock,
     )
 }

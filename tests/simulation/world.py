@@ -342,6 +342,7 @@ class World:
                     snapshots=dict(held.snapshots),
                     accounts=dict(held.accounts),
                     keys={generation: dict(entries) for generation, entries in held.keys.items()},
+                    filters={generation: set(prints) for generation, prints in held.filters.items()},
                     outcomes=dict(held.outcomes),
                 )
                 for lane, held in live._lanes.items()

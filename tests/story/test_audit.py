@@ -10,6 +10,7 @@ from aggregator.account import WindowTotal, decode_account, encode_account
 from kernel import ids
 from kernel.engine.live.base import FoldWrite
 from kernel.lane import lane_of
+from kernel.limits import GENERATION_MS
 from kernel.position import Position
 from kernel.settings import Settings
 from meterline.app import opened
@@ -144,6 +145,28 @@ async def test_a_changed_total_in_live_is_found_and_a_rebuild_mends_it(app):
     assert set(report["differenceKinds"]) == {"live"}
     assert report["differences"][0]["where"] == f"account {ids.id_text(ids.CUSTOMER, customer)}"
     await OPERATIONS["rebuild"](app, {"lanes": [lane]})
+    assert (await _audit(app))["differenceCount"] == 0
+
+
+async def test_keys_in_filters_are_no_difference_and_keys_that_are_gone_are(app):
+    moved = 0
+    for lane in range(app.log.lanes):
+        header = (await app.live.view(lane, [])).header
+        generation = header.clock_ms // GENERATION_MS
+        claim = {"token": header.token, "generation": generation, "keep": b"d", "mark": 0, "cursor": b""}
+        moved += (await app.live.condense(lane, **claim, rebuilding=False)).moved
+    assert moved == 31
+    assert (await _audit(app))["differences"] == []
+    for lane in range(app.log.lanes):
+        header = (await app.live.view(lane, [])).header
+        nothing = {"generations": (), "fresh": (), "keys": (), "snapshots": {}, "accounts": {}, "outcomes": {}}
+        at = {"next": header.next, "clock_ms": header.clock_ms, "seen_ms": header.seen_ms}
+        await app.live.write(
+            lane, FoldWrite(expected=header, **at, drop_generations=[header.clock_ms // GENERATION_MS], **nothing)
+        )
+    report = await _audit(app)
+    assert (report["differenceKinds"], report["differenceCount"]) == ({"key": 31}, 31)
+    await OPERATIONS["rebuild"](app, {})
     assert (await _audit(app))["differenceCount"] == 0
 
 

@@ -53,13 +53,14 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the filter saw: catalog version, LIVE's time, and per lane whether it is ready and its entries.
 
     `entries` are aligned with the digests asked. `catalog` is the greatest that a lane asked knows, `now_ms` the time
-    of the first; without digests lane 0 is asked.
+    of the first; without digests lane 0 is asked. `maybe` has the places of digests that a key filter may hold.
     """
 
     now_ms: int
     catalog: int | None
     ready: Mapping[int, bool]
     entries: Mapping[int, list[bytes | None]]
+    maybe: Mapping[int, frozenset[int]] = {}
 
 
 class KeyWrite(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -105,9 +106,21 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing was written: these digests were taken for new and are not; their ruling (newest) entries."""
+    """Nothing was written: these digests were taken for new and are not, or may not be.
+
+    `entries` are their ruling (newest) entries; `maybe` those that a key filter may hold which is newer than their
+    entry, or that have none: RAW knows.
+    """
 
     entries: Mapping[bytes, bytes]
+    maybe: frozenset[bytes] = frozenset()
+
+
+class Condensed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A part of a generation was gone through: entries `moved` into the filter, and the `cursor` to go on with."""
+
+    moved: int
+    cursor: bytes
 
 
 @runtime_checkable
@@ -121,7 +134,8 @@ class Live(Protocol):
     async def look(self, digests: Mapping[int, Sequence[bytes]], generations: Sequence[int]) -> Look:
         """Find key entries by lane and digest in `generations`; of several the newest generation's rules.
 
-        Changes nothing. A lane that is absent or not ready is not `ready`, and finds nothing.
+        What a key filter may hold, and no newer entry rules, is `maybe`. Changes nothing. A lane that is absent or not
+        ready is not `ready`, and finds nothing.
         """
         ...
 
@@ -129,8 +143,9 @@ class Live(Protocol):
         """Write a fold's result, all or nothing.
 
         `Moved` unless the lane is ready and `epoch`, `token`, `rules` and `next` equal `change.expected`; then
-        `Known` if one of `fresh` has an entry in `generations`; else everything is written and `drop_generations`
-        are deleted. A change that carries nothing (all but `seen_ms` empty or as expected) compares all the same.
+        `Known` if one of `fresh` has an entry in `generations` or may be in one of their filters; else everything is
+        written and `drop_generations` are deleted, filters too. A change that carries nothing (all but `seen_ms` empty
+        or as expected) compares all the same.
         In the same step, and only if it happened, each gateway of `publish` that listens is told the outcomes of its
         offset; an offset without outcomes is not told.
         """
@@ -169,6 +184,20 @@ class Live(Protocol):
         """Raise `sunk` and drop the outcomes of `drop`.
 
         False, and nothing happens, unless the lane is ready, has `token` and its `sunk` equals `begun`.
+        """
+        ...
+
+    async def condense(
+        self, lane: int, *, token: bytes, generation: int, keep: bytes, mark: int, cursor: bytes, rebuilding: bool
+    ) -> Condensed | None:
+        """Move a part of a generation's entries into its key filter, all but those that begin with `keep`.
+
+        A filter knows a digest that it was given for ever, and takes another one for it by chance (one that shares
+        its first eight bytes always, else about one of 60 million). At every moment a digest is an entry, or held, or
+        both. `cursor` is empty at first, then what the last call gave; an empty one given back ends a pass. A cursor
+        that the store does not know any more passes some entries over. None, and nothing happens, unless the lane is
+        ready with `token` and its `sunk` has reached `mark`; with `rebuilding`, unless it is rebuilding with `token`
+        at step `mark`, which rises by one.
         """
         ...
 
@@ -226,7 +255,8 @@ class Live(Protocol):
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
         """Read everything of a lane but outcomes: `{"header": …, "accounts": …, "snapshots": …, "keys:G": …}`.
 
-        For audit and tests of rebuild; not atomic, never used on a path.
+        Of a key filter it is how many keys it was given: `"filter:G": {b"keys": b"3"}`. For audit and tests of rebuild;
+        not atomic, never used on a path.
         """
         ...
 

@@ -10,6 +10,8 @@ elseif redis.call('EXISTS', HEADER) == 1 then
   return 0
 end
 for _, name in ipairs({'h', 't', 'a', 'o'}) do redis.call('UNLINK', TAG .. name) end
-for _, key in ipairs(redis.call('KEYS', TAG .. 'k:*')) do redis.call('UNLINK', key) end
+for _, kind in ipairs({'k', 'f'}) do
+  for _, key in ipairs(redis.call('KEYS', TAG .. kind .. ':*')) do redis.call('UNLINK', key) end
+end
 redis.call('HSET', HEADER, 'step', '0', unpack(ARGV, at + 1))
 return 1

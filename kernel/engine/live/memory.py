@@ -14,6 +14,7 @@ from kernel.engine.live.base import (
     READY,
     REBUILDING,
     AccountState,
+    Condensed,
     FoldWrite,
     KeyWrite,
     Known,
@@ -25,7 +26,9 @@ from kernel.engine.live.base import (
 )
 from kernel.engine.live.header import header_fields, rebuilding_header
 from kernel.errors import Unavailable
-from kernel.limits import CATALOG_SEEN_MS_MAX
+from kernel.limits import CATALOG_SEEN_MS_MAX, CONDENSE_ENTRIES
+
+_PRINT_BYTES = 8  # what a filter keeps of a digest; a server's keeps half of it and where it stands
 
 
 class _Lane(msgspec.Struct):
@@ -34,7 +37,17 @@ class _Lane(msgspec.Struct):
     snapshots: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     accounts: dict[bytes, bytes] = msgspec.field(default_factory=dict)
     keys: dict[int, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
+    filters: dict[int, set[bytes]] = msgspec.field(default_factory=dict)
     outcomes: dict[int, bytes] = msgspec.field(default_factory=dict)
+
+    def maybe(self, digest: bytes, newest_first: Sequence[int]) -> bool:
+        """Tell whether a filter may hold the digest which is newer than its entry."""
+        for generation in newest_first:
+            if digest in self.keys.get(generation, {}):
+                return False
+            if digest[:_PRINT_BYTES] in self.filters.get(generation, ()):
+                return True
+        return False
 
     def entry(self, digest: bytes, newest_first: Sequence[int]) -> bytes | None:
         for generation in newest_first:
@@ -115,11 +128,15 @@ class MemoryLive:
         newest_first = sorted(generations, reverse=True)
         ready: dict[int, bool] = {}
         entries: dict[int, list[bytes | None]] = {}
+        maybe: dict[int, frozenset[int]] = {}
         for lane, asked in digests.items():
             held = self._ready(lane)
             ready[lane] = held is not None
             entries[lane] = [held.entry(digest, newest_first) if held else None for digest in asked]
-        return Look(now_ms=self._clock.now_ms(), catalog=self._believed(), ready=ready, entries=entries)
+            maybe[lane] = frozenset(
+                place for place, digest in enumerate(asked) if held is not None and held.maybe(digest, newest_first)
+            )
+        return Look(now_ms=self._clock.now_ms(), catalog=self._believed(), ready=ready, entries=entries, maybe=maybe)
 
     async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
         """Write a fold's result. Source: the port."""
@@ -133,13 +150,15 @@ class MemoryLive:
         newest_first = sorted(change.generations, reverse=True)
         found = {digest: held.entry(digest, newest_first) for digest in change.fresh}
         known = {digest: entry for digest, entry in found.items() if entry is not None}
-        if known:
-            return Known(entries=known)
+        maybe = frozenset(digest for digest in found if held.maybe(digest, newest_first))
+        if known or maybe:
+            return Known(entries=known, maybe=maybe)
         held.header = msgspec.structs.replace(
             held.header, next=change.next, clock_ms=change.clock_ms, seen_ms=change.seen_ms
         )
         for generation in change.drop_generations:
             held.keys.pop(generation, None)
+            held.filters.pop(generation, None)
         held.fill(change.keys, change.snapshots, change.accounts)
         held.outcomes |= change.outcomes
         for offset, gateway in change.publish.items():
@@ -197,6 +216,27 @@ class MemoryLive:
         for offset in drop:
             held.outcomes.pop(offset, None)
         return True
+
+    async def condense(
+        self, lane: int, *, token: bytes, generation: int, keep: bytes, mark: int, cursor: bytes, rebuilding: bool
+    ) -> Condensed | None:
+        """Move entries into the filter. Source: the port."""
+        self._reach()
+        held = self._rebuilding(lane, token, mark) if rebuilding else self._ready(lane)
+        if held is None or held.header.token != token or (not rebuilding and held.header.sunk < mark):
+            return None
+        held.step += rebuilding
+        entries = held.keys.get(generation, {})
+        begin = int(cursor or 0)
+        end = begin + CONDENSE_ENTRIES
+        gone = [digest for digest in list(entries)[begin:end] if not entries[digest].startswith(keep)]
+        more = end < len(entries)
+        for digest in gone:
+            del entries[digest]
+            held.filters.setdefault(generation, set()).add(digest[:_PRINT_BYTES])
+        if not entries:
+            held.keys.pop(generation, None)
+        return Condensed(moved=len(gone), cursor=b"%d" % (end - len(gone)) if more else b"")
 
     async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
         """Empty the lane and set `rebuilding`. Source: the port."""
@@ -266,6 +306,7 @@ class MemoryLive:
             "accounts": dict(held.accounts),
             "snapshots": dict(held.snapshots),
             **{f"keys:{generation}": dict(entries) for generation, entries in sorted(held.keys.items())},
+            **{f"filter:{generation}": {b"keys": b"%d" % len(prints)} for generation, prints in held.filters.items()},
         }
 
     async def now_ms(self) -> int:

@@ -1,8 +1,9 @@
 """LIVE on Valkey or Redis: hashes by lane, moved and compared by scripts that know bytes and counters only.
 
 Owns the keys of DESIGN 3.3: `{l}h` header, `{l}t` snapshots, `{l}a` accounts, `{l}k:g:s` key entries of generation g
-and sub-hash s, `{l}o` outcomes, `{l}c` the catalog's version, and `{0}members`; outcomes are published on the shard
-channels `{l}v:GATEWAY`. `{l}` is the lane's slot tag, so one script serves the whole lane and touches no other slot.
+and sub-hash s, `{l}f:g:s` their key filter (ADR 7), `{l}o` outcomes, `{l}c` the catalog's version, and `{0}members`;
+outcomes are published on the shard channels `{l}v:GATEWAY`. `{l}` is the lane's slot tag, so one script serves the
+whole lane and touches no other slot.
 On a cluster each lane has its node's time, and what is compared with `seen` is told by the same node; clocks of nodes
 apart shift `lagMs` and the check of a gateway's clock by as much, never a verdict.
 Counters are compared as text and passed on as given: Lua's doubles never touch them, and never an amount.
@@ -17,6 +18,7 @@ from redis.exceptions import ResponseError
 from kernel.engine.live.base import (
     REBUILDING,
     AccountState,
+    Condensed,
     FoldWrite,
     KeyWrite,
     Known,
@@ -30,7 +32,7 @@ from kernel.engine.live.header import header_fields, read_header, rebuilding_hea
 from kernel.engine.valkey_client import RUN, Argument, Connections, Script, checked
 from kernel.engine.valkey_cluster import ClusterConnections, is_cluster
 from kernel.errors import Misconfigured
-from kernel.limits import CATALOG_SEEN_MS_MAX
+from kernel.limits import CATALOG_SEEN_MS_MAX, CONDENSE_ENTRIES
 
 _SCRIPTS: Final = {
     name: Script("kernel.engine.live", f"{name}.lua")
@@ -39,6 +41,7 @@ _SCRIPTS: Final = {
         "look",
         "write",
         "sank",
+        "condense",
         "oldest",
         "begin_rebuild",
         "fill",
@@ -52,6 +55,7 @@ _MEMBERS: Final = "{0}members"
 _BELIEVE: Final = (RUN, CATALOG_SEEN_MS_MAX)
 _DIGEST_BYTES: Final = 16
 _HEAD_BYTES: Final = 7
+_PRINT_BYTES: Final = 4  # as common.lua has it
 # The gateway's group commit, the fold's lanes and feature access share them; a script takes the server's one thread, so
 # more connections would only queue there.
 _CONNECTIONS: Final = 64
@@ -116,14 +120,20 @@ class ValkeyLive:
         found = checked(await self._connections.ask(*commands))
         ready: dict[int, bool] = {}
         entries: dict[int, list[bytes | None]] = {}
+        maybe: dict[int, frozenset[int]] = {}
         for (lane, groups), (_, _, is_ready, *hits) in zip(grouped.items(), found, strict=False):
             ready[lane] = bool(is_ready)
             entries[lane] = [None] * len(digests[lane])
             places = [place for group in groups.values() for place in group]
+            held = set()
             for index, entry in zip(hits[::2], hits[1::2], strict=True):
-                entries[lane][places[index - 1]] = entry
+                if entry:
+                    entries[lane][places[index - 1]] = entry
+                else:
+                    held.add(places[index - 1])
+            maybe[lane] = frozenset(held)
         catalog = max((int(reply[1]) for reply in found if reply[1] is not None), default=None)
-        return Look(now_ms=_time_ms(found[0][0]), catalog=catalog, ready=ready, entries=entries)
+        return Look(now_ms=_time_ms(found[0][0]), catalog=catalog, ready=ready, entries=entries, maybe=maybe)
 
     async def write(self, lane: int, change: FoldWrite) -> Written | Moved | Known:
         """Write a fold's result in one round trip. Source: the port."""
@@ -143,7 +153,8 @@ class ValkeyLive:
             return Written(now_ms=_time_ms(reply[0]))
         if code == 0:
             return Moved(header=read_header(_pairs(reply[0])))
-        return Known(entries=_pairs(reply))
+        entries, maybe = reply
+        return Known(entries=_pairs(entries), maybe=frozenset(maybe))
 
     async def listen(
         self,
@@ -179,6 +190,22 @@ class ValkeyLive:
     async def sank(self, lane: int, *, token: bytes, begun: int, sunk: int, drop: Sequence[int]) -> bool:
         """Raise `sunk` and drop outcomes. Source: the port."""
         return bool(await self._run("sank", [_key(lane, "h"), _key(lane, "o")], token, begun, sunk, *drop))
+
+    async def condense(
+        self, lane: int, *, token: bytes, generation: int, keep: bytes, mark: int, cursor: bytes, rebuilding: bool
+    ) -> Condensed | None:
+        """Move entries of one sub-hash into its filter; the cursor names both. Source: the port."""
+        sub, _, place = (cursor or b"0:0").partition(b":")
+        claim = (int(rebuilding), token, mark, mark + 1)
+        what = (generation, sub, place, CONDENSE_ENTRIES, keep)
+        reply = await self._run("condense", [_key(lane, "h")], *claim, *what)
+        if reply is None:
+            return None
+        place, moved = reply
+        if place == b"0":
+            following = int(sub) + 1
+            return Condensed(moved=moved, cursor=b"%d:0" % following if following < self._subs else b"")
+        return Condensed(moved=moved, cursor=sub + b":" + place)
 
     async def begin_rebuild(self, lane: int, *, token: bytes, expected_token: bytes | None) -> bool:
         """Empty the lane and set `rebuilding`. Source: the port."""
@@ -221,7 +248,8 @@ class ValkeyLive:
     async def dump(self, lane: int) -> dict[str, dict[bytes, bytes]]:
         """Read everything but outcomes. Source: the port."""
         header = await self._hash(_key(lane, "h"))
-        header.pop(b"step", None)  # a rebuild's counter, not the header's
+        for own in (b"step", b"filtered"):  # the scripts' own, not the header's
+            header.pop(own, None)
         found = {
             "header": header,
             "accounts": await self._hash(_key(lane, "a")),
@@ -233,6 +261,10 @@ class ValkeyLive:
             for sub in range(self._subs):
                 entries |= await self._hash(_key(lane, f"k:{generation}:{sub}"))
             found[f"keys:{generation}"] = entries
+        for name in [name.decode() for name in await self._connections.one(("KEYS", _key(lane, "f:*")))]:
+            prints = sum(len(held) for field, held in (await self._hash(name)).items() if field != b"buckets")
+            filtered = found.setdefault(f"filter:{name.split(':')[1]}", {b"keys": b"0"})
+            filtered[b"keys"] = b"%d" % (int(filtered[b"keys"]) + prints // _PRINT_BYTES)
         return found
 
     async def now_ms(self) -> int:

@@ -7,14 +7,22 @@ from msgspec.structs import replace
 
 from aggregator.account import Account, WindowTotal, decode_account, encode_account
 from aggregator.fold import fold_event, fold_snapshot
-from aggregator.fold_slice import SliceFold, customer_state, dead_digest, generations_read
+from aggregator.fold_slice import (
+    SliceFold,
+    condensed_generations,
+    customer_state,
+    dead_digest,
+    generation_of,
+    generations_read,
+    oldest_generation,
+)
 from aggregator.standing import Standing
 from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_snapshot
 from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent
 from ingest.key_entry import EntryKind, KeyEntry, decode_entry
 from ingest.verdict import Outcome, Verdict
 from kernel.engine.live.base import READY, AccountState, LaneHeader
-from kernel.limits import GENERATION_MS, KEY_MEMORY_MS
+from kernel.limits import GENERATION_MS, GENERATIONS_FILTER, KEY_MEMORY_MS, KEYS_EXACT_DAYS_MAX, KEYS_EXACT_DAYS_MIN
 from kernel.period import DAY_MS, parse_instant_us
 from kernel.position import Position
 from kernel.quantity import UNITS_PER_ONE, to_units
@@ -301,7 +309,7 @@ HEADER = LaneHeader(epoch=1, token=b"t", rules=1, next=10, sunk=0, clock_ms=NOW_
 STORED = AccountState(snapshot=encode_snapshot(snapshot()), account=encode_account(Account(rev=1)))
 
 
-def a_slice(known: dict[bytes, bytes] | None = None, **header: Any) -> SliceFold:
+def a_slice(known: dict[bytes, bytes | None] | None = None, **header: Any) -> SliceFold:
     return SliceFold(replace(HEADER, **header), 0, {CUSTOMER: customer_state(STORED)}, known or {})
 
 
@@ -386,6 +394,32 @@ def test_generations_follow_the_lanes_clock() -> None:
     assert list(change.generations) == [95, 96, 97, 98, 99]
     assert list(change.drop_generations) == [95]
     assert list(generations_read(clock_ms)) == [95, 96, 97, 98, 99]
+
+
+def test_a_key_that_was_looked_up_and_is_new_is_not_fresh_and_leaves_an_entry() -> None:
+    """A filter said maybe, RAW said no: the write must not ask again."""
+    fold = a_slice({b"d" * 16: None})
+    fold.usage(10, NOW_MS, [event(), event(content=b"content2")])
+    assert [outcome.verdict for outcome in fold.outcomes[10]] == [Verdict.COUNTED, Verdict.CONFLICT]
+    change = fold.write(0)
+    assert (change.fresh, [key.digest for key in change.keys]) == ([], [b"d" * 16])
+
+
+@pytest.mark.parametrize("days", range(KEYS_EXACT_DAYS_MIN, KEYS_EXACT_DAYS_MAX + 1))
+@pytest.mark.parametrize("hour", [0, 1, 24, 100, 215])
+def test_what_is_condensed_ended_before_the_exact_days(days: int, hour: int) -> None:
+    clock_ms = 100 * GENERATION_MS + hour * 3_600_000
+    condensed = condensed_generations(clock_ms, days)
+    exact_from_ms = clock_ms - days * DAY_MS
+    kept = range(oldest_generation(clock_ms), generation_of(clock_ms) + 1)
+    ended = [g for g in kept if (g + 1) * GENERATION_MS <= exact_from_ms]
+    assert list(condensed) == ([] if days == KEYS_EXACT_DAYS_MAX else ended)
+    assert not set(condensed) & set(range(generation_of(clock_ms) - GENERATIONS_FILTER + 1, 101))
+
+
+def test_a_lane_that_never_was_has_nothing_to_condense() -> None:
+    assert list(condensed_generations(0, KEYS_EXACT_DAYS_MIN)) == []
+    assert list(condensed_generations(3 * GENERATION_MS, KEYS_EXACT_DAYS_MIN)) == [0, 1]
 
 
 def test_a_leap_of_the_clock_drops_what_it_leaves_behind() -> None:

@@ -13,6 +13,7 @@ from aggregator.row import EVENT_COLUMNS, EventColumns, EventRow, account_record
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
 from aggregator.store.cut import CutTotal, InvoiceLineEvents
+from aggregator.store.key import AskedKey
 from aggregator.usage import EventFilter, Granularity, ListCursor, UsageQuery, cursor_key, position_of
 from catalog.terms import Snapshot, SubscriptionStatus, decode_snapshot
 from ingest.event import UsageEvent
@@ -263,6 +264,66 @@ async def test_key_rows_are_what_left_an_entry_with_the_lanes_clock(
     since = T0_MS + 2_003
     assert await all_keys(store, before=400, since_ms=since) == [row for row in expected if row.clock_ms >= since]
     assert await all_keys(store, before=400, since_ms=T0_MS * 2) == []
+
+
+def asked_key(digest: bytes, offset: int, index: int = 0, number: int = 1) -> AskedKey:
+    return AskedKey(organization=ORG, customer=customer(number), digest=digest, offset=offset, index=index)
+
+
+async def ruling(store: UsageStore, *asked: AskedKey, epoch: int = 0) -> dict[bytes, tuple[Verdict, Position]]:
+    rows = await store.ruling_rows(epoch, 1, asked)
+    return {digest: (row.verdict, row.position) for digest, row in rows.items()}
+
+
+async def test_the_ruling_row_is_the_last_below_each_events_own_place(store: UsageStore) -> None:
+    one, two = b"1" * 16, b"2" * 16
+    blocked, again = Outcome(verdict=Verdict.BLOCKED), Outcome(verdict=Verdict.DUPLICATE)
+    await write(store, 1, 10, (event(1, digest=one), blocked), (event(1, digest=one), counted()))
+    await write(store, 1, 20, (event(1, digest=one), again), (event(1, digest=two), Outcome(verdict=Verdict.DEAD)))
+    await write(store, 1, 20, (event(1, digest=one), again), (event(1, digest=two), Outcome(verdict=Verdict.DEAD)))
+    dead_again = Outcome(verdict=Verdict.DEAD, original=Position(0, 1, 20, 1).to_bytes())
+    await write(store, 1, 30, (event(1, digest=two), dead_again), (event(1), counted()))
+    first, second = (Verdict.BLOCKED, Position(0, 1, 10, 0)), (Verdict.COUNTED, Position(0, 1, 10, 1))
+    dead = (Verdict.DEAD, Position(0, 1, 20, 1))
+    assert await ruling(store, asked_key(one, 10, 0), asked_key(two, 20, 1)) == {}, "never the event itself"
+    assert await ruling(store, asked_key(one, 10, 1)) == {one: first}
+    assert await ruling(store, asked_key(one, 11), asked_key(two, 20, 2)) == {one: second, two: dead}
+    assert await ruling(store, asked_key(two, 99), asked_key(one, 10, 1)) == {one: first, two: dead}, (
+        "bounds are a key's own"
+    )
+    assert await ruling(store, asked_key(b"3" * 16, 99)) == {}
+
+
+async def test_the_ruling_row_has_what_an_entry_has(store: UsageStore) -> None:
+    sent = event(1, digest=b"1" * 16, content=b"content1", request=b"request1", at_ms=T0_MS + 7)
+    await write(store, 1, 10, (sent, counted()))
+    [row] = (await store.ruling_rows(0, 1, [asked_key(b"1" * 16, 11)])).values()
+    assert row == KeyRow(
+        position=Position(0, 1, 10, 0),
+        verdict=Verdict.COUNTED,
+        digest=b"1" * 16,
+        content=b"content1",
+        request=b"request1",
+        at_ms=T0_MS + 7,
+        clock_ms=T0_MS + 7,
+    )
+
+
+async def test_the_ruling_row_of_an_older_epoch_lies_below_and_other_lanes_are_not_asked(store: UsageStore) -> None:
+    digest = b"1" * 16
+    await write(store, 2, 70, (event(1, digest=digest), counted()))
+    assert await ruling(store, asked_key(digest, 99)) == {}, "a lane of this epoch is another customer's"
+    assert await ruling(store, asked_key(digest, 5), epoch=1) == {digest: (Verdict.COUNTED, Position(0, 2, 70, 0))}
+    assert await ruling(store, asked_key(digest, 5, number=2), epoch=1) == {}, "another customer"
+
+
+async def test_many_keys_are_looked_up_in_one_query(store: UsageStore) -> None:
+    keys = [number.to_bytes(16, "big") for number in range(512)]
+    await write(store, 1, 10, *((event(number % 5, digest=key), counted()) for number, key in enumerate(keys)))
+    asked = [asked_key(key, 11, number=number % 5) for number, key in enumerate(keys)]
+    assert await ruling(store, *asked) == {
+        key: (Verdict.COUNTED, Position(0, 1, 10, index)) for index, key in enumerate(keys)
+    }
 
 
 async def test_account_rows_give_clock_and_sums_per_cut_of_every_customer(

@@ -43,6 +43,8 @@ def test_what_the_caller_gives_wins_unless_it_is_none():
         ("LOG_RETAIN_MS", "-1", "0 or more"),
         ("LOG_CAPACITY_BYTES", "-1", "0 or more"),
         ("LOG_REPLICAS", "0", "1 or more"),
+        ("KEYS_EXACT_DAYS", "8", "from 9 to 35"),
+        ("KEYS_EXACT_DAYS", "36", "from 9 to 35"),
         ("SETTLE_MS", "-1", "0 or more"),
         ("SETTLE_MS", "1.5", "whole number"),
         ("CLOSE_EVERY_MS", "-1", "0 or more"),
