@@ -9,117 +9,76 @@ import sqlite3
 from collections import deque
 from contextlib import asynccontextmanager
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
 
 from kernel.errors import Unavailable
 from tests.simulation.fault import Fault
 from tests.simulation.loop import CURRENT
 
 
-class _Cursor:
-    """What SQLAlchemy asks of an aiosqlite cursor, answered at once."""
-
-    def __init__(self, cursor: sqlite3.Cursor, statement) -> None:
-        self._cursor = cursor
-        self._statement = statement
-
-    def __getattr__(self, name):
-        return getattr(self._cursor, name)
-
-    async def __aenter__(self):
-        return self
-
-    async def execute(self, *args):
-        await self._statement()
-        self._cursor.execute(*args)
-        return self
-
-    async def executemany(self, *args):
-        await self._statement()
-        self._cursor.executemany(*args)
-        return self
-
-    async def fetchall(self):
-        return self._cursor.fetchall()
-
-    async def close(self) -> None:
-        self._cursor.close()
-
-
-class _Connection:
-    """What SQLAlchemy asks of an aiosqlite connection, answered at once; without effect once its process is dead."""
-
-    def __init__(self, database: sqlite3.Connection, statement) -> None:
-        self._database = database
-        self._statement = statement
-        self.cut_off = False
-
-    @property
-    def _connection(self):
-        return self._database
-
-    @property
-    def _conn(self):
-        return self._database
-
-    def cursor(self) -> _Cursor:
-        return _Cursor(self._database.cursor(), self._statement)
-
-    async def create_function(self, *args, **kwargs) -> None:
-        self._database.create_function(*args, **kwargs)
-
-    async def commit(self) -> None:
-        if self._database.in_transaction and not self.cut_off:
-            self._database.execute("COMMIT")
-
-    async def rollback(self) -> None:
-        if self._database.in_transaction and not self.cut_off:
-            self._database.execute("ROLLBACK")
-
-    async def close(self) -> None:
-        await self.rollback()
-
-    def stop(self) -> None:
-        """Nothing to stop: there is no thread."""
-
-
 async def _at_once() -> None:
     """Let a statement pass."""
 
 
+class Transaction:
+    """What the product asks of SQLAlchemy's async connection, answered by the synchronous one at once.
+
+    Without effect once its process is dead: what is left of a dead process says what it wants when it is collected.
+    """
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+        self.dialect = database.connection.dialect
+
+    async def execute(self, statement, parameters=None):
+        await self._database.statement()
+        return self._database.connection.execute(statement, parameters)
+
+    async def exec_driver_sql(self, statement: str, parameters=None):
+        return self._database.connection.exec_driver_sql(statement, parameters)
+
+    async def run_sync(self, work):
+        return work(self._database.connection)
+
+    def end(self, *, commit: bool) -> None:
+        database = self._database
+        if database.open is not self:
+            return
+        database.open = None
+        if commit:
+            database.connection.commit()
+        else:
+            database.connection.rollback()
+        if database.raw.in_transaction:  # SQLAlchemy does not know of one in which nothing was asked
+            database.raw.execute("COMMIT" if commit else "ROLLBACK")
+
+
 class Database:
-    """One database in memory, with the engine that compiled its statements; `restore` puts another state in."""
+    """One database in memory and the one connection to it, which has compiled its statements.
+
+    `open` is the transaction under way; `restore` puts another state in.
+    """
 
     def __init__(self) -> None:
         self.raw = sqlite3.connect(":memory:", isolation_level=None)
-        self.connections: list[_Connection] = []
         self.statement = _at_once  # what every statement passes; the world's weather while one runs
+        self.open: Transaction | None = None
+        self.connection = create_engine("sqlite://", poolclass=StaticPool, creator=lambda: self.raw).connect()
 
-        async def creator(*_args, **_kwargs):
-            made = _Connection(self.raw, lambda: self.statement())
-            self.connections.append(made)
-            return made
-
-        self.engine = create_async_engine(
-            "sqlite+aiosqlite://", poolclass=NullPool, connect_args={"async_creator_fn": creator}
-        )
-
-        @event.listens_for(self.engine.sync_engine, "begin")
-        def _begin(connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def begin(self) -> Transaction:
+        assert self.open is None, "transactions come one after the other"
+        self.raw.execute("BEGIN IMMEDIATE")
+        self.open = Transaction(self)
+        return self.open
 
     def dump(self) -> bytes:
         return self.raw.serialize()
 
     def cut_off(self) -> None:
-        """End all connections without a word; only one of them can be in a transaction."""
-        for connection in self.connections:
-            connection.cut_off = True
-        self.connections.clear()
-        if self.raw.in_transaction:
-            self.raw.execute("ROLLBACK")
+        """End the transaction under way without a word."""
+        if self.open is not None:
+            self.open.end(commit=False)
 
     def restore(self, state: bytes) -> None:
         self.statement = _at_once
@@ -199,16 +158,19 @@ class SqlView:
         process = CURRENT.get()
         await self._sql.enter(process)
         try:
-            async with self._sql.database.engine.connect() as connection:
-                await connection.begin()
+            database = self._sql.database
+            await database.statement()
+            connection = database.begin()
+            try:
                 await self._gate.turn()
                 yield connection
                 if write:
                     await self._gate.turn()
                     if fault is Fault.CUT:
-                        await connection.rollback()
                         raise Unavailable("SQL went away at the commit")
-                    await connection.commit()
+                    connection.end(commit=True)
+            finally:
+                connection.end(commit=False)
         finally:
             self._sql.leave(process)
         if write and fault is Fault.AFTER:

@@ -5,6 +5,7 @@ Two lanes hold two customers each. `open` is unlimited, `capped` stops at 4, `ov
 
 import asyncio
 import types
+from contextlib import asynccontextmanager
 from functools import cache
 from random import Random
 
@@ -70,10 +71,19 @@ class _Plain:
         self._database = database
 
     def transaction(self):
-        return self._database.engine.begin()
+        return self._opened()
 
     def snapshot(self):
-        return self._database.engine.begin()
+        return self._opened()
+
+    @asynccontextmanager
+    async def _opened(self):
+        connection = self._database.begin()
+        try:
+            yield connection
+            connection.end(commit=True)
+        finally:
+            connection.end(commit=False)
 
 
 @cache
