@@ -15,6 +15,7 @@ DAY_MS = 86_400_000
 ONE = 10**9
 MEMORY_MS = 35 * DAY_MS
 SLACK_US = 5 * 60 * 1_000_000
+DEADLY = "13"  # the quantity on which the simulated fold raises
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -115,6 +116,9 @@ class Recount:
         if held is not None and held["at"] < clock_ms - MEMORY_MS:
             held = None
         if held is not None:
+            if held["verdict"] == "dead":
+                row["verdict"] = "dead"
+                return
             if held["verdict"] == "counted":
                 same = held["content"] == row["content"]
                 repeat = row["request"] != bytes(8) and held["request"] == row["request"]
@@ -146,6 +150,8 @@ class Recount:
             return "refused"
         if end <= ledger.clock_ms // DAY_MS - 36:
             return "refused"
+        if row["quantity"] == DEADLY:
+            return "dead"
         window = (row["feature"], number, first)
         used = ledger.totals[window] + row["units"]
         included, overage = granted[4], granted[5]
@@ -256,6 +262,10 @@ def _answer(operation, attempt, rows, by_id, found) -> None:
             found.append(f"{name}: a duplicate of {attempt.original}, which is {row and row['verdict']}")
         elif attempt.conflict == _same(row, operation):
             found.append(f"{name}: conflict {attempt.conflict} with {row['quantity']}")
+    elif attempt.code == "event_unprocessable":
+        row = by_id.get(attempt.original)
+        if row is None or row["verdict"] != "dead" or row["key"] != (operation.key or ""):
+            found.append(f"{name}: a dead letter as {attempt.original}, which is {row and row['verdict']}")
     elif attempt.status == 402 and attempt.original:
         row = by_id.get(attempt.original)
         if row is None or row["verdict"] != "blocked":

@@ -12,26 +12,27 @@ from decimal import Decimal
 import msgspec
 
 from aggregator.gateway import Question
-from billing.gateway.canceling import CancelWish, cancel
-from billing.gateway.plan_sync import PlanSync
-from billing.gateway.subscribing import Wish, subscribe
-from billing.store import subscription as subscriptions
-from catalog.store.customer import create_customer
-from catalog.store.organization import load_organization
-from catalog.store.plan import load_plan
-from catalog.store.plan_feature import put_plan_feature
-from catalog.store.version import read_version
-from kernel import ids
 from kernel.errors import MeterlineError
 from kernel.quantity import UNITS_PER_ONE
-from meterline.role import Role
-from tests.simulation.town import CAP, KEY, customer_made
+from tests.simulation.dead import DEADLY
+from tests.simulation.seller import Seller
+from tests.simulation.town import KEY
 from tests.simulation.world import HungUpError, Node, World
 
 PATIENCE_SECONDS = 8
 TRIES = 7
 # Clients pause for longer than the gateways' clocks differ (DESIGN 3.12).
 PAUSE_SECONDS = 1.05
+# The statuses of what a batch says of its elements (contract 2.3).
+STATUSES = {
+    "duplicate": 409,
+    "included_limit_reached": 402,
+    "no_active_subscription": 404,
+    "feature_not_in_plan": 404,
+    "event_unprocessable": 422,
+    "service_unavailable": 503,
+}
+QUANTITIES = tuple(Decimal(text) for text in ("1",) * 24 + ("2",) * 12 + ("0.5",) * 12 + (DEADLY,))
 
 
 class Attempt(msgspec.Struct):
@@ -57,6 +58,7 @@ class Operation(msgspec.Struct):
     key: str | None
     header: bool
     body: bytes
+    waits: bool = True  # false: the client asks not to wait for the verdict
     attempts: list[Attempt] = msgspec.field(default_factory=list)
 
     @property
@@ -69,19 +71,17 @@ class Memory(msgspec.Struct):
 
     operations: list[Operation] = msgspec.field(default_factory=list)
     reads: int = 0
-    managed: int = 0
 
 
-class Clients:
-    """Applications of one seed."""
+class Clients(Seller):
+    """Applications of one seed, and their seller."""
 
     def __init__(self, world: World, chance: random.Random) -> None:
-        self.world = world
-        self.chance = chance
+        super().__init__(world, chance)
         self.memory = Memory()
         self._tags = 0
+        self._batches = 0
         self.until_s = 0.0
-        self.cap = CAP
 
     # --- usage
 
@@ -109,23 +109,39 @@ class Clients:
 
     async def attempt(self, operation: Operation, node: Node, *, patience_s: float = PATIENCE_SECONDS) -> Attempt:
         """Send an operation once, and note what came of it."""
+        key = operation.key if operation.header else None
+        path, headers = "/api/usage/events", _headers(key, waits=operation.waits)
+        [attempt] = await self._ask(node, path, headers, operation.body, [operation], patience_s)
+        return attempt
+
+    async def attempt_batch(self, batch: list[Operation], header: str | None, node: Node) -> list[Attempt]:
+        """Send operations in one request, and note what came of each."""
+        body = b'{"events":[' + b",".join(one.body for one in batch) + b"]}"
+        path, headers = "/api/usage/events/batch", _headers(header, waits=batch[0].waits)
+        return await self._ask(node, path, headers, body, batch, PATIENCE_SECONDS)
+
+    async def _ask(self, node, path, headers, body, asked: list[Operation], patience_s: float) -> list[Attempt]:
         world = self.world
-        attempt = Attempt(world.loop.time())
-        operation.attempts.append(attempt)
-        headers = {"x-api-key": KEY, "content-type": "application/json"}
-        if operation.header and operation.key is not None:
-            headers["idempotency-key"] = operation.key
+        attempts = [Attempt(world.loop.time()) for _ in asked]
+        for operation, attempt in zip(asked, attempts, strict=True):
+            operation.attempts.append(attempt)
         try:
             async with asyncio.timeout(patience_s):
-                status, body = await node.request("/api/usage/events", headers, operation.body)
+                status, answer = await node.request(path, headers, body)
         except (HungUpError, TimeoutError):
-            return attempt
-        _note(attempt, status, json.loads(body))
-        attempt.answered_s = world.loop.time()
-        world.note(f"answer {operation.tag} {operation.key} {status} {attempt.code} {attempt.event} {attempt.pending}")
+            return attempts
         if status == 500:
-            world.violate(f"an answer of 500 to {operation.tag}: {body!r}")
-        return attempt
+            world.violate(f"an answer of 500 to {asked[0].tag}: {answer!r}")
+        told = json.loads(answer)
+        for index, (operation, attempt) in enumerate(zip(asked, attempts, strict=True)):
+            if status < 300 and path.endswith("/batch"):
+                _note_result(attempt, told["data"]["results"][index])
+            else:
+                _note(attempt, status, told)
+            attempt.answered_s = world.loop.time()
+            word = f"{attempt.status} {attempt.code} {attempt.event} {attempt.pending}"
+            world.note(f"answer {operation.tag} {operation.key} {word}")
+        return attempts
 
     async def settle(self, operation: Operation) -> Attempt:
         """Try until a definite answer; without a key one attempt is all that a careful client makes."""
@@ -136,11 +152,6 @@ class Clients:
                 break
             await asyncio.sleep(PAUSE_SECONDS + self.chance.random() * 0.5)
         return attempt
-
-    def gateway(self) -> Node:
-        gateways = self.world.of(Role.GATEWAY)
-        up = [node for node in gateways if node.up]
-        return self.chance.choice(up or gateways)
 
     def stamp(self, back_days: float = 0) -> str:
         at_ms = self.world.clock.now_ms() - int(back_days * 86_400_000)
@@ -156,18 +167,55 @@ class Clients:
                 await self.read()
             elif roll < 0.3 and self.memory.operations:
                 await self.again()
+            elif roll < 0.38:
+                await self.batch(number)
             else:
                 key = None if chance.random() < 0.25 else f"k{number}-{chance.randrange(30)}"
                 late = chance.random() < 0.12
                 operation = self.operation(
                     chance.choice(world.town.customers),
                     chance.choice(("open", "open", "capped", "over")),
-                    Decimal(chance.choice(("1", "1", "2", "0.5"))),
+                    self.quantity(),
                     key,
                     header=chance.random() < 0.3,
                     event_time=self.stamp(chance.random() * 3) if late else None,
                 )
+                operation.waits = chance.random() > 0.07
                 await self.settle(operation)
+
+    def quantity(self) -> Decimal:
+        """Choose what an event says; seldom what the fold's code cannot take."""
+        return self.chance.choice(QUANTITIES)
+
+    async def batch(self, number: int) -> None:
+        """Send several events in one request, some of one key, again and again until each has a definite answer."""
+        chance = self.chance
+        self._batches += 1
+        header = f"b{number}-{self._batches}" if chance.random() < 0.4 else None
+        batch: list[Operation] = []
+        for index in range(chance.randrange(2, 6)):
+            key = f"{header}#{index}" if header is not None else f"k{number}-{chance.randrange(30)}"
+            customer, feature = chance.choice(self.world.town.customers), chance.choice(("open", "capped", "over"))
+            quantity = self.quantity()
+            if batch and header is None and chance.random() < 0.3:
+                before = batch[-1]
+                key, customer, feature = before.key, before.customer, before.feature
+                quantity = before.quantity if chance.random() < 0.5 else quantity
+            batch.append(self.operation(customer, feature, quantity, key, header=header is not None))
+        waits = chance.random() > 0.1
+        for one in batch:
+            one.waits = waits
+        for _ in range(TRIES):
+            attempts = await self.attempt_batch(batch, header, self.gateway())
+            if not any(one.status in (0, 429, 503) for one in attempts):
+                break
+            await asyncio.sleep(PAUSE_SECONDS + chance.random() * 0.5)
+
+    async def welcome(self, name: str) -> None:
+        """Send usage of a customer that was answered as made: every gateway knows it."""
+        attempt = await self.attempt(self.operation(name, "open", Decimal(1), None), self.gateway())
+        if attempt.code == "customer_not_found":
+            self.world.violate(f"{name} was answered as made, then as unknown")
 
     async def again(self) -> None:
         """Send a key once more: the same event, or another one under the same key."""
@@ -216,94 +264,14 @@ class Clients:
                 f"accepted before: {sum(told.values())}"
             )
 
-    # --- management
 
-    async def manage(self) -> None:
-        """Change something: capacity, a subscription, a new customer. Each through one gateway; may fail."""
-        roll = self.chance.random()
-        work = self.widen if roll < 0.4 else self.end if roll < 0.6 else self.begin if roll < 0.8 else self.introduce
-        customer = self.chance.choice(self.world.town.customers)
-        try:
-            async with asyncio.timeout(20):
-                await work(customer)
-        except (HungUpError, TimeoutError, MeterlineError) as error:
-            self.world.note(f"managing failed: {error!r}")
-        else:
-            self.memory.managed += 1
-
-    async def widen(self, _customer: str) -> None:
-        """Grant more of the capped feature to everybody on the plan."""
-        self.cap += 2
-        included = Decimal(self.cap)
-        self.world.note(f"widen to {included}")
-        organization = self.world.town.organization
-
-        async def work(app):
-            async with app.sql.transaction() as connection:
-                plan = await load_plan(connection, organization, "pro")
-                for granted in plan.features:
-                    if granted.feature.code == "capped":
-                        wider = msgspec.structs.replace(granted, included=included)
-                        await put_plan_feature(connection, plan, wider, app.clock.now_ms())
-                version = await read_version(connection)
-            await app.catalog.published(version)
-            await PlanSync(app.sql, app.relay, app.clock).plan_changed(organization, plan.id)
-
-        await self.gateway().ask(work)
-
-    async def end(self, customer: str) -> None:
-        """Cancel a customer's subscription at once, which takes its final cut."""
-        town = self.world.town
-        self.world.note(f"end {customer}")
-
-        async def work(app):
-            async with app.sql.transaction() as connection:
-                organization = await load_organization(connection, town.organization)
-                live = await subscriptions.live_of(connection, _id_text(town.ids[customer]))
-                if live is None:
-                    return
-                wish = CancelWish(subscription=live.id, immediate=True, reason=None)
-                await cancel(connection, organization, wish, app.clock.now_ms())
-            await app.relay.show(_id_text(town.ids[customer]))
-
-        await self.gateway().ask(work)
-
-    async def begin(self, customer: str) -> None:
-        """Subscribe a customer again, if it is not."""
-        town = self.world.town
-        self.world.note(f"begin {customer}")
-
-        async def work(app):
-            async with app.sql.transaction() as connection:
-                organization = await load_organization(connection, town.organization)
-                if await subscriptions.live_of(connection, _id_text(town.ids[customer])) is not None:
-                    return
-                wish = Wish(customer=customer, plan="pro", interval=None, name=None, start_ms=None)
-                await subscribe(connection, organization, wish, app.clock.now_ms())
-            await app.relay.show(_id_text(town.ids[customer]))
-
-        await self.gateway().ask(work)
-
-    async def introduce(self, _customer: str) -> None:
-        """Make a new customer; once that is answered every gateway knows it."""
-        name = f"new-{self.chance.randrange(1_000_000)}"
-        town = self.world.town
-
-        async def work(app):
-            raw = ids.new_bytes(app.clock.now_ms())
-            async with app.sql.transaction() as connection:
-                await create_customer(connection, customer_made(town.organization, raw, name))
-                version = await read_version(connection)
-            await app.catalog.published(version)
-
-        await self.gateway().ask(work)
-        attempt = await self.attempt(self.operation(name, "open", Decimal(1), None), self.gateway())
-        if attempt.code == "customer_not_found":
-            self.world.violate(f"{name} was answered as made, then as unknown")
-
-
-def _id_text(raw: bytes) -> str:
-    return ids.id_text(ids.CUSTOMER, raw)
+def _headers(key: str | None, *, waits: bool) -> dict[str, str]:
+    headers = {"x-api-key": KEY, "content-type": "application/json"}
+    if key is not None:
+        headers["idempotency-key"] = key
+    if not waits:
+        headers["prefer"] = "respond-async"
+    return headers
 
 
 def _note(attempt: Attempt, status: int, body: dict) -> None:
@@ -311,8 +279,20 @@ def _note(attempt: Attempt, status: int, body: dict) -> None:
     if status < 300:
         data = body.get("data", body)
         attempt.event, attempt.pending = data["id"], bool(data.get("pending"))
-        return
-    error = body.get("error", body)
+    else:
+        _note_error(attempt, body.get("error", body))
+
+
+def _note_result(attempt: Attempt, result: dict) -> None:
+    """Note an element of a batch as if it had been sent alone."""
+    if result["status"] == "accepted":
+        attempt.status, attempt.event, attempt.pending = 200, result["id"], bool(result.get("pending"))
+    else:
+        _note_error(attempt, result["error"])
+        attempt.status = STATUSES[attempt.code]
+
+
+def _note_error(attempt: Attempt, error: dict) -> None:
     attempt.code = error.get("code", "")
     details = error.get("details")
     if isinstance(details, dict):

@@ -48,6 +48,7 @@ class Weather:
         self.fail = 0.0
         self.lose = 0.0  # how often an append's end is unknown, beyond `fail`
         self.late_seconds = 0.0  # a trace says how late; 0: the seed does
+        self.late = 0  # appends that are still on their way
         self.delay = 0.0
         self.refused: set[str] = set()  # calls that fail before they take effect
         # Awaits at which the seed wants something to happen when they are reached: true kills, false fails.
@@ -160,6 +161,7 @@ class LogView:
         if fault is Fault.LATER:
             weather = self._gate.weather
             seconds = weather.late_seconds or weather._chance.random() * LATE_SECONDS_MAX
+            weather.late += 1
             self._loop.call_later(seconds, self._land, lane, data, context=context_of(OUTSIDE))
             await asyncio.sleep(min(seconds, APPEND_WAIT_MS / 1_000))
             raise Unknown("no answer")
@@ -172,6 +174,7 @@ class LogView:
 
     def _land(self, lane: int, data: bytes) -> None:
         """Let a record appear that its sender believes lost."""
+        self._gate.weather.late -= 1
         step = self._log.append(lane, data)
         try:
             step.send(None)

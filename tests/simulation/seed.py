@@ -10,6 +10,7 @@ from meterline.role import Role
 from tests.simulation.auditor import audit
 from tests.simulation.await_point import Point, points
 from tests.simulation.client import Clients
+from tests.simulation.dead import spoilt
 from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
 from tests.simulation.town import MONTH_END_MS
@@ -204,7 +205,8 @@ async def _live_through(world: World, clients: Clients, misfortune: Misfortune) 
     await asyncio.sleep(max(0, BUSY_SECONDS - world.loop.time()))
     misfortune.end()
     await asyncio.gather(*tasks)
-    await asyncio.sleep(7)  # late appends land within this
+    while world.weather.late:
+        await asyncio.sleep(0.1)
     await until_rest(world)
 
 
@@ -216,7 +218,7 @@ def run_seed(seed: int) -> Result:
     world.deploy(billings=chance.choice((1, 2)))
     clients = Clients(world, random.Random(chance.random()))
     misfortune = Misfortune(world, random.Random(chance.random()))
-    with narrowed(random.Random(chance.random())):
+    with narrowed(random.Random(chance.random())), spoilt():
         try:
             world.run(_live_through(world, clients, misfortune))
         except StuckError as error:
