@@ -54,7 +54,9 @@ def _walk(node, name, function, found) -> None:
             found.append(Point((name, child.lineno, child.end_lineno, inside)))
         elif isinstance(child, ast.AsyncWith):
             found.extend(
-                Point((name, item.context_expr.lineno, item.context_expr.end_lineno, inside)) for item in child.items
+                Point((name, item.context_expr.lineno, item.context_expr.end_lineno, inside))
+                for item in child.items
+                if not ast.unparse(item.context_expr).startswith("asyncio.timeout(")  # which waits for nothing
             )
         elif isinstance(child, ast.AsyncFor) or (isinstance(child, ast.comprehension) and child.is_async):
             found.append(Point((name, child.iter.lineno, child.iter.end_lineno, inside)))

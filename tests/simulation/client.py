@@ -211,6 +211,11 @@ class Clients(Seller):
                 break
             await asyncio.sleep(PAUSE_SECONDS + chance.random() * 0.5)
 
+    async def expect(self, name: str) -> None:
+        """Send usage of a customer that may not be there yet."""
+        await asyncio.sleep(self.chance.random() * 0.02)
+        await self.attempt(self.operation(name, "open", Decimal(1), None), self.gateway())
+
     async def welcome(self, name: str) -> None:
         """Send usage of a customer that was answered as made: every gateway knows it."""
         attempt = await self.attempt(self.operation(name, "open", Decimal(1), None), self.gateway())
@@ -234,7 +239,8 @@ class Clients(Seller):
     async def read(self) -> None:
         """Ask for a balance: it shows what was accepted before (read-your-writes)."""
         chance, world = self.chance, self.world
-        customer, feature = chance.choice(world.town.customers), chance.choice(("open", "capped", "over"))
+        customer = chance.choice((*world.town.customers, "nobody"))
+        feature = chance.choice(("open", "capped", "over"))
         begun_s = world.loop.time()
         told: dict[str, Decimal] = {}
         for one in self.memory.operations:

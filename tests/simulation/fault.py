@@ -51,9 +51,8 @@ class Weather:
         self.late = 0  # appends that are still on their way
         self.delay = 0.0
         self.refused: set[str] = set()  # calls that fail before they take effect
-        # Awaits at which the seed wants something to happen when they are reached: true kills, false fails.
-        self.targets: dict[tuple, bool] = {}
-        self.kill: Callable[[Process], None] | None = None
+        # Awaits under which the seed wants a store to fail once.
+        self.targets: set[tuple] = set()
         self.trace: list[str] = []
         self.note: Callable[[str], None] = self.trace.append
         # A trace's own faults: asked first, with process, store and name of the call.
@@ -62,7 +61,7 @@ class Weather:
         self.hold: Callable[[Process, str, str], asyncio.Future[None] | None] | None = None
 
     def fault(self, process: Process, store: str, name: str) -> Fault | None:
-        if self.targets and process is not OUTSIDE and self._aimed(process):
+        if self.targets and process is not OUTSIDE and self._aimed():
             return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
         if self.force is not None and (forced := self.force(process, store, name)) is not None:
             return forced
@@ -74,23 +73,16 @@ class Weather:
             return None
         return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
 
-    def _aimed(self, process: Process) -> bool:
-        """Hit the awaits that the seed aims at, if this call is made under one; tells whether it has to fail."""
-        hit = [point for point in here() if tuple(point) in self.targets]
-        fails = False
-        for point in sorted(hit):
-            if self.targets.pop(tuple(point)):
-                self.note(f"{process} dies at {point}")
-                if self.kill is not None:
-                    self.kill(process)
-            else:
-                fails = True
-        return fails
+    def _aimed(self) -> bool:
+        """Tell whether this call has to fail, because it is made under an await that the seed aims at."""
+        hit = self.targets & here()
+        self.targets -= hit
+        return bool(hit)
 
     async def statement(self) -> None:
         """Take the way of one SQL statement; it may fail or be the process's last."""
         process = CURRENT.get()
-        if self.targets and process is not OUTSIDE and self._aimed(process):
+        if self.targets and process is not OUTSIDE and self._aimed():
             self.coverage.failed.update(here())
             raise Unavailable("SQL went away in a transaction")
         await asyncio.sleep(0)

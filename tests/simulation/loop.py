@@ -55,7 +55,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self.slow_callback_duration = 3_600.0
         self._clock_resolution = 1e-9
-        # Called after a step with the process that made it; the simulator injects crashes here.
+        # Called after a step with the process that made it and its handle; the simulator injects crashes here.
         self.after_step = None
         self.set_task_factory(_owned)
 
@@ -116,7 +116,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             raise StuckError(f"more than {self._steps_max} steps")
         handle._run()
         if self.after_step is not None:
-            self.after_step(process)
+            self.after_step(process, handle)
 
     def _process_events(self, event_list) -> None:
         """There are no descriptors."""

@@ -44,9 +44,11 @@ class Result(msgspec.Struct, frozen=True):
 class Misfortune:
     """What goes wrong, when: chosen by the seed."""
 
-    def __init__(self, world: World, chance: random.Random) -> None:
+    def __init__(self, world: World, chance: random.Random, clients: Clients) -> None:
         self.world = world
         self.chance = chance
+        self.clients = clients
+        self.busy: list[asyncio.Task[None]] = []  # what clients do because of it
         self.over = False
 
     def plan(self) -> None:
@@ -58,7 +60,7 @@ class Misfortune:
         kinds = (
             *(self.crash,) * 5,
             *(self.pause,) * 3,
-            self.restart,
+            *(self.restart,) * 3,
             self.fall_back,
             self.fall_back,
             self.wipe,
@@ -71,7 +73,11 @@ class Misfortune:
         # Every await has its turns, seed after seed: to die there, and to fail there.
         for number in range(world.seed * AIMED, (world.seed + 1) * AIMED):
             turn, place = divmod(number, len(points()))
-            world.weather.targets[tuple(points()[place])] = turn % 2 == 0
+            point = points()[place]
+            if turn % 2:
+                world.weather.targets.add(point)
+            else:
+                world.doomed[point] = chance.choice((0, 0, 0, 2, 6)), chance.choice((0, 0, 0, 1, 3))
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if chance.random() < 0.2:
@@ -86,14 +92,20 @@ class Misfortune:
         self.world.doom(node, self.chance.randrange(1, 60), self.chance.choice((0.05, 0.5, 3)))
 
     def restart(self) -> None:
-        self.chance.choice(self.world.nodes).stop()
+        """End a process in order; now and then whoever asked for it does not wait until it has ended."""
+        node = self.chance.choice(self.world.nodes)
+        node.stop()
+        if self.chance.random() < 0.3:
+            self.world.doom(node, self.chance.randrange(1, 40), self.chance.choice((0.05, 0.5, 3)))
 
     def pause(self) -> None:
         self.chance.choice(self.world.nodes).pause(self.chance.choice((0.05, 0.3, 2.5, 5)))
 
     def fall_back(self) -> None:
+        """LIVE loses its last second; or more of it, as after a restore, of which the log may hold less."""
         photograph = self.world.photograph()
-        self.world.later(self.chance.uniform(0.01, 1), self.world.fall_back, photograph)
+        seconds = self.chance.uniform(0.01, 1) if self.chance.random() < 0.7 else self.chance.uniform(1, 4)
+        self.world.later(seconds, self.world.fall_back, photograph)
 
     def wipe(self) -> None:
         self.world.wipe()
@@ -113,8 +125,11 @@ class Misfortune:
         self.world.later(self.chance.choice((0.5, 2)), self.world.weather.refused.clear)
 
     def live_away(self) -> None:
+        """LIVE is away, while the seller changes something and somebody looks."""
         self.world.note("LIVE is away")
         self.world.live.away = True
+        if self.chance.random() < 0.5:
+            self.busy += [asyncio.create_task(work) for work in (self.clients.manage(), self.clients.read())]
         self.world.later(self.chance.choice((0.2, 1, 3)), setattr, self.world.live, "away", False)
 
     def log_away(self) -> None:
@@ -142,6 +157,7 @@ class Misfortune:
         world.weather.fail = world.weather.delay = world.weather.lose = 0.0
         world.weather.refused.clear()
         world.weather.targets.clear()
+        world.doomed.clear()
         world.live.away = world.log.away = False
         for node in world.nodes:
             if node.process is not None:
@@ -204,7 +220,7 @@ async def _live_through(world: World, clients: Clients, misfortune: Misfortune) 
         await clients.manage()
     await asyncio.sleep(max(0, BUSY_SECONDS - world.loop.time()))
     misfortune.end()
-    await asyncio.gather(*tasks)
+    await asyncio.gather(*tasks, *misfortune.busy)
     while world.weather.late:
         await asyncio.sleep(0.1)
     await until_rest(world)
@@ -217,7 +233,7 @@ def run_seed(seed: int) -> Result:
     world = World(seed, start_ms=MONTH_END_MS - chance.choice((1_500, 4_000, 7_000)), retain_ms=retain_ms)
     world.deploy(billings=chance.choice((1, 2)))
     clients = Clients(world, random.Random(chance.random()))
-    misfortune = Misfortune(world, random.Random(chance.random()))
+    misfortune = Misfortune(world, random.Random(chance.random()), clients)
     with narrowed(random.Random(chance.random())), spoilt():
         try:
             world.run(_live_through(world, clients, misfortune))

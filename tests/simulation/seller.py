@@ -131,8 +131,15 @@ class Seller:
                 version = await read_version(connection)
             await app.catalog.published(version)
 
-        await self.gateway().ask(work)
+        making = asyncio.ensure_future(self.gateway().ask(work))
+        if self.chance.random() < 0.5:
+            await self.expect(name)
+        await making
         await self.welcome(name)
+
+    async def expect(self, name: str) -> None:
+        """Do something with a customer that is about to be made, and may be there or not."""
+        raise NotImplementedError
 
     async def welcome(self, name: str) -> None:
         """Do something with a customer that was answered as made."""

@@ -8,14 +8,13 @@ import sys
 import pytest
 
 from tests.simulation.await_point import ROOT
-from tests.simulation.play import TRACES
+from tests.simulation.play import CAUGHT, TRACES
 
 
-@pytest.fixture(scope="module")
-def played() -> dict[str, list[str]]:
-    """Play all traces in a process of their own, whose unfinished processes end with it."""
+def _played(*arguments: str) -> dict[str, list[str]]:
+    """Play traces in a process of their own, whose unfinished processes end with it."""
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.simulation.play"],
+        [sys.executable, "-m", "tests.simulation.play", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "0"},
         stdout=subprocess.PIPE,
@@ -24,6 +23,16 @@ def played() -> dict[str, list[str]]:
         timeout=600,
     )
     return {told["trace"]: told["found"] for told in map(json.loads, ran.stdout.splitlines())}
+
+
+@pytest.fixture(scope="module")
+def played() -> dict[str, list[str]]:
+    return _played()
+
+
+@pytest.fixture(scope="module")
+def caught() -> dict[str, list[str]]:
+    return _played("--caught")
 
 
 def _test_of(name: str):
@@ -35,3 +44,8 @@ def _test_of(name: str):
 
 for _name in TRACES:
     globals()[f"test_trace_{_name}"] = _test_of(_name)
+
+
+@pytest.mark.parametrize("name", CAUGHT)
+def test_a_trace_finds_the_bug_that_it_is_about(caught, name: str) -> None:
+    assert caught[name], f"{name} forces nothing: it passes with {CAUGHT[name]}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 
 from msgspec.structs import replace
@@ -77,11 +77,23 @@ class Stage:
         yield
         self.world.weather.force = None
 
-    def hold(self, who: str, call: str, *, times: int = 1) -> "Held":
-        """Hold the next calls named `store.name` of processes whose name begins with `who`."""
-        held = Held(self.world, who, call, times)
+    def hold(self, who: str, call: str, *, times: int = 1, after: int = 0) -> "Held":
+        """Hold the next calls named `store.name` of processes whose name begins with `who`, but the first `after`."""
+        held = Held(self.world, who, call, times, after)
         self.world.weather.hold = held.asked
         return held
+
+    @contextmanager
+    def unheard(self, node: Node):
+        """Let nobody hear that a process is there, while it works on."""
+        name = str(node.process)
+
+        def force(process, _store, call):
+            return Fault.BEFORE if call == "beat" and process.name == name else None
+
+        self.world.weather.force = force
+        yield
+        self.world.weather.force = None
 
     def node_of(self, process) -> Node:
         return next(node for node in self.world.nodes if node.process is process)
@@ -122,14 +134,18 @@ class Stage:
 class Held:
     """Calls that wait until they are let go."""
 
-    def __init__(self, world: World, who: str, call: str, times: int) -> None:
+    def __init__(self, world: World, who: str, call: str, times: int, after: int) -> None:
         self._loop = world.loop
+        self._after = after
         self._who, self._call, self._times = who, call, times
         self.gates: list[asyncio.Future] = []
         self.processes: list[object] = []
 
     def asked(self, process, store, name):
         if self._times > len(self.gates) and f"{store}.{name}" == self._call and process.name.startswith(self._who):
+            if self._after:
+                self._after -= 1
+                return None
             gate = self._loop.create_future()
             self.gates.append(gate)
             self.processes.append(process)

@@ -63,9 +63,15 @@ async def two_closers(stage: Stage) -> None:
 async def late_event_at_cut(stage: Stage) -> None:
     await stage.send(stage.event("a", "5", "over"))
     await stage.rest()
-    held = stage.hold("billing0", "raw.totals_at_cut")
+    # What counts before the cut is not in RAW when LIVE has the cut: the sums have to wait for it.
+    sinking = stage.hold("aggregator", "raw.insert_events", times=2)
+    assert (await stage.send(stage.event("before", "1", "over"))).status == 200
+    await sinking.reached()
     stamp = stage.clients.stamp()
     stage.leap(20)
+    await stage.seconds(3)
+    held = stage.hold("billing0", "raw.totals_at_cut")
+    sinking.let_go()
     await held.reached()
     late = await stage.send(stage.event("late", "3", "over", event_time=stamp))
     assert late.status == 200

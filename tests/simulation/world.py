@@ -27,7 +27,7 @@ from kernel.settings import Settings
 from kernel.telemetry import Telemetry
 from meterline import app as wiring
 from meterline.role import Role
-from tests.simulation.await_point import Coverage, suspended
+from tests.simulation.await_point import Coverage, Point, suspended
 from tests.simulation.fault import Gate, LiveView, LogView, RawView, Weather
 from tests.simulation.loop import OUTSIDE, Process, SimulatedClock, SimulatedLoop, WallTime, context_of
 from tests.simulation.raw import MemoryUsageStore, Tables
@@ -236,7 +236,6 @@ class World:
         self.clock = SimulatedClock(self.loop, self.wall)
         self.trace = self.weather.trace
         self.weather.note = self.note
-        self.weather.kill = self._aimed
         self.violations: list[str] = []
         self.graveyard: list[Process] = []
         self.town = town()
@@ -261,6 +260,8 @@ class World:
         self.nodes: list[Node] = []
         self.loop.after_step = self._after_step
         self.struck: dict[Process, tuple] = {}
+        # Awaits at which a process has to die once a task of it stands there: (after how many times, steps later).
+        self.doomed: dict[Point, tuple[int, int]] = {}
 
     # --- life
 
@@ -291,12 +292,23 @@ class World:
         """Kill a node's process after some more steps of its own."""
         self.after_steps(node, steps, node.kill, back_seconds)
 
-    def _aimed(self, process: Process) -> None:
-        for node in self.nodes:
-            if node.process is process:
-                self.struck.setdefault(process, (process.steps + 1, node.kill, (self.chance.choice((0.05, 1)),)))
+    def _stands(self, process: Process, task: asyncio.Task) -> None:
+        """Kill a process, at once or some steps later, whose task stands where the seed wants it to die."""
+        for point in sorted(suspended(task) & self.doomed.keys()):
+            left, steps = self.doomed.pop(point)
+            if left:
+                self.doomed[point] = left - 1, steps
+                continue
+            for node in self.nodes:
+                if node.process is process:
+                    self.note(f"{process} dies at {point}")
+                    self.struck[process] = process.steps + steps, node.kill, (self.chance.choice((0.05, 1)),)
 
-    def _after_step(self, process: Process) -> None:
+    def _after_step(self, process: Process, handle: asyncio.Handle) -> None:
+        if self.doomed and process is not OUTSIDE:
+            task = getattr(handle._callback, "__self__", None)
+            if isinstance(task, asyncio.Task) and not task.done():
+                self._stands(process, task)
         if process in self.struck and process.steps >= self.struck[process][0]:
             _, work, args = self.struck.pop(process)
             work(*args)
