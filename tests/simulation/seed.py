@@ -14,6 +14,7 @@ from tests.simulation.dead import spoilt
 from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
 from tests.simulation.town import MONTH_END_MS
+from tests.simulation.unreached import rare
 from tests.simulation.world import World
 
 BUSY_SECONDS = 10
@@ -69,6 +70,7 @@ class Misfortune:
             self.raw_loses,
             self.pause_in_rebuild,
             self.raw_refuses,
+            self.hand_over_unsunk,
         )
         # Every await has its turns, seed after seed: to die there, and to fail there.
         for number in range(world.seed * AIMED, (world.seed + 1) * AIMED):
@@ -78,6 +80,9 @@ class Misfortune:
                 world.weather.targets.add(point)
             else:
                 world.doomed[point] = chance.choice((0, 0, 0, 2, 6)), chance.choice((0, 0, 0, 1, 3))
+        for point in rare():
+            if chance.random() < 0.4:
+                world.doomed.setdefault(point, (0, chance.choice((0, 0, 1))))
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if chance.random() < 0.2:
@@ -105,10 +110,20 @@ class Misfortune:
         """LIVE loses its last second; or more of it, as after a restore, of which the log may hold less."""
         photograph = self.world.photograph()
         seconds = self.chance.uniform(0.01, 1) if self.chance.random() < 0.7 else self.chance.uniform(1, 4)
-        self.world.later(seconds, self.world.fall_back, photograph)
+        self.world.later(seconds, self._fall_back, photograph)
+
+    def _fall_back(self, photograph) -> None:
+        self.world.fall_back(photograph)
+        self._manage()
 
     def wipe(self) -> None:
         self.world.wipe()
+        self._manage()
+
+    def _manage(self) -> None:
+        """Change something just now, perhaps, while LIVE does not know the catalog's version."""
+        if self.chance.random() < 0.3:
+            self.busy.append(asyncio.create_task(self.clients.manage()))
 
     def pause_in_rebuild(self) -> None:
         """LIVE is wiped, and who makes it again stops in the middle of it for longer than others wait."""
@@ -123,6 +138,13 @@ class Misfortune:
         self.world.note("RAW refuses inserts")
         self.world.weather.refused.update(("insert_events", "write_progress"))
         self.world.later(self.chance.choice((0.5, 2)), self.world.weather.refused.clear)
+
+    def hand_over_unsunk(self) -> None:
+        """An aggregator dies for longer than its lanes wait for it, and left much that is not in RAW."""
+        self.world.note("RAW refuses inserts, while lanes move")
+        self.world.weather.refused.update(("insert_events", "write_progress"))
+        self.world.later(5, self.world.weather.refused.clear)
+        self.world.later(1.5, self.chance.choice(self.world.of(Role.AGGREGATOR)).kill, 4)
 
     def live_away(self) -> None:
         """LIVE is away, while the seller changes something and somebody looks."""

@@ -69,3 +69,4 @@ def test_a_deliberate_bug_is_found(mutation: str, proof) -> None:
 
 def test_the_list_of_what_is_not_reached_names_awaits_that_exist() -> None:
     assert len(unreached.listed()) == len(unreached.UNREACHED)
+    assert len(unreached.rare()) == len(unreached.RARE)

@@ -98,6 +98,21 @@ async def pending_then_blocked(stage: Stage) -> None:
     assert (row["verdict"], row["code"]) == ("refused", "no_active_subscription")
 
 
+async def pending_then_limited(stage: Stage) -> None:
+    """The same, and the plan that ends is unlimited, the one that begins is not."""
+    assert (await stage.send(stage.event("a"))).status == 200
+    for node in stage.aggregators:
+        node.pause(15)
+    await stage.clients.tighten("")
+    await stage.clients.renew(stage.customer)
+    attempt = await stage.send(stage.event("p", "3"))
+    assert (attempt.status, attempt.pending) == (200, True)
+    await stage.seconds(15)
+    await stage.rest()
+    [row] = [row for row in stage.world.tables.events.values() if row["key"] == "p"]
+    assert (row["verdict"], row["code"]) == ("blocked", "included_limit_reached")
+
+
 async def cut_falls_back(stage: Stage) -> None:
     await stage.send(stage.event("a", "5", "over"))
     await stage.rest()
@@ -112,5 +127,13 @@ async def cut_falls_back(stage: Stage) -> None:
 
 BILLS = {
     made.__name__: made
-    for made in (relay, second_cut, two_closers, late_event_at_cut, pending_then_blocked, cut_falls_back)
+    for made in (
+        relay,
+        second_cut,
+        two_closers,
+        late_event_at_cut,
+        pending_then_blocked,
+        pending_then_limited,
+        cut_falls_back,
+    )
 }

@@ -167,6 +167,40 @@ async def zombie_sink(stage: Stage) -> None:
     await stage.rest()
 
 
+async def overtaken_sink(stage: Stage) -> None:
+    """A sink that another owner overtook lacks outcomes that are gone: it begins anew, and rebuilds nothing."""
+    await stage.send(stage.event("a"))
+    await stage.rest()
+    owner, lane = stage.owner(), stage.lane()
+    token = stage.world.live._lanes[lane].header.token
+    with patch("aggregator.worker.lane_queue.OUTCOMES_MAX", 0):
+        held = stage.hold(str(owner.process), "live.write")
+        await held.reached()
+        with stage.unheard(owner):
+            await stage.seconds(4)
+            for n in range(3):
+                assert (await stage.send(stage.event(f"b{n}"), stage.two)).status == 200
+            await stage.seconds(4)
+        held.let_go()
+        await stage.seconds(4)
+    await stage.rest()
+    assert stage.owner() is owner
+    assert stage.world.live._lanes[lane].header.token == token
+
+
+async def sunk_falls_back(stage: Stage) -> None:
+    """LIVE loses nothing but what it was told last, that its lane is sunk, and the lane stays idle."""
+    await stage.send(stage.event("a"))
+    photograph = stage.world.photograph()
+    await stage.rest()
+    lane = stage.lane()
+    before = stage.world.live._lanes[lane].header
+    stage.world.fall_back(photograph)
+    there = stage.world.live._lanes[lane].header
+    assert (there.next, there.sunk) == (before.next, before.next - 1)
+    await stage.rest()
+
+
 async def raw_behind(stage: Stage) -> None:
     for n in range(5):
         await stage.send(stage.event(f"k{n}"))
@@ -242,6 +276,8 @@ LANES_OF = {
         zombie_fold,
         split_brain,
         zombie_sink,
+        overtaken_sink,
+        sunk_falls_back,
         raw_behind,
         idle_end,
         dead_rebuilder,
