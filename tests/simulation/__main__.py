@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import sys
+import warnings
 from contextlib import nullcontext
 
 
@@ -33,6 +34,7 @@ def main() -> int:
     asked = _arguments()
     first, _, end = asked.seeds.partition(":")
     sys.unraisablehook = lambda _: None
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # its process died before it began
     run_seed(-1)  # what is made once a process is made before the first seed that counts
     gc.collect()
     gc.freeze()

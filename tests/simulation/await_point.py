@@ -8,6 +8,7 @@ import ast
 import sys
 from functools import cache
 from pathlib import Path
+from types import CodeType, CoroutineType, FrameType
 
 ROOT = Path(__file__).parents[2]
 # Gateway, aggregator, sink, relay and closer.
@@ -78,6 +79,19 @@ def at(filename: str, line: int) -> Point | None:
     return min(inside, key=lambda point: point[2] - point[1]) if inside else None
 
 
+# By code and instruction: where a frame stands is asked at every step of a process that has to die somewhere.
+_seen: dict[tuple[CodeType, int], Point | None] = {}
+
+
+def _point_of(frame: FrameType) -> Point | None:
+    place = frame.f_code, frame.f_lasti
+    try:
+        return _seen[place]
+    except KeyError:
+        found = _seen[place] = at(frame.f_code.co_filename, frame.f_lineno)
+        return found
+
+
 class Coverage:
     """Which points were hit, and how."""
 
@@ -90,9 +104,8 @@ def here() -> set[Point]:
     """Tell the awaits in the chain of the call that runs now."""
     found = set()
     frame = sys._getframe(1)
-    files = _by_file()
     while frame is not None:
-        if frame.f_code.co_filename in files and (point := at(frame.f_code.co_filename, frame.f_lineno)):
+        if point := _point_of(frame):
             found.add(point)
         frame = frame.f_back
     return found
@@ -103,10 +116,14 @@ def suspended(task) -> set[Point]:
     found = set()
     step = task.get_coro()
     while step is not None:
-        frame = getattr(step, "cr_frame", None) or getattr(step, "ag_frame", None) or getattr(step, "gi_frame", None)
+        if type(step) is CoroutineType:
+            frame, following = step.cr_frame, step.cr_await
+        else:
+            frame = getattr(step, "ag_frame", None) or getattr(step, "gi_frame", None)
+            following = getattr(step, "ag_await", None) or getattr(step, "gi_yieldfrom", None)
         if frame is None:
             break
-        if point := at(frame.f_code.co_filename, frame.f_lineno):
+        if point := _point_of(frame):
             found.add(point)
-        step = getattr(step, "cr_await", None) or getattr(step, "ag_await", None) or getattr(step, "gi_yieldfrom", None)
+        step = following
     return found
