@@ -51,6 +51,7 @@ class Weather:
         self.late = 0  # appends that are still on their way
         self.delay = 0.0
         self.refused: set[str] = set()  # calls that fail before they take effect
+        self.slow: dict[Process, float] = {}  # seconds that every way of a process takes, while nobody hears its beats
         # Awaits under which the seed wants a store to fail once.
         self.targets: set[tuple] = set()
         self.trace: list[str] = []
@@ -65,7 +66,7 @@ class Weather:
             return self._chance.choice(_KINDS.get(f"{store}.{name}", _ALL))
         if self.force is not None and (forced := self.force(process, store, name)) is not None:
             return forced
-        if name in self.refused:
+        if name in self.refused or (name == "beat" and process in self.slow):
             return Fault.BEFORE
         if self.lose and name == "append" and self._chance.random() < self.lose:
             return self._chance.choice((Fault.LATER, Fault.LATER, Fault.AFTER))
@@ -108,7 +109,10 @@ class Gate:
 
     async def turn(self) -> None:
         """Take one way to or from a store: others may run meanwhile, and the process may die here."""
-        await asyncio.sleep(self.weather.seconds())
+        weather = self.weather
+        await asyncio.sleep(
+            weather.seconds() + weather.slow.get(self.process, 0) if weather.slow else weather.seconds()
+        )
 
     async def enter(self, store: str, name: str) -> Fault | None:
         """Go to a store; raises or hangs here for what fails before it took effect, tells the other faults."""

@@ -69,6 +69,8 @@ class Misfortune:
             self.log_away,
             self.raw_loses,
             self.pause_in_rebuild,
+            self.slow_rebuilder,
+            self.slow_rebuilder,
             self.raw_refuses,
             self.hand_over_unsunk,
         )
@@ -134,6 +136,15 @@ class Misfortune:
                     node, self.chance.randrange(5, 50), node.pause, self.chance.choice((1.2, 2.5, 4))
                 )
 
+    def slow_rebuilder(self) -> None:
+        """Lanes of LIVE are gone, and one who makes them again is slow and not heard: others take it for dead."""
+        process = self.chance.choice(self.world.of(Role.AGGREGATOR)).process
+        if process is not None:
+            self.world.note(f"{process} is slow")
+            self.world.lose_lanes()
+            self.world.weather.slow[process] = self.chance.choice((0.3, 0.7, 1.2))
+            self.world.later(8, self.world.weather.slow.pop, process, None)
+
     def raw_refuses(self) -> None:
         self.world.note("RAW refuses inserts")
         self.world.weather.refused.update(("insert_events", "write_progress"))
@@ -178,6 +189,7 @@ class Misfortune:
         self.over = True
         world.weather.fail = world.weather.delay = world.weather.lose = 0.0
         world.weather.refused.clear()
+        world.weather.slow.clear()
         world.weather.targets.clear()
         world.doomed.clear()
         world.live.away = world.log.away = False

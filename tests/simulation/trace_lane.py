@@ -43,7 +43,7 @@ async def two_rebuilders(stage: Stage) -> None:
     owner = stage.owner()
     with patch(STALE, 1_000):
         slower = stage.hold(str(owner.process), "live.fill")
-        stage.world.live._lanes.clear()  # and the members stay, so that the owner is the one who rebuilds
+        stage.world.lose_lanes()
         await slower.reached()
         # The slower is not heard of any more and goes on all the same; the faster takes over, finishes, and folds.
         with stage.unheard(owner):
@@ -63,7 +63,7 @@ async def fall_back_in_rebuild(stage: Stage) -> None:
     owner = str(stage.owner().process)
     with patch(STALE, 1_000), patch("aggregator.worker.rebuild.FILL_MAX", 1):
         first = stage.hold(owner, "live.fill")
-        stage.world.live._lanes.clear()  # and the members stay, so that the owner is the one who rebuilds
+        stage.world.lose_lanes()
         await first.reached()
         photograph = stage.world.photograph()
         third = stage.hold(owner, "live.fill", after=1)

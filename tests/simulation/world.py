@@ -373,6 +373,12 @@ class World:
         self.live.wipe()
         self.live_fell_s = self.loop.time()
 
+    def lose_lanes(self) -> None:
+        """Lose all lanes of LIVE; the members stay, so that their owners are those who rebuild."""
+        self.note("LIVE loses its lanes")
+        self.live._lanes.clear()
+        self.live_fell_s = self.loop.time()
+
     def run(self, work) -> None:
         """Run a coroutine to its end in the deployment, with ids made from the seed."""
         before = ids.os
