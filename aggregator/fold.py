@@ -3,9 +3,11 @@
 Owns the verdicts and the one place where usage is added. It reads no clock and no catalog: the account's clock is the
 greatest accepted_at folded so far, the terms are the snapshot's. Invariants: folding the same records again gives the
 same outcomes and the same bytes; of one key at most one attempt counts; a hard limit is never passed.
-Other rules get another number (`RULES`) and begin with another epoch. Source: DESIGN 3.5; R-TRACK-11 to 15, R-METER-4.
+Other rules get another number (`RULES`) and begin with another epoch; what the old epoch's log still holds is judged by
+the old ones (`JUDGES`). Source: DESIGN 3.5; ADR 7; R-TRACK-11 to 15, R-METER-4.
 """
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -81,6 +83,11 @@ def fold_event(
         cut=account.cut + 1,
         limited=place.limit is not None,
     )
+
+
+# Which function judges by which rules. A program with new rules keeps the judge of those before, so that it can fold to
+# its end the log of a Meterline that was killed.
+JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {RULES: fold_event}
 
 
 def _on_known_key(entry: KeyEntry, event: UsageEvent, at_ms: int) -> Outcome | None:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from aggregator.account import Account, decode_account, encode_account
-from aggregator.fold import DEAD, ENTRY_OF, fold_event, fold_snapshot
+from aggregator.fold import DEAD, ENTRY_OF, JUDGES, fold_snapshot
 from aggregator.standing import Standing
 from catalog.terms import Snapshot, decode_snapshot, encode_snapshot
 from ingest.event import NO_DIGEST, UsageEvent
@@ -191,7 +191,8 @@ class SliceFold:
             elif stored is not None:
                 self._fresh.append(event.digest)
         try:
-            return fold_event(state.account, state.standing, event, entry, lane_clock_ms=self.clock_ms, at_ms=at_ms)
+            judge = JUDGES[self._header.rules]
+            return judge(state.account, state.standing, event, entry, lane_clock_ms=self.clock_ms, at_ms=at_ms)
         except (MemoryError, TimeoutError):
             raise
         except Exception:  # noqa: BLE001 - whatever the pure code raises makes this event a dead letter (DESIGN 3.5.4)

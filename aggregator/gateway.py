@@ -191,6 +191,8 @@ class AccessGateway:
                 raise _unavailable("Live balances are away; ask again.") from error
             if view.header is None or view.header.state != READY:
                 raise _unavailable("Live balances are being rebuilt; ask again.")
+            if view.header.epoch > self._catalog.deployment.epoch:
+                raise _unavailable("This gateway is of an epoch that has ended; ask another one.")
             if wanted is None:
                 return view, None
             if _reached(view.header, wanted):

@@ -31,11 +31,15 @@ class FeatureKind(StrEnum):
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """The deployment's fixed facts: epoch of the log, number of lanes, secret of the key digests (32 bytes)."""
+    """The deployment's facts: epoch of the log, its lanes, secret of the key digests (32 bytes).
+
+    `rules` is the number of the fold's rules by which the epoch is judged. All but the secret change with an epoch.
+    """
 
     epoch: int
     lanes: int
     secret: bytes
+    rules: int
 
 
 class Organization(msgspec.Struct, frozen=True, kw_only=True):

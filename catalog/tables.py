@@ -33,6 +33,7 @@ deployment = Table(
     Column("epoch", Integer, nullable=False),
     Column("lanes", Integer, nullable=False),
     Column("secret", LargeBinary, nullable=False),
+    Column("rules", Integer, nullable=False, server_default="1"),
 )
 
 catalog_version = Table(

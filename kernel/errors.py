@@ -26,6 +26,10 @@ class Unknown(Retryable):
     """An append ended without an answer: its record may be there, may appear later, or never (DESIGN 3.2)."""
 
 
+class LogSealed(Unknown):
+    """The log's epoch has ended: this record is not there and never will be, nor will any other of this epoch."""
+
+
 class Fatal(MeterlineError):
     """Going on would lose or double something; an operator has to act."""
 

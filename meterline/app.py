@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from aggregator.fold import RULES
 from aggregator.store import UsageStore
 from aggregator.worker.backlog import Backlog
 from aggregator.worker.books import BooksWorker
@@ -54,6 +55,7 @@ class App:
     settings: Settings
     clock: Clock
     telemetry: Telemetry
+    rules: int = RULES  # by which the epoch is folded
     process_id: str  # names this process in records, among members and in logs
     sql: Sql
     live: Live
@@ -104,23 +106,31 @@ class App:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, role: Role = Role.ALL, *, make: bool | None = None) -> AsyncIterator[App]:
+async def opened(
+    settings: Settings,
+    role: Role = Role.ALL,
+    *,
+    make: bool | None = None,
+    ending: bool = False,
+    logs: str | None = None,
+) -> AsyncIterator[App]:
     """Open everything on `settings` and run what `role` runs; `make` (default: embedded) makes what is missing.
 
-    Raises Misconfigured for a setting that is wrong, NotReachable when another process holds the data folder or the
-    deployment was not made, Unavailable when a store is away.
+    `ending` is for who ends the epoch (see `opened_stores`); `logs` the level to log from, if not the role's own.
+    Raises OlderRules, Misconfigured for a setting that is wrong, NotReachable when another process holds the data
+    folder or the deployment was not made, Unavailable when a store is away.
     """
     if settings.embedded and role not in (Role.ALL, Role.OPERATOR):
         raise Misconfigured(f"the embedded engine is one process: set --role all, or all four URLs ({settings.urls()})")
-    configure_logs(settings.log_level if role is not Role.OPERATOR else _COMMANDS_LOG)
+    configure_logs(logs or (settings.log_level if role is not Role.OPERATOR else _COMMANDS_LOG))
     app = App()
     app.role, app.settings, app.clock, app.telemetry = role, settings, SystemClock(), Telemetry()
     app.process_id = ids.new_id("gw_", app.clock.now_ms())
     async with AsyncExitStack() as stack:
         making = settings.embedded if make is None else make
-        stores = await stack.enter_async_context(opened_stores(settings, app.clock, make=making))
+        stores = await stack.enter_async_context(opened_stores(settings, app.clock, make=making, ending=ending))
         app.sql, app.raw, app.live, app.log = stores.sql, stores.raw, stores.live, stores.log
-        app.usage_store = stores.usage_store
+        app.usage_store, app.rules = stores.usage_store, stores.deployment.rules
         if role is not Role.AGGREGATOR:
             app.catalog = Catalog(app.sql, app.live, app.clock)
             await app.catalog.start()
@@ -163,6 +173,7 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
             publish=app.hub.publish if app.hub is not None else _nobody,
             clock=app.clock,
             telemetry=app.telemetry,
+            rules=app.rules,
         )
 
     lanes = app.lanes = Lanes(worker, sink)

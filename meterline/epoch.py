@@ -1,13 +1,16 @@
 """A new epoch of the log: another number of lanes, or other rules of folding, and nothing that counted is lost.
 
-Order: nobody else is there; every lane is folded and sunk to the log's end; one SQL transaction names the new epoch;
-its lanes are made, and LIVE from RAW. Before the transaction nothing has changed. After it everything that is missing
-is made by whoever starts next: the embedded server, or `migrate` and the roles. Every process has to be stopped, and
-says in LIVE that it is there: what one appends to the old log after the transaction is never read.
-Source: DESIGN 3.2, 3.5.4, 3.9.
+Order: nobody else is there; every lane is folded and sunk to the log's end, by the epoch's own rules; the log is sealed
+and its last records folded and sunk; one SQL transaction names the new epoch; its lanes are made, and LIVE from RAW.
+Whoever was overlooked has its appends refused by the seal, so that what it answers is unknown. Before the seal nothing
+has changed; after it servers do not start until this has run again; after the transaction everything that is missing is
+made by whoever starts next: the embedded server, or `migrate` and the roles.
+Source: DESIGN 3.2, 3.5.4, 3.9; ADR 7.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,22 +18,48 @@ import msgspec
 from aggregator.fold import RULES
 from catalog.definition import Deployment
 from catalog.store.deployment import begin_epoch, load_deployment
+from kernel import ids
 from kernel.engine.live.base import READY
 from kernel.errors import Fatal, Misconfigured, NotReachable, Unavailable
 from kernel.limits import APPEND_WAIT_MS, EPOCH_MAX
 from kernel.settings import LANES_MAX, Settings
+from kernel.telemetry import logger
 from meterline.role import Role
+from meterline.stores import OlderRules
 
 if TYPE_CHECKING:
     from meterline.app import App
 
+_log = logger("epoch")
 _PATIENCE_MS: Final = 600_000  # a lane's whole backlog, or a rebuild of many customers
 _LOOK_S: Final = 0.05
 
 
-async def change_epoch(settings: Settings, lanes: int | None) -> dict[str, Any]:
+@asynccontextmanager
+async def opened_by_own_rules(settings: Settings, role: Role) -> AsyncIterator["App"]:
+    """Open as `meterline.app.opened` does; on the embedded engine newer rules of this program begin a new epoch first.
+
+    Raises as `opened` and `change_epoch`.
+    """
+    from meterline.app import opened  # noqa: PLC0415 - opens the whole engine
+
+    async with AsyncExitStack() as stack:
+        try:
+            app = await stack.enter_async_context(opened(settings, role))
+        except OlderRules:
+            if not settings.embedded:
+                raise
+            done = await change_epoch(settings, None, logs=settings.log_level)
+            _log.warning("a new epoch has begun: this Meterline folds by newer rules", rules=RULES, **done)
+            app = await stack.enter_async_context(opened(settings, role))
+        yield app
+
+
+async def change_epoch(settings: Settings, lanes: int | None, *, logs: str | None = None) -> dict[str, Any]:
     """Begin the next epoch with `lanes` lanes (None: as many as there are); returns its number and lanes.
 
+    An epoch that is as wanted, and that nothing was appended to, is not ended: so a command that was killed after its
+    transaction completes what it had begun. `logs` is the level to log from.
     Raises Misconfigured for a wrong number or when no epoch is left, NotReachable while others work on the deployment,
     Fatal for a lane that cannot be folded to its end, Unavailable when that takes too long.
     """
@@ -41,18 +70,22 @@ async def change_epoch(settings: Settings, lanes: int | None) -> dict[str, Any]:
         raise Misconfigured(f"--lanes is {lanes}: set it to 1 to {LANES_MAX}")
     settings = msgspec.structs.replace(settings, lanes=0)  # they are what is about to change
     if not settings.embedded:
-        async with opened(settings, Role.OPERATOR) as app:
+        async with opened(settings, Role.OPERATOR, ending=True, logs=logs) as app:
             await _alone(app)
-    async with opened(settings, role) as app:
+    async with opened(settings, role, ending=True, logs=logs) as app:
         async with app.sql.snapshot() as connection:
             old = await load_deployment(connection)
-        if old is None or old.epoch >= EPOCH_MAX:
+        assert old is not None, "it is open"
+        await _ended(app)
+        if await _is_new(app, old, lanes or old.lanes):
+            return {"epoch": old.epoch, "lanes": old.lanes}
+        if old.epoch >= EPOCH_MAX:
             raise Misconfigured(f"the last epoch is {EPOCH_MAX}: restore a backup into a deployment of its own")
-        ends = await _ended(app)
+        await _seal(app)
+        await _ended(app)
         await _commit(app, old, lanes or old.lanes)
-        if ends != await _ends(app):
-            raise Fatal("usage was appended while the epoch changed, and is not in it: a gateway was not stopped")
-    async with opened(settings, role, make=True) as app:
+        await _forget(app, range(lanes or old.lanes, old.lanes))
+    async with opened(settings, role, make=True, logs=logs) as app:
         await _ended(app)
         return {"epoch": app.log.epoch, "lanes": app.log.lanes}
 
@@ -68,18 +101,39 @@ async def _alone(app: "App") -> None:
         raise NotReachable("usage is still appended: stop every process of the deployment first")
 
 
+async def _is_new(app: "App", old: Deployment, lanes: int) -> bool:
+    """Tell whether the epoch is as wanted, and nothing has ever been appended to it, nor to another log of it."""
+    if (old.lanes, old.rules) != (lanes, RULES) or await app.log.sealed() or any(await _ends(app)):
+        return False
+    headers = [(await app.live.view(lane, ())).header for lane in range(lanes)]
+    return all(header is not None and header.next == 0 for header in headers)
+
+
+async def _seal(app: "App") -> None:
+    await app.log.seal()
+
+
 async def _commit(app: "App", old: Deployment, lanes: int) -> None:
     async with app.sql.transaction() as connection:
-        if not await begin_epoch(connection, old, lanes):
+        if not await begin_epoch(connection, old, lanes, RULES):
             raise NotReachable(f"another command has ended epoch {old.epoch} meanwhile")
+
+
+async def _forget(app: "App", lanes: range) -> None:
+    """Empty the lanes that the new epoch has not."""
+    for lane in lanes:
+        header = (await app.live.view(lane, ())).header
+        if header is not None:
+            token = ids.new_bytes(app.clock.now_ms())
+            await app.live.begin_rebuild(lane, token=token, expected_token=header.token)
 
 
 async def _ends(app: "App") -> list[int]:
     return [(await app.log.bounds(lane)).end for lane in range(app.log.lanes)]
 
 
-async def _ended(app: "App") -> list[int]:
-    """Wait until every lane is folded, and in RAW, up to the log's end; returns the ends."""
+async def _ended(app: "App") -> None:
+    """Wait until every lane is folded, and in RAW, up to the log's end."""
     started_ms = app.clock.monotonic_ms()
     while True:
         ends = await _ends(app)
@@ -87,7 +141,7 @@ async def _ended(app: "App") -> list[int]:
             await app.flush()
             progress = await app.usage_store.progress(app.log.epoch)
             if all(progress.get(lane, (0, 0))[0] >= end for lane, end in enumerate(ends)):
-                return ends
+                return
         if app.lanes is not None:
             for worker in app.lanes.workers.values():
                 if worker.stopped is not None:
@@ -98,12 +152,7 @@ async def _ended(app: "App") -> list[int]:
 
 
 async def _reached(app: "App", lane: int, end: int) -> bool:
-    header = (await app.live.view(lane, [])).header
+    header = (await app.live.view(lane, ())).header
     if header is None or header.state != READY or header.epoch != app.log.epoch:
         return False
-    if header.rules < RULES and header.next < end:
-        raise Fatal(
-            f"lane {lane} has {end - header.next} records that rules {header.rules} have to judge: "
-            "start the Meterline that ran before, and stop it once it is ready"
-        )
     return header.next >= end

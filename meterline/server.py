@@ -20,7 +20,8 @@ from catalog.store.organization import create_organization
 from catalog.store.version import read_version
 from kernel.errors import Misconfigured
 from kernel.settings import Settings
-from meterline.app import App, opened, watch_loop
+from meterline.app import App, watch_loop
+from meterline.epoch import opened_by_own_rules
 from meterline.front import Front, nothing
 from meterline.operator_socket import socket_path
 from meterline.role import Role
@@ -46,7 +47,7 @@ async def serve(settings: Settings, role: Role, host: str, port: int, api_key: s
     if payments != "none":
         raise Misconfigured(f"--payments is {payments!r}: this version has none; set it to none")
     listening = _listen(host, port)
-    async with opened(settings, role) as app:
+    async with opened_by_own_rules(settings, role) as app:
         if api_key is not None and role.serves:
             await _ensure_sandbox(app, api_key)
         main = _Server(_config(_surface(app) if role.serves else health(app)))

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 from sqlalchemy.exc import DatabaseError
 
+from aggregator.fold import RULES
 from aggregator.store import UsageStore
 from catalog.definition import Deployment
 from catalog.store.deployment import UNFINISHED, ensure_deployment, load_deployment
@@ -27,6 +28,10 @@ from meterline.schema import current_revision, head_revision, migrate
 _FIRST = "run `meterline migrate` first"
 
 
+class OlderRules(NotReachable):
+    """The deployment's epoch is folded by older rules than this program's; nothing was opened."""
+
+
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
     """The opened ports, and the deployment that they belong to."""
 
@@ -39,11 +44,12 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> AsyncIterator[Stores]:
+async def opened_stores(settings: Settings, clock: Clock, *, make: bool, ending: bool = False) -> AsyncIterator[Stores]:
     """Open everything; `make` makes or updates tables and lanes, else they have to be there.
 
-    Raises Misconfigured for a setting that is wrong; NotReachable when another process holds the data folder, or for a
-    deployment that was not made; Unavailable for a store that is away.
+    `ending` is for who ends the epoch: then it may be sealed already, and of older rules than this program's.
+    Raises Misconfigured for a setting that is wrong; OlderRules; NotReachable when another process holds the data
+    folder, or for a deployment that was not made, or is between two epochs; Unavailable for a store that is away.
     """
     async with AsyncExitStack() as stack:
         if settings.embedded:
@@ -60,6 +66,7 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
                 f"METERLINE_LANES is {settings.lanes} and the deployment has {deployment.lanes}: they change by"
                 f" `meterline epoch --lanes {settings.lanes}`; until then set it to {deployment.lanes} or leave it out"
             )
+        _check_rules(deployment, ending=ending)
         raw = await open_raw(settings)
         stack.push_async_callback(raw.close)
         live = await open_live(settings, clock, lanes=deployment.lanes, subs=key_subs(settings))
@@ -72,6 +79,8 @@ async def opened_stores(settings: Settings, clock: Clock, *, make: bool) -> Asyn
             await log.create()
         else:
             await _check(log, store)
+        if not ending and await log.sealed():
+            raise NotReachable("a change of the epoch did not end: run `meterline epoch` again, as it was run before")
         yield Stores(sql=sql, raw=raw, live=live, log=log, usage_store=store, deployment=deployment)
 
 
@@ -83,7 +92,15 @@ def key_subs(settings: Settings) -> int:
 async def _made(settings: Settings, sql: Sql) -> Deployment:
     await migrate(sql)
     async with sql.transaction() as connection:
-        return await ensure_deployment(connection, settings.lanes_made)
+        return await ensure_deployment(connection, settings.lanes_made, RULES)
+
+
+def _check_rules(deployment: Deployment, *, ending: bool) -> None:
+    told = f"epoch {deployment.epoch} is folded by rules {deployment.rules}, this program has {RULES}"
+    if deployment.rules > RULES:
+        raise NotReachable(f"{told}: it is an older Meterline, start the newer one")
+    if deployment.rules < RULES and not ending:
+        raise OlderRules(f"{told}: other rules begin with a new epoch; stop every process and run `meterline epoch`")
 
 
 async def _found(sql: Sql) -> Deployment:

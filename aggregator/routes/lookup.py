@@ -50,7 +50,7 @@ async def _find_in_log(log: Log, live: Live, organization: bytes, position: Posi
     events = decode_usage(envelope) if envelope.kind == USAGE else []
     if index >= len(events) or events[index].organization != organization:
         return None
-    [outcomes] = await live.outcomes(lane, [offset])
+    [outcomes] = await live.outcomes(lane, [offset], epoch=epoch)
     outcome = Outcome(verdict=Verdict.COUNTED) if outcomes is None else decode_outcomes(outcomes)[index]
     values = event_row(epoch, lane, offset, records[0].time_ms, envelope.gateway, index, events[index], outcome)
     row = EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))

@@ -113,7 +113,8 @@ class BooksWorker:
                 break
             sizes = {record.offset: events_in(record.data) for record in records}
             asked = [offset for offset, size in sizes.items() if size and offset < folded]
-            outcomes = dict(zip(asked, await self._live.outcomes(lane, asked), strict=True)) if asked else {}
+            kept_in_live = await self._live.outcomes(lane, asked, epoch=self._records.epoch) if asked else []
+            outcomes = dict(zip(asked, kept_in_live, strict=True))
             for offset, size in sizes.items():
                 kept = outcomes.get(offset)
                 told = {} if not size else None if kept is None else told_in(kept)

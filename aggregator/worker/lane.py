@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from aggregator.fold import RULES
+from aggregator.fold import JUDGES, RULES
 from aggregator.fold_slice import CustomerState, SliceFold, customer_state
 from aggregator.lane_record import FoldedRecord, LaneRecord, groups
 from aggregator.store import UsageStore
@@ -59,10 +59,12 @@ class LaneWorker:
         telemetry: Telemetry,
         gateway: str | None = None,
         exact_days: int = KEYS_EXACT_DAYS_MAX,
+        rules: int | None = None,
     ) -> None:
         """Take the parts; `gateway` is the one in this process, None when there is none.
 
-        `exact_days` is how long LIVE keeps keys themselves; older ones become filters.
+        `exact_days` is how long LIVE keeps keys themselves; older ones become filters. `rules` are those of the log's
+        epoch; None: this program's own.
 
         `publish(epoch, lane, offset, outcomes)` is told every record of usage once it is judged, and at once.
         Records of other gateways are told through LIVE, by the write itself.
@@ -76,6 +78,7 @@ class LaneWorker:
         self._sink = sink
         self._publish = publish
         self._gateway = gateway
+        self._rules = RULES if rules is None else rules
         self._clock = clock
         self._telemetry = telemetry
         self._exact_days = exact_days
@@ -163,24 +166,29 @@ class LaneWorker:
             return None
         if header.epoch > self._log.epoch:
             raise LogMissing(f"LIVE knows epoch {header.epoch} of lane {self.lane}, the log is epoch {self._log.epoch}")
-        if header.rules > RULES:
+        if header.rules > self._rules:
             raise Fatal(
-                f"lane {self.lane} is folded by rules {header.rules}, this program has {RULES}: "
+                f"lane {self.lane} is folded by rules {header.rules}, this program has {self._rules}: "
                 "it is an older Meterline, start the newer one"
             )
         if header.epoch < self._log.epoch:
             # A new epoch has begun: what the lane had is in RAW, and is carried into it.
             await self._make(header.token)
             return None
-        if header.rules < RULES:
+        if header.rules < self._rules:
             raise Fatal(
-                f"lane {self.lane} is folded by rules {header.rules}, this program has {RULES}: "
+                f"lane {self.lane} is folded by rules {header.rules}, this program has {self._rules}: "
                 "other rules begin with a new epoch; stop every process and run `meterline epoch`"
             )
         bounds = await self._log.bounds(self.lane)
         if bounds.end < header.next:
             raise LogMissing(
                 f"the log of lane {self.lane} ends at {bounds.end}, LIVE folded it up to {header.next}: another log"
+            )
+        if bounds.end > header.next and self._rules not in JUDGES:
+            raise Fatal(
+                f"lane {self.lane} has {bounds.end - header.next} records for rules {self._rules} to judge, which this "
+                "program has not: start the Meterline that ran before, and stop it once it is ready"
             )
         if bounds.begin > header.next or not await self._sink.begin(self.lane, header):
             await self._make(header.token)
@@ -207,6 +215,7 @@ class LaneWorker:
             telemetry=self._telemetry,
             expected_token=token,
             exact_days=self._exact_days,
+            rules=self._rules,
         )
 
     async def _fold_all(self, header: LaneHeader, records: Sequence[Record], seen_ms: int) -> LaneHeader | None:

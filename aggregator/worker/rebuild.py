@@ -42,10 +42,11 @@ async def rebuild_lane(
     telemetry: Telemetry,
     expected_token: bytes | None,
     exact_days: int = KEYS_EXACT_DAYS_MAX,
+    rules: int = RULES,
 ) -> bool:
     """Empty the lane and write it again up to RAW's progress; False when another rebuild took over.
 
-    Keys older than `exact_days` become filters as it goes on.
+    Keys older than `exact_days` become filters as it goes on. `rules` are those of the log's epoch.
     Raises Fatal when the log does not hold everything above RAW's progress: going on would lose it.
     """
     now_ms = await live.now_ms()
@@ -73,7 +74,7 @@ async def rebuild_lane(
     header = LaneHeader(
         epoch=log.epoch,
         token=token,
-        rules=RULES,
+        rules=rules,
         next=next_offset,
         sunk=next_offset,
         clock_ms=clock_ms,

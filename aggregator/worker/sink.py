@@ -290,7 +290,7 @@ class Sink:
         except OffsetGone:
             return []
         records = [decode_lane_record(record) for record in read if record.offset < stop]
-        outcomes = await self._live.outcomes(lane, [record.offset for record in records])
+        outcomes = await self._live.outcomes(lane, [record.offset for record in records], epoch=self._log.epoch)
         return list(zip(records, outcomes, strict=True))
 
     async def _go_back(self) -> None:

@@ -252,7 +252,7 @@ class Closer:
         return {
             customer: folded[customer]
             for customer, (epoch, lane, offset) in positions.items()
-            if epoch < now or progress.get(lane, (0, 0))[0] > offset
+            if epoch < now or (epoch == now and progress.get(lane, (0, 0))[0] > offset)
         }
 
     async def _compare_and_write(self, ready: Sequence[CloseRow], frozen: Mapping[str, Account]) -> Settled:

@@ -1,8 +1,9 @@
-"""The deployment's one row: epoch of the log, number of lanes, secret of the key digests."""
+"""The deployment's one row: epoch of the log with its lanes and its rules of folding, secret of the key digests."""
 
 import os
 from typing import Final
 
+from msgspec.structs import asdict
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,16 +20,16 @@ UNFINISHED: Final = 0
 async def load_deployment(conn: AsyncConnection) -> Deployment | None:
     """Read the deployment; None before `ensure_deployment`."""
     row = (await conn.execute(select(deployment))).one_or_none()
-    return None if row is None else Deployment(epoch=row.epoch, lanes=row.lanes, secret=row.secret)
+    return None if row is None else Deployment(epoch=row.epoch, lanes=row.lanes, secret=row.secret, rules=row.rules)
 
 
-async def ensure_deployment(conn: AsyncConnection, lanes: int) -> Deployment:
-    """Make the deployment with epoch 1 and a random secret, or return the one that is there: lanes never change."""
+async def ensure_deployment(conn: AsyncConnection, lanes: int, rules: int = 1) -> Deployment:
+    """Make the deployment with epoch 1 and a random secret, or return the one that is there, as it is."""
     found = await load_deployment(conn)
     if found is not None:
         return found
-    made = Deployment(epoch=_FIRST_EPOCH, lanes=lanes, secret=os.urandom(_SECRET_BYTES))
-    await conn.execute(insert(deployment).values(id=_ONLY, epoch=made.epoch, lanes=made.lanes, secret=made.secret))
+    made = Deployment(epoch=_FIRST_EPOCH, lanes=lanes, secret=os.urandom(_SECRET_BYTES), rules=rules)
+    await conn.execute(insert(deployment).values(id=_ONLY, **asdict(made)))
     return made
 
 
@@ -43,7 +44,8 @@ async def finish_restore(conn: AsyncConnection, epoch: int) -> None:
     await conn.execute(update(deployment).values(epoch=epoch))
 
 
-async def begin_epoch(conn: AsyncConnection, old: Deployment, lanes: int) -> bool:
-    """Let the deployment go on in the epoch after `old`, with `lanes` lanes; False when it is not `old` any more."""
-    row = update(deployment).where(deployment.c.epoch == old.epoch).values(epoch=old.epoch + 1, lanes=lanes)
+async def begin_epoch(conn: AsyncConnection, old: Deployment, lanes: int, rules: int) -> bool:
+    """Let the deployment go on in the epoch after `old`; False when it is not `old` any more."""
+    new = {"epoch": old.epoch + 1, "lanes": lanes, "rules": rules}
+    row = update(deployment).where(deployment.c.epoch == old.epoch).values(**new)
     return (await conn.execute(row)).rowcount == 1

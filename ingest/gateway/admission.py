@@ -26,7 +26,7 @@ from kernel import limits
 from kernel.clock import Clock
 from kernel.engine.live.base import Live, Look
 from kernel.engine.log.base import Log
-from kernel.errors import MeterlineError, Refusal, Unavailable, Unknown
+from kernel.errors import LogSealed, MeterlineError, Refusal, Unavailable, Unknown
 from kernel.telemetry import CounterName, Telemetry, logger
 
 _log = logger("admission")
@@ -43,6 +43,8 @@ NOT_READY: Final = Refusal(
     code="service_unavailable",
     message="This gateway's clock differs from the store's by more than a second; nothing was recorded.",
 )
+
+EPOCH_ENDED: Final = "The log's epoch has ended, a newer one goes on; start this process again."
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -94,6 +96,7 @@ class Admission:
         self._live_away_until_ms = -math.inf
         self._sql_asked_ms = -math.inf
         self._skewed = False
+        self._ended = False
 
     def stamp(self) -> int:
         """Tell `at` for a request that was just read: real time, which never falls within this process."""
@@ -102,6 +105,8 @@ class Admission:
 
     def not_ready(self) -> str | None:
         """Say why usage is not taken now, by what the last look saw; None: it is."""
+        if self._ended:
+            return EPOCH_ENDED
         return NOT_READY.message if self._skewed else None
 
     async def probe(self) -> str | None:
@@ -268,6 +273,8 @@ class Admission:
                 self._spawn(self._conclude(chunk, wait=seen.ready.get(lane, seen.reached)))
 
     def _count_lost(self, lane: int, error: MeterlineError) -> None:
+        if isinstance(error, LogSealed):
+            self._ended = True
         if isinstance(error, Unknown):
             self._telemetry.count(CounterName.APPENDS_UNKNOWN)
         _log.error("an append did not succeed", lane=lane, reason=str(error) or type(error).__name__)
@@ -276,7 +283,7 @@ class Admission:
 
     async def _conclude(self, chunk: SentRecord, *, wait: bool) -> None:
         """Settle the events of a durable record: judged, else pending or unknown."""
-        epoch = self._catalog.deployment.epoch
+        epoch = self._log.epoch
         try:
             chunk.settle_async(epoch)
             outcomes = await self._outcomes(chunk) if wait else None
@@ -296,7 +303,7 @@ class Admission:
             return outcomes
         try:
             async with asyncio.timeout(LOOK_WAIT_MS / 1_000):
-                kept = (await self._live.outcomes(chunk.lane, [chunk.offset]))[0]
+                kept = (await self._live.outcomes(chunk.lane, [chunk.offset], epoch=self._log.epoch))[0]
         except (Unavailable, TimeoutError) as error:
             self._lost_live(error)
             return None

@@ -60,7 +60,7 @@ class VerdictListener:
         try:
             for lane, offsets in self._hub.waiting().items():
                 asked = offsets[:_CATCH_UP_MAX]
-                kept = await self._live.outcomes(lane, asked)
+                kept = await self._live.outcomes(lane, asked, epoch=self._epoch)
                 for offset, outcomes in zip(asked, kept, strict=True):
                     if outcomes is not None:
                         self._told(lane, self._epoch, offset, outcomes)

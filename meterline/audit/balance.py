@@ -40,18 +40,19 @@ class Balance:
             if header is None or header.state != READY or header.next < judged:
                 self._findings.add("lane", f"lane {lane}", "left the state that it was in when the audit began")
                 return
-            judged = await self._advance(lane, judged, header.next)
+            judged = await self._advance(lane, judged, header)
             for customer, state in zip(some, view.accounts, strict=True):
                 self._same_account(customer, self._judge.ledgers[customer], state)
         if header is not None:
             await self._compare_keys(lane)
             await self._compare_whole(lane, judged, set(customers))
 
-    async def _advance(self, lane: int, judged: int, target: int) -> int:
+    async def _advance(self, lane: int, judged: int, header: LaneHeader) -> int:
         """Judge what the log took meanwhile, and compare with the outcomes in LIVE."""
+        target = header.next
         logged = await self._history.logged(lane, judged, target)
         offsets = sorted(logged)
-        outcomes = await self._live.outcomes(lane, offsets) if offsets else []
+        outcomes = await self._live.outcomes(lane, offsets, epoch=header.epoch) if offsets else []
         for offset, outcome in zip(offsets, outcomes, strict=True):
             record = logged[offset]
             if isinstance(record, AccountRecord):

@@ -33,7 +33,8 @@ async def call(settings: Settings, name: str, params: dict[str, Any]) -> dict[st
     from meterline.operation import OPERATIONS  # noqa: PLC0415 - as above
 
     make = settings.embedded or name == "migrate"
-    async with opened(settings, Role.OPERATOR, make=make) as app:
+    # What makes the tables comes before what ends an epoch of older rules.
+    async with opened(settings, Role.OPERATOR, make=make, ending=name == "migrate") as app:
         return await OPERATIONS[name](app, params)
 
 

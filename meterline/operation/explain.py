@@ -92,7 +92,7 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
     if rows:
         event = {name: _plain(value) for name, value in zip(_EVENT_NAMES, rows[0], strict=True)}
         return {"id": event_id, "why": WHY[event["verdict"]], "event": event, "stands": stands}
-    outcome = (await app.live.outcomes(position.lane, [position.offset]))[0]
+    outcome = (await app.live.outcomes(position.lane, [position.offset], epoch=position.epoch))[0]
     if outcome is not None and position.index < len(outcomes := decode_outcomes(outcome)):
         found = outcomes[position.index]
         return {"id": event_id, "why": WHY[found.verdict.value], "verdict": found.verdict.value, "stands": stands}

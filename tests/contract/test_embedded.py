@@ -130,7 +130,7 @@ async def test_live_heals_with_its_data_after_its_server_was_killed(tmp_path: Pa
                 assert time.monotonic() - began < HEAL_S
                 await asyncio.sleep(0.01)
         assert child.pid != killed
-        assert await live.outcomes(0, [0]) == [b"o"]
+        assert await live.outcomes(0, [0], epoch=HEADER.epoch) == [b"o"]
         await live.close()
 
 
@@ -382,7 +382,7 @@ async def test_a_full_live_refuses_writes_whole_and_the_sink_makes_room(tmp_path
             for _ in range(100):
                 await live.write(0, change(outcomes={count: bytes(100_000)}, accounts={b"a" * 16: b"%d" % count}))
                 count += 1
-        assert await live.outcomes(0, [count]) == [None]
+        assert await live.outcomes(0, [count], epoch=HEADER.epoch) == [None]
         assert (await live.view(0, [b"a" * 16])).accounts[0].account == b"%d" % (count - 1)
         assert await live.sank(0, token=b"t", begun=0, sunk=0, drop=range(count))
         assert isinstance(await live.write(0, change(outcomes={count: b"room again"})), Written)

@@ -60,7 +60,11 @@ async def header_of(live: Live, lane: int = 0) -> LaneHeader | None:
 
 
 async def everything(live: Live, lane: int = 0) -> Any:
-    return await live.dump(lane), await live.oldest_outcome(lane), await live.outcomes(lane, range(30))
+    return (
+        await live.dump(lane),
+        await live.oldest_outcome(lane),
+        await live.outcomes(lane, range(30), epoch=HEADER.epoch),
+    )
 
 
 FULL: dict[str, Any] = {
@@ -338,7 +342,7 @@ async def test_write_takes_a_full_slice(live: Live) -> None:
     assert isinstance(await live.write(0, full), Written)
     dump = await live.dump(0)
     assert [len(dump[name]) for name in ("accounts", "snapshots", "keys:5")] == [512] * 3
-    assert await live.outcomes(0, range(10, 522)) == [b"outcome"] * 512
+    assert await live.outcomes(0, range(10, 522), epoch=HEADER.epoch) == [b"outcome"] * 512
 
 
 async def test_counters_stay_exact_to_48_bits(live: Live) -> None:
@@ -366,15 +370,16 @@ async def test_of_two_writes_computed_from_the_same_state_one_happens(live: Live
 
 
 async def test_outcomes_are_none_where_none_was_written_or_it_is_dropped(live: Live) -> None:
-    assert await live.outcomes(0, [1, 2]) == [None, None]
+    assert await live.outcomes(0, [1, 2], epoch=HEADER.epoch) == [None, None]
     assert await live.oldest_outcome(0) is None
     await make_ready(live)
     await live.write(0, change(outcomes={9: b"nine", 10: b"ten", 100: b"hundred"}))
-    assert await live.outcomes(0, [100, 8, 9, 9]) == [b"hundred", None, b"nine", b"nine"]
-    assert await live.outcomes(0, []) == []
+    assert await live.outcomes(0, [100, 8, 9, 9], epoch=HEADER.epoch) == [b"hundred", None, b"nine", b"nine"]
+    assert await live.outcomes(0, [100, 8], epoch=HEADER.epoch + 1) == [None, None]
+    assert await live.outcomes(0, [], epoch=HEADER.epoch) == []
     assert await live.oldest_outcome(0) == 9
     assert await live.sank(0, token=TOKEN, begun=4, sunk=9, drop=[9, 55])
-    assert await live.outcomes(0, [9, 10]) == [None, b"ten"]
+    assert await live.outcomes(0, [9, 10], epoch=HEADER.epoch) == [None, b"ten"]
     assert await live.oldest_outcome(0) == 10
 
 
@@ -726,7 +731,7 @@ async def test_a_store_that_lost_everything_is_absent(live_case: Any) -> None:
     assert (await header_of(live), await live.catalog()) == (None, None)
     assert await live.write(0, change(**FULL)) == Moved(header=None)
     assert await live.dump(0) == {"header": {}, "accounts": {}, "snapshots": {}}
-    assert await live.outcomes(0, [10]) == [None]
+    assert await live.outcomes(0, [10], epoch=HEADER.epoch) == [None]
     await make_ready(live)
     assert await header_of(live) == HEADER
 
@@ -744,7 +749,7 @@ async def test_every_method_is_unavailable_while_the_store_is_away_and_works_aga
         lambda: live.view(0, [ANN]),
         lambda: live.look({0: [digest(1)]}, [5]),
         lambda: live.write(0, change(seen_ms=1)),
-        lambda: live.outcomes(0, [1]),
+        lambda: live.outcomes(0, [1], epoch=HEADER.epoch),
         lambda: live.oldest_outcome(0),
         lambda: live.sank(0, token=b"", begun=0, sunk=0, drop=[]),
         lambda: live.condense(0, token=b"", generation=1, keep=b"d", mark=0, cursor=b"", rebuilding=False),

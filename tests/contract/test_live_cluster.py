@@ -68,7 +68,11 @@ async def make_ready(live: Live, *lanes: int) -> None:
 
 
 async def everything(live: Live, lane: int) -> Any:
-    return await live.dump(lane), await live.outcomes(lane, range(10)), (await live.view(lane, [ANN])).accounts
+    return (
+        await live.dump(lane),
+        await live.outcomes(lane, range(10), epoch=HEADER.epoch),
+        (await live.view(lane, [ANN])).accounts,
+    )
 
 
 def slot_of(lane: int) -> int:
@@ -144,7 +148,7 @@ async def test_every_method_works_on_lanes_of_every_node_and_leaves_the_others_a
         assert isinstance(await live.write(lane, full(0)), Written)
         for later in range(lane + 1, LANES):
             assert await everything(live, later) == untouched[later]
-        assert await live.outcomes(lane, [0]) == [b"0"]
+        assert await live.outcomes(lane, [0], epoch=HEADER.epoch) == [b"0"]
         assert await live.oldest_outcome(lane) == 0
         assert await live.sank(lane, token=TOKEN, begun=0, sunk=1, drop=[0])
         assert await live.oldest_outcome(lane) is None
@@ -214,7 +218,12 @@ async def test_while_a_slot_moves_key_by_key_nothing_is_written_nor_taken_for_ab
         for call in calls:
             with pytest.raises(Unavailable):
                 await call()
-        reads = (live.outcomes(FAR, range(10)), live.oldest_outcome(FAR), live.rebuild_step(FAR), live.catalog())
+        reads = (
+            live.outcomes(FAR, range(10), epoch=HEADER.epoch),
+            live.oldest_outcome(FAR),
+            live.rebuild_step(FAR),
+            live.catalog(),
+        )
         ends = await asyncio.gather(*reads, return_exceptions=True)
         for end, wanted in zip(ends, (before[1], 0, None, 5), strict=True):
             assert end == wanted or isinstance(end, Unavailable)
@@ -251,7 +260,7 @@ async def test_a_slot_that_moves_at_once_is_followed(live: ValkeyLive, valkey_cl
     header = (await live.view(FAR, [])).header
     assert header is not None
     assert header.next == number
-    assert await live.outcomes(FAR, range(number)) == [b"%d" % each for each in range(number)]
+    assert await live.outcomes(FAR, range(number), epoch=HEADER.epoch) == [b"%d" % each for each in range(number)]
     print(f"{number} writes while the slot moved twice, {unknown} without an answer")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kernel.engine.log.base import Bounds, Log
-from kernel.errors import LogMissing, OffsetGone, Unavailable, Unknown
+from kernel.errors import LogMissing, LogSealed, OffsetGone, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS, RECORD_BYTES_MAX
 
 EVERYTHING = 10**12
@@ -115,6 +115,60 @@ async def test_a_cancelled_append_does_not_disturb_the_next_one(log_case: Any) -
     await log_case.thaw()
     offset = await log.append(0, b"next")
     assert (await data(log, 0))[offset] == b"next"
+
+
+# --- seal --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_sealed_lane_takes_no_record_and_what_is_there_is_read_and_trimmed(log: Log) -> None:
+    await fill(log, 0, 3)
+    assert not await log.sealed()
+    await log.seal()
+    assert await log.sealed()
+    for lane in range(log.lanes):
+        with pytest.raises(LogSealed):
+            await log.append(lane, b"late")
+    await log.seal()
+    await log.create()
+    assert [await log.bounds(0), await log.bounds(1)] == [Bounds(begin=0, end=3), Bounds(begin=0, end=0)]
+    assert await data(log, 0) == [b"\x00", b"\x01", b"\x02"]
+    assert await log.trim(0, 2, keep_ms=EVERYTHING, keep_bytes=0) == 2
+    assert await data(log, 0, 2) == [b"\x02"]
+
+
+async def test_what_succeeded_while_the_lane_was_sealed_lies_below_its_end(log: Log) -> None:
+    offsets: list[int] = []
+
+    async def writer(lane: int) -> None:
+        try:
+            while True:
+                offsets.append(await log.append(lane, b"x"))
+                await asyncio.sleep(0)  # the memory adapter answers at once
+        except Unknown:
+            return
+
+    writers = [asyncio.create_task(writer(number % log.lanes)) for number in range(20)]
+    await asyncio.sleep(0.05)
+    await log.seal()
+    ends = [await log.bounds(lane) for lane in range(log.lanes)]
+    await asyncio.gather(*writers)
+    assert [await log.bounds(lane) for lane in range(log.lanes)] == ends
+    assert len(offsets) == sum(bounds.end for bounds in ends) > 0
+
+
+async def test_the_next_epoch_is_not_sealed_with_the_one_before(log_case: Any) -> None:
+    await log_case.log.seal()
+    other: Log = await log_case.unmade()
+    await other.create()
+    assert not await other.sealed()
+    assert await other.append(0, b"a") == 0
+
+
+async def test_a_log_that_was_never_made_cannot_be_sealed(log_case: Any) -> None:
+    other: Log = await log_case.unmade()
+    for question in (other.seal, other.sealed):
+        with pytest.raises(LogMissing):
+            await question()
 
 
 # --- read --------------------------------------------------------------------------------------------------------

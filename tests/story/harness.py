@@ -19,6 +19,18 @@ import httpx
 METERLINE = str(Path(sys.executable).parent / "meterline")
 SOAK = os.environ.get("METERLINE_SOAK") == "1"
 START_SECONDS = 60
+# A Meterline that dies by SIGKILL where it would call the function that its first argument names.
+DIES = """
+import importlib, os, signal, sys
+module, name = sys.argv.pop(1).split(":")
+owner = importlib.import_module(module)
+*path, last = name.split(".")
+for part in path:
+    owner = getattr(owner, part)
+setattr(owner, last, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+from meterline.cli import main
+main()
+"""
 
 
 def free_port():
@@ -39,6 +51,7 @@ class Server:
         self.key = "ck_test_" + secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
+        self.program = [METERLINE]
 
     @property
     def urls(self):
@@ -50,7 +63,7 @@ class Server:
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(
             [
-                METERLINE,
+                *self.program,
                 "serve",
                 "--port",
                 str(self.port),

@@ -172,8 +172,8 @@ class Live(Protocol):
         """
         ...
 
-    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
-        """Read outcomes by offset; None for one that was never written or is dropped."""
+    async def outcomes(self, lane: int, offsets: Sequence[int], *, epoch: int) -> list[bytes | None]:
+        """Read outcomes by offset; None for one that was never written or is dropped, all of them in another epoch."""
         ...
 
     async def oldest_outcome(self, lane: int) -> int | None:

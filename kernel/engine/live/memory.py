@@ -194,11 +194,12 @@ class MemoryLive:
         self._members = {name: end_ms for name, end_ms in self._members.items() if end_ms > now_ms}
         return sorted(self._members)
 
-    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
+    async def outcomes(self, lane: int, offsets: Sequence[int], *, epoch: int) -> list[bytes | None]:
         """Read outcomes. Source: the port."""
         self._reach()
         held = self._lanes.get(lane)
-        return [held.outcomes.get(offset) if held else None for offset in offsets]
+        known = held.outcomes if held is not None and held.header.epoch == epoch else {}
+        return [known.get(offset) for offset in offsets]
 
     async def oldest_outcome(self, lane: int) -> int | None:
         """Tell the lowest offset with an outcome. Source: the port."""

@@ -43,6 +43,7 @@ _SCRIPTS: Final = {
         "sank",
         "condense",
         "oldest",
+        "outcomes",
         "begin_rebuild",
         "fill",
         "finish_rebuild",
@@ -176,12 +177,12 @@ class ValkeyLive:
         names: list[bytes] = await self._run("beat", [_MEMBERS], member, lasts_ms)
         return [name.decode() for name in sorted(names)]
 
-    async def outcomes(self, lane: int, offsets: Sequence[int]) -> list[bytes | None]:
+    async def outcomes(self, lane: int, offsets: Sequence[int], *, epoch: int) -> list[bytes | None]:
         """Read outcomes. Source: the port."""
         if not offsets:
             return []
-        found: list[bytes | None] = await self._connections.one(("HMGET", _key(lane, "o"), *offsets))
-        return found
+        found: list[bytes | None] = await self._run("outcomes", [_key(lane, "h"), _key(lane, "o")], epoch, *offsets)
+        return found or [None] * len(offsets)
 
     async def oldest_outcome(self, lane: int) -> int | None:
         """Tell the lowest offset with an outcome. Source: the port."""

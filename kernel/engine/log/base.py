@@ -47,8 +47,20 @@ class Log(Protocol):
         Appends to one lane from one caller keep their order when each is awaited. Raises `LogMissing` when the lane
         was never made, and `Unknown` in every other case that is not a success, after at most
         `limits.APPEND_WAIT_MS`: the record may then be there, appear at any later time, or never. The adapter never
-        sends one record twice by itself.
+        sends one record twice by itself. A sealed lane takes no record: `LogSealed`, which is an `Unknown`.
         """
+        ...
+
+    async def seal(self) -> None:
+        """End the epoch: once this has returned no append of any process succeeds, and no lane's end changes, ever.
+
+        What is there stays readable, and may be trimmed. Sealing again changes nothing. Raises `LogMissing` without
+        the lanes, and `Unavailable`: then some lanes may be sealed.
+        """
+        ...
+
+    async def sealed(self) -> bool:
+        """Tell whether `seal` was begun on this epoch. Raises `LogMissing`, `Unavailable`."""
         ...
 
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:

@@ -21,8 +21,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from kernel.clock import Clock
 from kernel.engine.log.base import Bounds, Record, Volume
 from kernel.engine.log.kafka_broker import OUT_OF_RANGE, Brokers, addresses
+from kernel.engine.log.kafka_seal import seal_topic
 from kernel.engine.log.kafka_size import log_bytes, sizes_request
-from kernel.engine.log.kafka_topic import AGAIN_MS, ANSWER_WAIT_MS, Topic
+from kernel.engine.log.kafka_topic import AGAIN_MS, ANSWER_WAIT_MS, MAX_BYTES, SEALED_BYTES, Topic
 from kernel.engine.log.kafka_writer import Writer
 from kernel.errors import Misconfigured, OffsetGone, RecordUnreadable, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS, RECORD_BYTES_MAX
@@ -106,6 +107,16 @@ class KafkaLog:
             if writer is not None:
                 self._drop(lane, writer, str(error))
             raise Unknown(f"an append to lane {lane} has no answer: {error}") from error
+
+    async def seal(self) -> None:
+        """End the epoch. Source: the port. The topic stays, and takes no record."""
+        async with self._brokers.within(_CREATE_WAIT_MS):
+            await seal_topic(self._brokers, self._topic)
+
+    async def sealed(self) -> bool:
+        """Tell whether the topic was sealed. Source: the port."""
+        async with self._brokers.within(ANSWER_WAIT_MS):
+            return (await self._topic.settings())[MAX_BYTES] == SEALED_BYTES
 
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:
         """Read records from `start` on. Source: the port. The end is asked for in the same packet as the records."""

@@ -23,7 +23,9 @@ ANSWER_WAIT_MS: Final = 2_000
 AGAIN_MS: Final = 50
 # A trimmed record leaves the disk with the last one of its segment.
 _SEGMENT_BYTES: Final = 64 * 1024**2
-_TOPIC, _BROKER = 2, 4  # the protocol's names of what has settings
+TOPIC, _BROKER = 2, 4  # the protocol's names of what has settings
+MAX_BYTES: Final = "max.message.bytes"
+SEALED_BYTES: Final = "0"  # what a sealed topic takes at most
 
 _SAFE: Final = {
     "cleanup.policy": "delete",
@@ -73,7 +75,7 @@ class Topic:
             settings = {
                 **_SAFE,
                 "min.insync.replicas": str(min(2, self._replicas)),
-                "max.message.bytes": str(BATCH_BYTES_MAX + OVERHEAD_BYTES),
+                MAX_BYTES: str(BATCH_BYTES_MAX + OVERHEAD_BYTES),
                 "segment.bytes": str(self._segment_bytes),
             }
             anywhere: list[Any] = []  # the cluster places the replicas
@@ -113,7 +115,15 @@ class Topic:
             )
         rules = safe_settings(self._replicas)
         address = next(iter(cluster.brokers.values()))
-        compare(f"topic {self.name}", await self._settings(address, _TOPIC, self.name, list(rules)), rules)
+        compare(f"topic {self.name}", await self._settings(address, TOPIC, self.name, list(rules)), rules)
+
+    async def settings(self) -> dict[str, str]:
+        """Read what we set on the topic. Raises LogMissing, Misconfigured, Unavailable."""
+        cluster = await self.look()
+        if cluster.partitions is None:
+            raise LogMissing(f"topic {self.name} was never made")
+        wanted = [*safe_settings(self._replicas), "segment.bytes"]
+        return await self._settings(next(iter(cluster.brokers.values())), TOPIC, self.name, wanted)
 
     async def has(self, lane: int) -> None:
         """Return when the lane is known to be there. Raises LogMissing, Unavailable."""
@@ -187,16 +197,16 @@ def _exactly(value: str) -> Rule:
     return Rule(lambda found: found.lower() == value.lower(), value)
 
 
-def _at_least(value: int) -> Rule:
-    return Rule(lambda found: found.isdecimal() and int(found) >= value, f"{value} or more")
+def _at_least(value: int, *, or_else: str = "") -> Rule:
+    return Rule(lambda found: found == or_else or (found.isdecimal() and int(found) >= value), f"{value} or more")
 
 
 def safe_settings(replicas: int) -> dict[str, Rule]:
-    """Tell the settings without which a topic of so many replicas loses records."""
+    """Tell the settings without which a topic of so many replicas loses records. A sealed one takes none."""
     return {
         **{name: _exactly(value) for name, value in _SAFE.items()},
         "min.insync.replicas": _at_least(min(2, replicas)),
-        "max.message.bytes": _at_least(BATCH_BYTES_MAX + OVERHEAD_BYTES),
+        MAX_BYTES: _at_least(BATCH_BYTES_MAX + OVERHEAD_BYTES, or_else=SEALED_BYTES),
     }
 
 

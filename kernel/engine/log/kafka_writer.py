@@ -14,8 +14,9 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from kernel.engine.log.kafka_broker import Brokers
+from kernel.engine.log.kafka_seal import TOO_LARGE
 from kernel.engine.log.kafka_topic import AGAIN_MS, BATCH_BYTES_MAX, OVERHEAD_BYTES, Topic
-from kernel.errors import LogMissing, Unavailable, Unknown
+from kernel.errors import LogMissing, LogSealed, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
 
 _ALL_REPLICAS: Final = -1
@@ -123,6 +124,8 @@ class Writer:
             except Unavailable:
                 continue  # until the appends that wait drop the writer; the topic asked for some time already
             _, error, offset, *_ = row
+            if error == TOO_LARGE and len(batch) <= BATCH_BYTES_MAX + OVERHEAD_BYTES:
+                raise LogSealed(f"topic {self._topic.name} takes no more records: its epoch has ended")
             if error or offset < 0:
                 raise Unknown(f"an append to lane {self._lane} failed with the broker's error {error}")
             found: int = offset

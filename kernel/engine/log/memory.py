@@ -9,7 +9,7 @@ import msgspec
 
 from kernel.clock import Clock
 from kernel.engine.log.base import Bounds, Record, Volume
-from kernel.errors import LogMissing, OffsetGone, Unavailable, Unknown
+from kernel.errors import LogMissing, LogSealed, OffsetGone, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
 
 
@@ -31,6 +31,7 @@ class MemoryLog:
         self.lanes = lanes
         self.away = False
         self.frozen = False
+        self._sealed = False
         self._clock = clock
         self._lanes: dict[int, _Lane] = {}
         self._closed = asyncio.Event()
@@ -52,11 +53,25 @@ class MemoryLog:
                 raise Unknown(f"no answer within {APPEND_WAIT_MS} ms") from error
             raise Unknown("the log was closed")
         held = self._lane(lane)
+        if self._sealed:
+            raise LogSealed(f"epoch {self.epoch} has ended")
         record = Record(offset=held.end, time_ms=self._clock.now_ms(), data=bytes(data))
         held.records.append(record)
         for event in held.waiting:
             event.set()
         return record.offset
+
+    async def seal(self) -> None:
+        """End the epoch. Source: the port."""
+        self._reach()
+        self._lane(0)
+        self._sealed = True
+
+    async def sealed(self) -> bool:
+        """Tell whether the epoch was ended. Source: the port."""
+        self._reach()
+        self._lane(0)
+        return self._sealed
 
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:
         """Read records from `start` on. Source: the port."""

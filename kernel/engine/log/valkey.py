@@ -1,6 +1,7 @@
 """The log on Valkey or Redis streams, one a lane, read as a log and never as a queue: from an offset that we keep.
 
-Owns the key `log:{epoch:lane}` and beside it the lane's count of bytes ever appended. The stream's id `0-N` is the
+Owns the key `log:{epoch:lane}` and beside it the lane's count of bytes ever appended, and its seal once it has one,
+at which the script of an append looks first. The stream's id `0-N` is the
 record at offset N - 1, so offsets are dense. Readers see durable records only: with `appendfsync always` the
 server sends no reply, to readers either, before its fsync. Sizes are those of the records alone, without the server's
 own overhead.
@@ -14,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from kernel.engine.log.base import Bounds, Record, Volume
 from kernel.engine.valkey_client import ANSWER_WAIT_MS, Connections, Script, checked
-from kernel.errors import LogMissing, Misconfigured, OffsetGone, Unavailable, Unknown
+from kernel.errors import LogMissing, LogSealed, Misconfigured, OffsetGone, Unavailable, Unknown
 from kernel.limits import APPEND_WAIT_MS
 
 _APPEND, _CREATE, _BOUNDS, _TRIM = (
@@ -25,6 +26,7 @@ _APPEND, _CREATE, _BOUNDS, _TRIM = (
 _APPENDERS: Final = 16
 # One connection a reader that waits; a lane has few (fold, sink, audit), and lanes are at most some dozens here.
 _READERS: Final = 256
+_SEALED: Final = b"sealed"
 _NEEDED: Final = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
 
 
@@ -65,7 +67,7 @@ class ValkeyLog:
         The script's text goes with every append, so that there is nothing that might have to be sent again.
         """
         key = self._key(lane)
-        command = ("EVAL", _APPEND.body, 2, key, _bytes_key(key), data)
+        command = ("EVAL", _APPEND.body, 3, key, _bytes_key(key), _seal_key(key), data)
         try:
             (reply,) = await self._appenders.ask(command, wait_ms=APPEND_WAIT_MS)
         except Unavailable as error:
@@ -74,7 +76,21 @@ class ValkeyLog:
             raise self._missing(lane)
         if isinstance(reply, ResponseError):
             raise Unknown(f"an append to lane {lane} failed: {reply}")
+        if reply == _SEALED:
+            raise LogSealed(f"epoch {self.epoch} has ended")
         return _offset(reply)
+
+    async def seal(self) -> None:
+        """End the epoch, lane after lane. Source: the port. The answer comes after the fsync, as an append's does."""
+        for lane in range(self.lanes):
+            await self.bounds(lane)
+            await self._readers.one(("SET", _seal_key(self._key(lane)), "1"))
+
+    async def sealed(self) -> bool:
+        """Tell whether a lane is sealed. Source: the port."""
+        await self.bounds(0)
+        found = [await self._readers.one(("EXISTS", _seal_key(self._key(lane)))) for lane in range(self.lanes)]
+        return any(found)
 
     async def read(self, lane: int, start: int, *, records_max: int, wait_ms: int) -> list[Record]:
         """Read records from `start` on. Source: the port. What is wrong with `start` may show only after `wait_ms`."""
@@ -139,6 +155,10 @@ class ValkeyLog:
 
 def _bytes_key(key: str) -> str:
     return f"{key}:bytes"
+
+
+def _seal_key(key: str) -> str:
+    return f"{key}:sealed"
 
 
 def _offset(stream_id: bytes) -> int:

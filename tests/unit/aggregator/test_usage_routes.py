@@ -223,7 +223,7 @@ async def test_an_event_of_another_organization_is_found_at_no_stage(bench: Benc
         assert (await bench.get(path)).status_code == 200
         strange = await bench.get(path, who=1)
         assert (strange.status_code, strange.json()["code"]) == (404, "event_not_found")
-        if (await bench.live.outcomes(lane, [offset])) == [None]:
+        if (await bench.live.outcomes(lane, [offset], epoch=bench.epoch)) == [None]:
             await bench.fold(lane, offset, COUNTED)
         else:
             await bench.sink(lane, offset, [event], [COUNTED])
