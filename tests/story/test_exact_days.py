@@ -149,7 +149,7 @@ async def test_keys_beyond_the_exact_days_are_known_by_raw(lane: Lane) -> None:
     assert await lane.judged(many[11], event(CUSTOMER, "key 303")) == [Verdict.DUPLICATE, Verdict.COUNTED]
 
     lane.clock.advance(17 * DAY_MS)
-    assert await lane.judged(many[12]) == [Verdict.COUNTED], "35 days are over, to the day, as ever"
-    lane.clock.advance(30 * DAY_MS)
+    assert await lane.judged(many[12]) == [Verdict.COUNTED], "more than 35 days are over"
+    lane.clock.advance(50 * DAY_MS)
     assert await lane.judged(event(CUSTOMER, "much later")) == [Verdict.COUNTED]
     assert await lane.kept("filter") == 0
