@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
+from tests.proof_table import ProofTable
 from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 from tests.stores import sql, sql_at_full_count
@@ -24,7 +25,7 @@ __all__ = [
 
 CI = os.environ.get("CI") == "true"
 SOAK = bool(os.environ.get("METERLINE_SOAK"))
-PROOFS = pytest.StashKey[list[tuple[str, str]]]()
+PROOFS = pytest.StashKey[ProofTable]()
 
 # No deadline: two cores are shared with whatever else runs. CI repeats itself; elsewhere each run looks further.
 hypothesis.settings.register_profile("standard", deadline=None, derandomize=CI)
@@ -51,15 +52,19 @@ def proof(request) -> Callable[[str], None]:
     """Report what a story has shown; the run ends with a table of them."""
 
     def report(text: str) -> None:
-        request.config.stash.setdefault(PROOFS, []).append((request.node.name, text))
+        request.config.stash[PROOFS].show(request.node.nodeid, text)
 
     return report
 
 
+def pytest_configure(config):
+    config.stash[PROOFS] = ProofTable(whole=SOAK)
+    config.pluginmanager.register(config.stash[PROOFS], "proofs")
+
+
 def pytest_terminal_summary(terminalreporter, config):
-    rows = config.stash.get(PROOFS, [])
-    if rows:
+    lines = config.stash[PROOFS].lines()
+    if lines:
         terminalreporter.section(f"proofs, {'at full count' if SOAK else 'in short form'}")
-        width = max(len(name) for name, _ in rows)
-        for name, text in rows:
-            terminalreporter.write_line(f"{name:<{width}}  {text}")
+    for line in lines:
+        terminalreporter.write_line(line)

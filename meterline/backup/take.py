@@ -31,6 +31,9 @@ _STAND_SECONDS: Final = 60
 _LOOK_SECONDS: Final = 0.1
 # While SQL is held, management calls wait; RAW's answer takes some milliseconds.
 _PIN_SECONDS: Final = 2.0
+# A busy machine may need longer once; between the tries the management calls that waited get through.
+_PIN_TRIES: Final = 5
+_PIN_PAUSE_SECONDS: Final = 1.0
 
 
 async def take_backup(app: "App", folder: Path) -> Manifest:
@@ -86,15 +89,19 @@ async def _sunk(app: "App", asked: Mapping[int, int]) -> None:
 
 async def _pinned(app: "App", stack: AsyncExitStack) -> tuple[AsyncConnection, Deployment, Progress]:
     """Pin a snapshot of SQL and RAW's progress at one moment in which nobody writes SQL."""
-    try:
-        async with asyncio.timeout(_PIN_SECONDS), app.sql.transaction() as writing:
-            await load_deployment(writing)
-            connection = await stack.enter_async_context(app.sql.snapshot())
-            deployment = await load_deployment(connection)
-            assert deployment is not None, "the application is opened on one"
-            return connection, deployment, await read_progress(app.raw, deployment.epoch)
-    except TimeoutError:
-        raise Unavailable(f"SQL or RAW did not answer in {_PIN_SECONDS} s") from None
+    for _ in range(_PIN_TRIES):
+        try:
+            async with asyncio.timeout(_PIN_SECONDS), app.sql.transaction() as writing, AsyncExitStack() as held:
+                await load_deployment(writing)
+                connection = await held.enter_async_context(app.sql.snapshot())
+                deployment = await load_deployment(connection)
+                assert deployment is not None, "the application is opened on one"
+                progress = await read_progress(app.raw, deployment.epoch)
+                stack.push_async_exit(held.pop_all())
+                return connection, deployment, progress
+        except TimeoutError:
+            await asyncio.sleep(_PIN_PAUSE_SECONDS)
+    raise Unavailable(f"SQL or RAW did not answer in {_PIN_SECONDS} s, {_PIN_TRIES} times")
 
 
 def _manifest(

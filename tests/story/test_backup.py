@@ -5,14 +5,15 @@ import collections
 import gzip
 import itertools
 import json
-import shutil
+import os
+import secrets
 import subprocess
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.story.cluster import Cluster
-from tests.story.harness import METERLINE, SOAK, Api
+from tests.story.harness import METERLINE, SOAK, Api, Server
 
 JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
@@ -151,41 +152,58 @@ async def check_restored(api, life, acknowledged, before):
 
 
 def refused(server, code, words, *arguments):
+    """Run a command beside the server that has to end with `code` and say `words`."""
+    embedded = server.engine == "embedded"
     done = subprocess.run(
-        [METERLINE, *arguments, "--data-dir", str(server.folder / "data")],
+        [METERLINE, *arguments, *(("--data-dir", str(server.folder / "data")) if embedded else ())],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
+        env=os.environ if embedded else {**os.environ, **server.stores},
     )
     assert done.returncode == code, done.stderr
     assert words in " ".join(done.stderr.split()), done.stderr
 
 
-@pytest.mark.parametrize("engine", ["embedded", "distributed"] if SOAK else ["embedded"])
-async def test_backup_under_load_and_restored(engine, server, request, tmp_path, proof):
+def empty(engine, request, folder):
+    """A deployment of that engine with nothing in it, on stores of its own."""
+    if engine == "embedded":
+        made = Server(folder)
+    else:
+        room = request.getfixturevalue("servers").fresh(f"second_{secrets.token_hex(4)}")
+        request.addfinalizer(room.live.stop)
+        made = Cluster(folder, room.variables)
+    request.addfinalizer(made.stop)
+    return made
+
+
+EMBEDDED_ALONE = [("embedded", "embedded")]
+ALL = [*EMBEDDED_ALONE, ("embedded", "distributed"), ("distributed", "distributed"), ("distributed", "embedded")]
+
+
+@pytest.mark.parametrize(("source", "target"), ALL if SOAK else EMBEDDED_ALONE)
+async def test_backup_under_load_and_restored(source, target, request, tmp_path, proof):
     kept = tmp_path / "kept"
-    async with Api(server) as api:
+    first = request.getfixturevalue("server" if source == "embedded" else "cluster")
+    async with Api(first) as api:
         life = await begin(api)
         before = await state(api)
-        manifest, acknowledged = await back_up(server, life, kept)
+        manifest, acknowledged = await back_up(first, life, kept)
     check_one_moment(kept, manifest)
-    refused(server, 2, "is not empty", "backup", str(kept))
-    refused(server, 3, "held by", "restore", str(kept))
-    server.kill()
-    refused(server, 2, "restore into stores that are empty", "restore", str(kept))
-    shutil.rmtree(server.folder / "data")
+    refused(first, 2, "is not empty", "backup", str(kept))
+    if source == "embedded":
+        refused(first, 3, "held by", "restore", str(kept))
+    first.kill()
+    refused(first, 2, "restore into stores that are empty", "restore", str(kept))
 
-    second = server
-    if engine == "distributed":
-        second = Cluster(tmp_path / "second", request.getfixturevalue("room").variables)
-        request.addfinalizer(second.stop)
+    second = empty(target, request, tmp_path / "second")
     _, done = second.command("restore", str(kept))
     assert (done["epoch"], done["lanes"]) == (manifest["epoch"] + 1, manifest["lanes"])
-    if engine == "distributed":
+    if target == "distributed":
         second.migrate()
     second.start()
-    async with Api(second, server.key) as api:
+    async with Api(second, first.key) as api:
         answers = await check_restored(api, life, acknowledged, before)
     _, rebuilt = second.command("rebuild")
     assert [one["identical"] for one in rebuilt["lanes"]] == [True] * manifest["lanes"]
@@ -194,4 +212,5 @@ async def test_backup_under_load_and_restored(engine, server, request, tmp_path,
     counted = len(life.counted) + 3
     assert (verdict["keysCounted"], verdict["rowsCounted"]) == (counted, counted)
     held = manifest["raw"][0]["rows"]
-    proof(f"to {engine}: {len(acknowledged)} events before the backup, {held} rows in it, sent again {dict(answers)}")
+    moved = f"{source} to {target}"
+    proof(f"{moved}: {len(acknowledged)} events before the backup, {held} rows in it, sent again {dict(answers)}")
