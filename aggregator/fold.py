@@ -4,7 +4,7 @@ Owns the verdicts and the one place where usage is added. It reads no clock and 
 greatest accepted_at folded so far, the terms are the snapshot's. Invariants: folding the same records again gives the
 same outcomes and the same bytes; of one key at most one attempt counts; a hard limit is never passed.
 Other rules get another number (`RULES`) and begin with another epoch; what the old epoch's log still holds is judged by
-the old ones (`JUDGES`). Source: DESIGN 3.5; ADR 7; R-TRACK-11 to 15, R-METER-4.
+the old ones (`JUDGES`). Source: DESIGN 3.5; ADR 8; R-TRACK-11 to 15, R-METER-4.
 """
 
 from collections.abc import Callable, Mapping

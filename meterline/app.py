@@ -116,7 +116,8 @@ async def opened(
 ) -> AsyncIterator[App]:
     """Open everything on `settings` and run what `role` runs; `make` (default: embedded) makes what is missing.
 
-    `ending` is for who ends the epoch (see `opened_stores`); `logs` the level to log from, if not the role's own.
+    `ending` is for who ends the epoch (see `opened_stores`), and appends nothing by itself; `logs` the level to log
+    from, if not the role's own.
     Raises OlderRules, Misconfigured for a setting that is wrong, NotReachable when another process holds the data
     folder or the deployment was not made, Unavailable when a store is away.
     """
@@ -143,7 +144,7 @@ async def opened(
             stack.push_async_callback(presence.leave)
             _run(stack, "presence", presence.run())
         if role is not Role.AGGREGATOR:
-            _start_billing(app, stack)
+            _start_billing(app, stack, relays=not ending)
             _start_gateway(app, stack)
         yield app
 
@@ -189,10 +190,13 @@ async def _start_fold(app: App, stack: AsyncExitStack) -> None:
         _run(stack, "ownership", app.ownership.run())
 
 
-def _start_billing(app: App, stack: AsyncExitStack) -> None:
-    """Relay and closer: their loops where the role bills, and for all others what they do on request."""
+def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> None:
+    """Relay and closer: their loops where the role bills, and for all others what they do on request.
+
+    Without `relays` nothing is appended by itself.
+    """
     app.relay = Relay(app.sql, app.log, app.live, app.catalog, app.clock, app.process_id)
-    if app.role.bills or app.settings.embedded:
+    if relays and (app.role.bills or app.settings.embedded):
         app.relay.start()
     else:
         app.relay.start_noting()

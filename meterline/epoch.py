@@ -5,7 +5,7 @@ and its last records folded and sunk; one SQL transaction names the new epoch; i
 Whoever was overlooked has its appends refused by the seal, so that what it answers is unknown. Before the seal nothing
 has changed; after it servers do not start until this has run again; after the transaction everything that is missing is
 made by whoever starts next: the embedded server, or `migrate` and the roles.
-Source: DESIGN 3.2, 3.5.4, 3.9; ADR 7.
+Source: DESIGN 3.2, 3.5.4, 3.9; ADR 8.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ async def change_epoch(settings: Settings, lanes: int | None, *, logs: str | Non
         await _ended(app)
         await _commit(app, old, lanes or old.lanes)
         await _forget(app, range(lanes or old.lanes, old.lanes))
-    async with opened(settings, role, make=True, logs=logs) as app:
+    async with opened(settings, role, make=True, ending=True, logs=logs) as app:
         await _ended(app)
         return {"epoch": app.log.epoch, "lanes": app.log.lanes}
 

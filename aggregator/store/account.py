@@ -74,13 +74,13 @@ WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` < {{before
 
 # All rows raise the clock, also those that leave no key.
 _KEYS = f"""
-SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request FROM {EVENTS} FINAL
+SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request, original FROM {EVENTS} FINAL
 WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` >= {{offset:UInt64}} AND `offset` < {{end:UInt64}}
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
 ORDER BY `offset`, `index` LIMIT {{limit:UInt32}}"""
 
 _CARRIED_KEYS = f"""
-SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request FROM {EVENTS} FINAL
+SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request, original FROM {EVENTS} FINAL
 WHERE {CARRIED_FROM} AND `offset` >= {{offset:UInt64}} AND `offset` < {{end:UInt64}}
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
     AND toUnixTimestamp64Milli(at) >= {{since:Int64}}
@@ -128,7 +128,7 @@ class AccountReads(CarriedReads):
             page = []
             for at_offset, at_index, at_ms, *entry in rows:
                 clock_ms = max(clock_ms, at_ms)
-                if clock_ms >= since_clock_ms and _left_key(*entry[:2]):
+                if clock_ms >= since_clock_ms and _left_key(*entry):
                     page.append(key_row(Position(epoch, lane, at_offset, at_index), at_ms, clock_ms, *entry))
             if page:
                 yield page
@@ -145,7 +145,7 @@ class AccountReads(CarriedReads):
                 page = [
                     key_row(Position(from_epoch, from_lane, offset, index), at_ms, at_ms, *entry)
                     for offset, index, at_ms, *entry in rows
-                    if _left_key(*entry[:2])
+                    if _left_key(*entry)
                 ]
                 if page:
                     yield page
@@ -190,12 +190,20 @@ class AccountReads(CarriedReads):
             ]
 
 
-def _left_key(verdict: str, digest: str) -> bool:
-    return verdict == Verdict.DEAD or (digest != "" and verdict in KEYED)
+def _left_key(verdict: str, digest: str, _content: str, _request: str, original: str) -> bool:
+    """Tell whether the fold left an entry: not for a further attempt on a dead letter, which names that one."""
+    return original == "" and (verdict == Verdict.DEAD or (digest != "" and verdict in KEYED))
 
 
 def key_row(
-    position: Position, at_ms: int, clock_ms: int, verdict: str, digest: str, content: str, request: str
+    position: Position,
+    at_ms: int,
+    clock_ms: int,
+    verdict: str,
+    digest: str,
+    content: str,
+    request: str,
+    _original: str = "",
 ) -> KeyRow:
     """Make the row of an event that left an entry from what RAW has of it."""
     return KeyRow(

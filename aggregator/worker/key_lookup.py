@@ -32,7 +32,7 @@ async def looked_up(
     telemetry.count(CounterName.KEY_LOOKUPS, len(asked) - len(rows), found="no")
     found: dict[bytes, bytes | None] = {key.digest: entries.get(key.digest) for key in asked}
     for digest, row in rows.items():
-        [left] = key_writes([row], {})
+        [left] = key_writes([row])
         found[digest] = left.entry
     return found
 

@@ -16,13 +16,13 @@ from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow
 from aggregator.worker.condenser import KEPT
 from ingest.event import NO_DIGEST
-from ingest.key_entry import EntryKind, KeyEntry, encode_entry
+from ingest.key_entry import KeyEntry, encode_entry
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import READY, KeyWrite, LaneHeader, Live
 from kernel.engine.log.base import Log
 from kernel.errors import Fatal, LogMissing
-from kernel.limits import GENERATION_MS, KEY_MEMORY_MS, KEYS_EXACT_DAYS_MAX
+from kernel.limits import GENERATION_MS, KEYS_EXACT_DAYS_MAX
 from kernel.telemetry import CounterName, Telemetry, logger
 
 _log = logger("rebuild")
@@ -155,12 +155,11 @@ async def _keys(
     own = store.key_rows(
         epoch, filling.lane, before_offset=next_offset, since_clock_ms=since_ms, begin_clock_ms=begin_ms
     )
-    dead: dict[bytes, int] = {}
     for source in (carried, own):
         written: set[int] = set()
         async for rows in source:
             for part in _parts(rows):
-                keys = {(key.generation, key.digest): key for key in key_writes(part, dead)}
+                keys = {(key.generation, key.digest): key for key in key_writes(part)}
                 if not await filling.write(keys=list(keys.values())):
                     return False
                 written.update(generation for generation, _ in keys)
@@ -180,23 +179,13 @@ async def _condense(filling: _Filling, written: set[int], condensed: range, open
     return True
 
 
-def key_writes(rows: Sequence[KeyRow], dead: dict[bytes, int]) -> Iterator[KeyWrite]:
-    """Make the key entries of rows in the log's order; `dead` remembers when the dead letters of keys took effect.
-
-    A further attempt on a dead letter left no entry, as long as that one was remembered.
-    """
+def key_writes(rows: Sequence[KeyRow]) -> Iterator[KeyWrite]:
+    """Make the key entries of rows in the log's order."""
     for row in rows:
-        kind = ENTRY_OF[row.verdict]
-        digest = row.digest
-        if kind is EntryKind.DEAD:
-            if digest != NO_DIGEST:
-                first_ms = dead.get(digest)
-                if first_ms is not None and first_ms >= row.clock_ms - KEY_MEMORY_MS:
-                    continue
-                dead[digest] = row.at_ms
-            else:
-                digest = dead_digest(row.position)
-        entry = KeyEntry(kind=kind, position=row.position, at_ms=row.at_ms, content=row.content, request=row.request)
+        digest = dead_digest(row.position) if row.digest == NO_DIGEST else row.digest
+        entry = KeyEntry(
+            kind=ENTRY_OF[row.verdict], position=row.position, at_ms=row.at_ms, content=row.content, request=row.request
+        )
         yield KeyWrite(generation=generation_of(row.clock_ms), digest=digest, entry=encode_entry(entry))
 
 

@@ -103,7 +103,7 @@ class MemoryUsageStore:
         for row in self._lane(epoch, lane, before_offset):
             clock_ms = max(clock_ms, row["at"])
             left = row["verdict"] == "dead" or (row["digest"] and row["verdict"] in _KEYED)
-            if clock_ms >= since_clock_ms and left:
+            if clock_ms >= since_clock_ms and left and not row["original"]:
                 page.append(
                     KeyRow(
                         position=Position(epoch, lane, row["offset"], row["index"]),

@@ -6,7 +6,9 @@ from unittest.mock import patch
 import msgspec
 
 from kernel.engine.live.memory import MemoryLive
+from tests.simulation.fault import Gate, LogView
 from tests.simulation.trace import Stage
+from tests.simulation.world import KeptLog
 
 STALE = "aggregator.worker.lane.REBUILD_STALE_MS"
 
@@ -265,6 +267,47 @@ async def rules(stage: Stage) -> None:
         right = held.header
 
 
+async def old_epoch(stage: Stage) -> None:
+    """One gateway sleeps through a change of the epoch: the log that it knows is another one, and sealed."""
+    world, lane = stage.world, stage.lane()
+    assert (await stage.send(stage.event("warm"))).status == 200  # it learns that `open` has no limit
+    told = await stage.send(stage.event("new", feature="capped"), stage.two)
+    assert told.status == 200
+    offset = world.log._lanes[lane].end - 1
+    old = KeptLog(epoch=world.log.epoch - 1, lanes=world.log.lanes, clock=world.clock)
+    await old.create()
+    for _ in range(offset):
+        await old.append(lane, b"an older record")
+    app = stage.one.app
+    ours = LogView(old, Gate(stage.one.process, world.weather), world.loop)
+    app.log = app.admission._log = ours
+    app.hub._epoch = app.listener._epoch = old.epoch
+
+    # Durable before the seal, where the new epoch has another record: that one's verdict is not taken for its own.
+    event = stage.event("before", feature="capped")
+    before = await stage.send(event)
+    assert (old._lanes[lane].end, before.status) == (offset + 1, 503)
+
+    # Asleep on its way to the log until the change is over. No limit applies, and still it is not answered as pending.
+    event = stage.event("asleep")
+    held = stage.hold("gateway0", "log.append")
+    sending = stage.sending(event)
+    await held.reached()
+    await old.seal()
+    held.let_go()
+    after = await sending
+    assert (after.status, after.pending) == (503, False)
+    assert old._lanes[lane].end == offset + 1
+    assert "epoch has ended" in app.admission.not_ready()
+
+    stage.one.kill(0.1)
+    await stage.seconds(1)
+    assert (await stage.send(event)).status == 200
+    assert (await stage.send(event)).status == 409
+    await stage.rest()
+    assert stage.verdicts("asleep") == ["counted"]
+
+
 LANES_OF = {
     made.__name__: made
     for made in (
@@ -282,5 +325,6 @@ LANES_OF = {
         idle_end,
         dead_rebuilder,
         rules,
+        old_epoch,
     )
 }

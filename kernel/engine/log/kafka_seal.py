@@ -2,7 +2,7 @@
 
 A sealed topic takes batches of no bytes at most. The setting travels to the brokers in the cluster's own log, so each
 leader is asked with a batch that it refuses in any case, until it refuses it for its size. A broker that leads later
-has read the setting first: its leadership comes after it in that log. Source: ADR 7.
+has read the setting first: its leadership comes after it in that log. Source: ADR 8.
 """
 
 import asyncio
