@@ -51,7 +51,7 @@ class Weather:
         self.late = 0  # appends that are still on their way
         self.delay = 0.0
         self.refused: set[str] = set()  # calls that fail before they take effect
-        self.slow: dict[Process, float] = {}  # seconds that every way of a process takes, while nobody hears its beats
+        self.slow: dict[Process, float] = {}  # seconds that a part of its rebuild takes, while nobody hears its beats
         # Awaits under which the seed wants a store to fail once.
         self.targets: set[tuple] = set()
         self.trace: list[str] = []
@@ -109,10 +109,7 @@ class Gate:
 
     async def turn(self) -> None:
         """Take one way to or from a store: others may run meanwhile, and the process may die here."""
-        weather = self.weather
-        await asyncio.sleep(
-            weather.seconds() + weather.slow.get(self.process, 0) if weather.slow else weather.seconds()
-        )
+        await asyncio.sleep(self.weather.seconds())
 
     async def enter(self, store: str, name: str) -> Fault | None:
         """Go to a store; raises or hangs here for what fails before it took effect, tells the other faults."""
@@ -123,6 +120,8 @@ class Gate:
             weather.note(f"{self.process} {store}.{name} {fault.name}")
         if weather.hold is not None and (held := weather.hold(self.process, store, name)) is not None:
             await held
+        if name == "fill" and self.process in weather.slow:
+            await asyncio.sleep(weather.slow[self.process])
         await self.turn()
         if fault is Fault.HANG:
             await asyncio.sleep(HANG_SECONDS if store != "log" or name != "append" else APPEND_WAIT_MS / 1_000)

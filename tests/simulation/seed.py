@@ -142,7 +142,7 @@ class Misfortune:
         if process is not None:
             self.world.note(f"{process} is slow")
             self.world.lose_lanes()
-            self.world.weather.slow[process] = self.chance.choice((0.3, 0.7, 1.2))
+            self.world.weather.slow[process] = self.chance.choice((3, 5))
             self.world.later(8, self.world.weather.slow.pop, process, None)
 
     def raw_refuses(self) -> None:

@@ -12,12 +12,12 @@ FOUND_WITHIN = 1_000
 KNOWN = {
     "answer_before_the_append_is_durable": 0,
     "answer_before_the_verdict": 0,
-    "compare_less_instead_of_equality": 18,
+    "compare_less_instead_of_equality": 0,
     "read_accounts_apart_from_next": 5,
     "resume_from_a_committed_offset": 0,
     "rebuild_without_the_token": 545,
-    "an_older_attempt_counts_after_a_newer_one_was_refused": 73,
-    "close_before_the_cut_is_sunk": 48,
+    "an_older_attempt_counts_after_a_newer_one_was_refused": 21,
+    "close_before_the_cut_is_sunk": 0,
 }
 
 
@@ -44,7 +44,7 @@ def test_no_seed_finds_anything(request, proof) -> None:
         assert not stale, f"these awaits are reached, and listed as if they were not: {stale}"
         missed = [str(point) for point in summary.missed() if point not in unreached.listed()]
         # In the short form chance leaves some out; at full count none is left.
-        assert len(missed) <= (0 if SOAK else 35), f"nothing ever died or failed at {missed}"
+        assert len(missed) <= (0 if SOAK else 15), f"nothing ever died or failed at {missed}"
 
 
 def test_a_seed_gives_the_same_trace_again() -> None:
