@@ -33,7 +33,7 @@ run: setup ## serve on port 8000 with the embedded engine, data in .meterline/
 test: setup ## run the whole test suite
 	@$(BIN)/pytest $(ARGS)
 
-soak: setup ## run the proofs at full count and print their tables
+soak: setup ## run the proofs at full count; it ends with one table of them
 	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property) $(ARGS)
 
 check: setup ## check format, lint, types, import contracts and house rules
