@@ -134,7 +134,7 @@ async def _ends(app: "App") -> list[int]:
 
 
 async def _ended(app: "App") -> None:
-    """Wait until every lane is folded, and in RAW, up to the log's end; a store that is away for a while is waited for."""
+    """Wait until every lane is folded, and in RAW, up to the log's end; for a store that is away as well."""
     started_ms = app.clock.monotonic_ms()
     reason = "the lanes were not folded to their ends in time"
     while app.clock.monotonic_ms() - started_ms < _PATIENCE_MS:
