@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logger("epoch")
 _PATIENCE_MS: Final = 600_000  # a lane's whole backlog, or a rebuild of many customers
 _LOOK_S: Final = 0.05
+_COMMANDS_LOG: Final = "error"  # a command tells what it did by its own output
 
 
 @asynccontextmanager
@@ -55,7 +56,7 @@ async def opened_by_own_rules(settings: Settings, role: Role) -> AsyncIterator["
         yield app
 
 
-async def change_epoch(settings: Settings, lanes: int | None, *, logs: str | None = None) -> dict[str, Any]:
+async def change_epoch(settings: Settings, lanes: int | None, *, logs: str = _COMMANDS_LOG) -> dict[str, Any]:
     """Begin the next epoch with `lanes` lanes (None: as many as there are); returns its number and lanes.
 
     An epoch that is as wanted, and that nothing was appended to, is not ended: so a command that was killed after its
@@ -133,22 +134,30 @@ async def _ends(app: "App") -> list[int]:
 
 
 async def _ended(app: "App") -> None:
-    """Wait until every lane is folded, and in RAW, up to the log's end."""
+    """Wait until every lane is folded, and in RAW, up to the log's end; for a store that is away as well."""
     started_ms = app.clock.monotonic_ms()
-    while True:
-        ends = await _ends(app)
-        if all([await _reached(app, lane, end) for lane, end in enumerate(ends)]):
-            await app.flush()
-            progress = await app.usage_store.progress(app.log.epoch)
-            if all(progress.get(lane, (0, 0))[0] >= end for lane, end in enumerate(ends)):
+    reason = "the lanes were not folded to their ends in time"
+    while app.clock.monotonic_ms() - started_ms < _PATIENCE_MS:
+        try:
+            if await _is_ended(app):
                 return
+        except Unavailable as error:
+            reason = str(error)
         if app.lanes is not None:
             for worker in app.lanes.workers.values():
                 if worker.stopped is not None:
                     raise Fatal(f"lane {worker.lane} is stopped: {worker.stopped}")
-        if app.clock.monotonic_ms() - started_ms > _PATIENCE_MS:
-            raise Unavailable("the lanes were not folded to their ends in time; run the command again")
         await asyncio.sleep(_LOOK_S)
+    raise Unavailable(f"{reason}; run the command again")
+
+
+async def _is_ended(app: "App") -> bool:
+    ends = await _ends(app)
+    if not all([await _reached(app, lane, end) for lane, end in enumerate(ends)]):
+        return False
+    await app.flush()
+    progress = await app.usage_store.progress(app.log.epoch)
+    return all(progress.get(lane, (0, 0))[0] >= end for lane, end in enumerate(ends))
 
 
 async def _reached(app: "App", lane: int, end: int) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aggregator.account import decode_account
 from aggregator.store import UsageStore
@@ -22,9 +23,11 @@ from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.lane import lane_of
+from kernel.limits import KEY_MEMORY_MS
 from kernel.telemetry import Telemetry
 from tests.story.test_aggregator import LIMITED, OPEN, event, snapshot
 
+DAY_MS = 86_400_000
 CUSTOMERS = [bytes([n]) * 16 for n in range(1, 13)]
 
 
@@ -158,3 +161,38 @@ async def test_a_cut_is_found_in_the_epoch_where_it_was_taken(world: World) -> N
     first, second = lane_of(customer, 2), lane_of(customer, 3)
     assert await world.store.first_cut_position(name, 1) == (1, first, 0)
     assert await world.store.first_cut_position(name, 2) == (2, second, 0)
+
+
+async def test_a_dead_letter_is_remembered_as_the_fold_did(world: World) -> None:
+    """Fold, rebuild and the next epoch agree on it at the edge of 35 days, whatever the lane's clock was."""
+    customer, first_ms = CUSTOMERS[0], world.clock.now_ms() - 60 * DAY_MS
+
+    async def judged(at_ms: int, key: str, quantity: str = "1") -> tuple[Verdict, bool]:
+        lane = lane_of(customer, world.log.lanes)
+        sent = replace(event(customer, key, quantity), at_ms=at_ms)
+        offset = await world.log.append(lane, encode_usage("gw", [sent]))
+        await world.folded()
+        [outcome] = world.told[world.log.epoch, lane, offset]
+        return outcome.verdict, bool(outcome.original)
+
+    async with world.running():
+        await world.account(customer, 1)
+        edge_ms = first_ms + KEY_MEMORY_MS
+        assert await judged(first_ms, "k", "oops") == (Verdict.DEAD, False)
+        assert await judged(edge_ms, "k", "oops") == (Verdict.DEAD, True)
+        assert await judged(edge_ms + 1, "") == (Verdict.COUNTED, False)
+        # Forgotten by now, so that this attempt is a dead letter of its own; it took effect long before the clock.
+        assert await judged(first_ms + 10 * DAY_MS, "k", "oops") == (Verdict.DEAD, False)
+        assert await judged(edge_ms + DAY_MS, "k") == (Verdict.DEAD, True)
+    had = await world.bytes_of()
+    world.live.wipe()
+    async with world.running():
+        await world.folded()
+    assert await world.bytes_of() == had
+
+    await world.begin(2, 3)
+    async with world.running():
+        await world.folded()
+        assert await judged(edge_ms + 2 * DAY_MS, "k") == (Verdict.DEAD, True)
+        assert await judged(edge_ms + 10 * DAY_MS, "k") == (Verdict.DEAD, True)
+        assert await judged(edge_ms + 10 * DAY_MS + 1, "k") == (Verdict.COUNTED, False)
