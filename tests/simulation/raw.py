@@ -103,6 +103,8 @@ class MemoryUsageStore:
         for row in self._lane(epoch, lane, before_offset):
             clock_ms = max(clock_ms, row["at"])
             left = row["verdict"] == "dead" or (row["digest"] and row["verdict"] in _KEYED)
+            if row["replays"]:
+                left = row["verdict"] == "counted"
             if clock_ms >= since_clock_ms and left and not row["original"]:
                 page.append(
                     KeyRow(
@@ -113,6 +115,7 @@ class MemoryUsageStore:
                         request=bytes.fromhex(row["request"]),
                         at_ms=row["at"],
                         clock_ms=clock_ms,
+                        replayed=Position.from_event_id(row["replays"]),
                     )
                 )
         if page:
