@@ -53,8 +53,8 @@ def fold_event(
     """Judge one attempt, and change `account` in place: its clock always, a total only when the event counts.
 
     `standing` is None for a customer without a snapshot; `entry` what is known of the event's key (None: nothing, or
-    no key; of a replay: of its dead letter). A replay that finds neither that dead letter nor another attempt in its
-    place is superseded: what it named is no longer remembered. `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock with this event taken in.
+    no key; of a replay: of its dead letter). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock
+    with this event taken in. A replay that finds nothing in its dead letter's place is superseded: it is forgotten.
     Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
