@@ -90,16 +90,13 @@ async def story(server, monkeypatch, tmp_path):
         assert "is not an event's id" in refused(server, "evt_nothing")
         assert "there is no event" in refused(server, early["letters"][0]["replay"][:-2] + "g0")
         assert "it is counted" in refused(server, keyed, fine)
-        assert keyed in refused(server, early["letters"][0]["replay"])
         assert done["letters"][0]["replay"] in refused(server, keyless)
         assert "--all" in refused(server)
-        assert "--all" in refused(server, keyed, "--all")
-        assert "org_" in refused(server, "--all", "--org", "nobody")
 
         code, done = server.command("replay", keyed, keyed)
         assert (code, done["verdicts"]) == (0, {"counted": 1})
         duplicate = await api.call("POST", "/usage/events", use(13, "k"), expect=409)
-        assert duplicate["details"]["originalEventId"] == done["letters"][0]["replay"]
+        assert duplicate["details"]["eventId"] == done["letters"][0]["replay"]
 
         # What the customer's limit does not cover stays a dead letter, until it does.
         code, rest = server.command("replay", "--all", check=False)
