@@ -30,7 +30,7 @@ def replay_of(letter: EventRow, *, at_ms: int, clock_ms: int | None) -> UsageEve
         clock_ms=clock_ms,
         quantity=letter.quantity,
         key=letter.key,
-        digest=bytes.fromhex(letter.digest),
+        digest=letter_digest(letter),
         content=bytes.fromhex(letter.content),
         request=bytes.fromhex(letter.request),
         has_timestamp=letter.has_timestamp,

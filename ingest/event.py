@@ -31,8 +31,8 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     string. `key` is what the client sent; `digest` (16 bytes) is empty when there is no key. `content` covers feature
     and amount, `request` the HTTP request (eight zero bytes without an `Idempotency-Key` header). `has_timestamp` is
     false when the client sent no time. `replays` is the position (eleven bytes) of the dead letter that an operator
-    lets be judged again, with its digest; empty for what a client sent. A field that is added goes to the end and has a
-    default, so that older records still decode.
+    lets be judged again, with the digest that it is held under; empty for what a client sent. A field that is added
+    goes to the end and has a default, so that older records still decode.
     """
 
     organization: bytes

@@ -25,7 +25,7 @@ class Attempt(NamedTuple):
     """One event as the judge sees it.
 
     Ids are bytes; `effective_ms` is the lower of `at` and the log's time (DESIGN 3.2). `replays` is the place of the
-    dead letter that is judged again.
+    dead letter that is judged again, under the digest that it is remembered by.
     """
 
     position: Position
@@ -44,11 +44,6 @@ class Attempt(NamedTuple):
     properties: tuple[tuple[str, str], ...]
     gateway: str
     replays: Position | None = None
-
-    @property
-    def name(self) -> bytes:
-        """Tell under what digest it is remembered: of its key, else of the dead letter that it replays; else empty."""
-        return self.digest or (b"" if self.replays is None else letter_digest(self.replays))
 
     @property
     def accepted_ms(self) -> int:

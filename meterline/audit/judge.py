@@ -103,7 +103,7 @@ class Judge:
         clock = self.clocks[lane] = max(self.clocks.get(lane, 0), attempt.effective_ms)
         ledger = self.ledger(attempt.organization, attempt.customer)
         ledger.clock_ms = max(ledger.clock_ms, attempt.accepted_ms)
-        entry = self.keys.get(attempt.name) if attempt.name else None
+        entry = self.keys.get(attempt.digest) if attempt.digest else None
         if entry is not None and clock - entry.at_ms > KEY_MEMORY_MS:
             entry = None
         ruling = self._by_key(attempt, entry)
@@ -158,7 +158,7 @@ class Judge:
         kind = {COUNTED: "n", "blocked": "r", "refused": "r", DEAD: "d"}.get(ruling.verdict)
         if attempt.replays is not None and kind != "n":
             return  # the dead letter stays as it was
-        name = attempt.name or (letter_digest(attempt.position) if kind == "d" else b"")
+        name = attempt.digest or (letter_digest(attempt.position) if kind == "d" else b"")
         if kind is None or not name:
             return
         self.customers[name] = attempt.customer

@@ -71,12 +71,12 @@ class Tally:
         cuts = self.usage[window]
         cuts[row.cut] = _EXACT.add(cuts.get(row.cut, _ZERO), attempt.quantity)
         self.ends[window] = row.window_end
-        if name := attempt.name:
-            before = self._counted.get(name)
+        if attempt.digest:
+            before = self._counted.get(attempt.digest)
             if before is not None and attempt.effective_ms - before[0] <= KEY_MEMORY_MS:
                 what = f"its key is counted at {event_id(before[1])} already"
                 findings.add("counted twice", event_id(attempt.position), what)
-            self._counted[name] = (attempt.effective_ms, attempt.position)
+            self._counted[attempt.digest] = (attempt.effective_ms, attempt.position)
 
     def in_live(self, organization: bytes, feature: bytes, total: Decimal) -> None:
         """Take one window's total of LIVE."""

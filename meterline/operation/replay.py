@@ -167,7 +167,7 @@ class _Run:
     async def _outcomes(self, lane: int, offset: int) -> list[Outcome] | None:
         """Wait for a record's outcomes; None when they do not come: it is durable, and will be judged."""
         started_ms = self._app.clock.monotonic_ms()
-        while (kept := (await self._app.live.outcomes(lane, [offset]))[0]) is None:
+        while (kept := (await self._app.live.outcomes(lane, [offset], epoch=self._app.log.epoch))[0]) is None:
             if self._app.clock.monotonic_ms() - started_ms > REPLAY_WAIT_MS:
                 return None
             await asyncio.sleep(_LOOK_S)

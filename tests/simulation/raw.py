@@ -115,7 +115,6 @@ class MemoryUsageStore:
                         request=bytes.fromhex(row["request"]),
                         at_ms=row["at"],
                         clock_ms=clock_ms,
-                        replayed=Position.from_event_id(row["replays"]),
                     )
                 )
         if page:
@@ -131,7 +130,7 @@ class MemoryUsageStore:
                 continue
             if (row["epoch"] == epoch and row["lane"] != lane) or row["original"]:
                 continue
-            if row["verdict"] not in {*_KEYED, "dead"}:
+            if row["verdict"] not in {*_KEYED, "dead"} or (row["replays"] and row["verdict"] != "counted"):
                 continue
             held = found.get(digest)
             if held is None or (held.position.epoch, held.position.offset, held.position.index) < place:

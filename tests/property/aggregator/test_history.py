@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aggregator.fold import RULES
-from aggregator.fold_slice import SliceFold, customer_state
+from aggregator.fold_slice import SliceFold, customer_state, dead_digest
 from aggregator.lane_record import FoldedRecord, LaneRecord
 from aggregator.store import UsageStore
 from aggregator.worker.rebuild import rebuild_lane
@@ -118,7 +118,8 @@ def a_replay(draw, records: Sequence[LaneRecord], now_ms: int) -> UsageEvent | N
         return None
     position, event = draw(st.sampled_from(died or there))
     mended = draw(st.sampled_from([event.quantity, "1"]))
-    return replace(event, at_ms=now_ms, quantity=mended, replays=position.to_bytes())
+    digest = event.digest or dead_digest(position)
+    return replace(event, at_ms=now_ms, quantity=mended, digest=digest, replays=position.to_bytes())
 
 
 @st.composite
@@ -251,12 +252,11 @@ def test_of_one_key_one_event_counts_in_35_days(records: list[LaneRecord]) -> No
             for event, outcome in zip(record.events, outcomes.get(record.offset, ()), strict=True):
                 at_ms = min(event.at_ms, record.time_ms)
                 lane_clock = max(lane_clock, at_ms)
-                name = event.digest or event.replays
-                if outcome.verdict is not Verdict.COUNTED or not name:
+                if outcome.verdict is not Verdict.COUNTED or not event.digest:
                     continue
-                before = counted.get(name)
+                before = counted.get(event.digest)
                 assert before is None or before < lane_clock - BACKDATE_MS_MAX
-                counted[name] = at_ms
+                counted[event.digest] = at_ms
 
     asyncio.run(run())
 

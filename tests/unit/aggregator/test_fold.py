@@ -365,6 +365,8 @@ def test_a_dead_letter_holds_its_key_or_its_position_and_is_counted_once() -> No
 
 
 def replay_of(position: Position, **change: object) -> UsageEvent:
+    if change.get("digest") == NO_DIGEST:
+        change["digest"] = dead_digest(position)
     return event(**{"at_ms": NOW_MS + 10, "replays": position.to_bytes(), **change})
 
 

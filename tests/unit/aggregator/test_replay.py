@@ -53,7 +53,8 @@ def test_a_replay_has_the_letters_facts_and_a_time_of_its_own() -> None:
 
 def test_a_letter_is_held_under_its_key_or_its_position() -> None:
     assert letter_digest(row()) == EVENT.digest
-    assert letter_digest(row(digest=NO_DIGEST)) == dead_digest(PLACE)
+    keyless = row(digest=NO_DIGEST)
+    assert letter_digest(keyless) == dead_digest(PLACE) == replay_of(keyless, at_ms=AT_MS, clock_ms=None).digest
 
 
 @pytest.mark.parametrize(

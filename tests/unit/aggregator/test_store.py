@@ -263,7 +263,6 @@ async def test_key_rows_are_what_left_an_entry_with_the_lanes_clock(
                         request=sent.request,
                         at_ms=at_ms,
                         clock_ms=clock,
-                        replayed=letter,
                     )
                 )
         await write(store, 1, offset, *joined)

@@ -67,7 +67,7 @@ def test_a_usage_record():
 def test_a_usage_record_from_before_there_were_replays():
     fields = [A, B, C, 7, 8, None, "1", "", b"", b"c" * 8, bytes(8), True, []]
     (read,) = decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [fields]))
-    assert (read.effective_ms, read.replays, read.name) == (8, None, b"")
+    assert (read.effective_ms, read.replays) == (8, None)
     for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", b""]):
         with pytest.raises(ValueError, match="fields"):
             decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [wrong]))

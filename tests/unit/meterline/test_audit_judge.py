@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aggregator.account import Account
 from aggregator.fold import RULES
-from aggregator.fold_slice import CustomerState, SliceFold
+from aggregator.fold_slice import CustomerState, SliceFold, dead_digest
 from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_snapshot
 from ingest.event import NO_DIGEST, UsageEvent, content_digest
 from ingest.verdict import Verdict
@@ -99,6 +99,7 @@ def _replay(drawn, before):
         event,
         at_ms=(FIRST_DAY + at_day) * DAY_MS,
         quantity=event.quantity if quantity is None else str(quantity),
+        digest=event.digest or dead_digest(Position(1, 0, offset, 0)),
         replays=event.replays or Position(1, 0, offset, 0).to_bytes(),
     )
 
