@@ -181,8 +181,8 @@ async def finds_itself(stage: Stage) -> None:
 async def dead_and_replay(stage: Stage) -> None:
     """An event is dead and is replayed twice; the lane is folded again by code that can fold it: it counts once."""
     before = stage.world.photograph()
-    with stage.raising_on("13"):
-        assert (await stage.send(stage.event("k", "13"))).status == 422
+    with stage.raising_on("17"):
+        assert (await stage.send(stage.event("k", "17"))).status == 422
         await stage.rest()
         await stage.replay("k")
         await stage.rest()
