@@ -53,7 +53,8 @@ def fold_event(
     """Judge one attempt, and change `account` in place: its clock always, a total only when the event counts.
 
     `standing` is None for a customer without a snapshot; `entry` what is known of the event's key (None: nothing, or
-    no key). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock with this event taken in.
+    no key; of a replay: of its dead letter). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock
+    with this event taken in. A replay that finds nothing in its dead letter's place is superseded: it is forgotten.
     Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
@@ -61,6 +62,8 @@ def fold_event(
         known = _on_known_key(entry, event, at_ms)
         if known is not None:
             return known
+    elif event.replays:
+        return SUPERSEDED
     place = standing.place(event.feature, event.event_time_us) if standing is not None else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)
@@ -91,13 +94,26 @@ JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {RULES: fold_event}
 
 
 def _on_known_key(entry: KeyEntry, event: UsageEvent, at_ms: int) -> Outcome | None:
-    """Tell what an attempt of a known key is; None: it is judged afresh (R-TRACK-12, R-TRACK-13)."""
+    """Tell what an attempt of a known key is; None: it is judged afresh (R-TRACK-12, R-TRACK-13).
+
+    A replay is judged afresh on the dead letter that it names, and on nothing else.
+    """
     if entry.kind is EntryKind.REFUSED:
-        return SUPERSEDED if at_ms < entry.at_ms else None
-    verdict, code = Verdict.DEAD, UNPROCESSABLE
-    if entry.kind is EntryKind.COUNTED:
-        verdict, code = entry.verdict_on(event.content, event.request), ""
-    return Outcome(verdict=verdict, code=code, original=entry.position.to_bytes(), original_at_ms=entry.at_ms)
+        return SUPERSEDED if event.replays or at_ms < entry.at_ms else None
+    if entry.kind is EntryKind.DEAD:
+        return None if event.replays and event.replayed() == entry.position else still_dead(entry)
+    return Outcome(
+        verdict=entry.verdict_on(event.content, event.request),
+        original=entry.position.to_bytes(),
+        original_at_ms=entry.at_ms,
+    )
+
+
+def still_dead(entry: KeyEntry) -> Outcome:
+    """Tell what a further attempt on a dead letter is: the same, and no new dead letter."""
+    return Outcome(
+        verdict=Verdict.DEAD, code=UNPROCESSABLE, original=entry.position.to_bytes(), original_at_ms=entry.at_ms
+    )
 
 
 def fold_snapshot(account: Account, snapshot: Snapshot) -> bool:

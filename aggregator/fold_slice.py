@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from aggregator.account import Account, decode_account, encode_account
-from aggregator.fold import DEAD, ENTRY_OF, JUDGES, fold_snapshot
+from aggregator.fold import DEAD, ENTRY_OF, JUDGES, fold_snapshot, still_dead
 from aggregator.standing import Standing
 from catalog.terms import Snapshot, decode_snapshot, encode_snapshot
 from ingest.event import NO_DIGEST, UsageEvent
@@ -69,17 +69,18 @@ def condensed_generations(clock_ms: int, exact_days: int) -> range:
 
 
 def dead_digest(position: Position) -> bytes:
-    """Tell under what digest a dead letter without a key is kept: one of its position (DESIGN 3.5.4)."""
+    """Tell under what digest a dead letter without a key is kept, and replayed: one of its position (DESIGN 3.5.4)."""
     return blake2b(position.to_bytes(), digest_size=16, person=b"dead letter").digest()
 
 
 def entry_after(event: UsageEvent, outcome: Outcome, position: Position, at_ms: int) -> tuple[bytes, bytes] | None:
     """Tell the digest and the entry that an outcome leaves behind; None when it leaves none.
 
-    Only the first dead letter of a key leaves one; other attempts on it name it as their original.
+    Only the first dead letter of a key leaves one; other attempts on it name it as their original. A replay leaves one
+    only when it counts; else the dead letter stays as it was, and may be replayed again.
     """
     kind = ENTRY_OF.get(outcome.verdict)
-    if kind is None or outcome.original:
+    if kind is None or outcome.original or (event.replays and kind is not EntryKind.COUNTED):
         return None
     digest = event.digest
     if digest == NO_DIGEST:
@@ -196,4 +197,4 @@ class SliceFold:
         except (MemoryError, TimeoutError):
             raise
         except Exception:  # noqa: BLE001 - whatever the pure code raises makes this event a dead letter (DESIGN 3.5.4)
-            return DEAD
+            return DEAD if entry is None or not event.replays else still_dead(entry)

@@ -27,6 +27,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Since 1970: `event_time` in microseconds, `at` (effective at), `accepted_at` and `original_at` in milliseconds,
     `window` and `window_end` in days. `quantity` is a decimal string; digest, content and request are hexadecimal.
+    `original` and `replays` are ids of events, or empty.
     """
 
     organization: str
@@ -57,6 +58,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     original: str
     original_at: int
     limited: bool
+    replays: str
 
 
 class AccountRecordRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -110,7 +112,7 @@ def event_row(
 ) -> tuple[Any, ...]:
     """Make one row in the order of EVENT_COLUMNS."""
     at = min(event.at_ms, record_time_ms)
-    original = outcome.original_position()
+    original, replayed = outcome.original_position(), event.replayed()
     return (
         _text(ids.ORGANIZATION, event.organization),
         _text(ids.CUSTOMER, event.customer),
@@ -140,6 +142,7 @@ def event_row(
         original.event_id() if original is not None else "",
         outcome.original_at_ms,
         outcome.limited,
+        replayed.event_id() if replayed is not None else "",
     )
 
 

@@ -18,7 +18,8 @@ _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
 # One row an event, refused ones too. `at` is when it took effect (the lower of the gateway's and the log's time),
 # `window` the first day of its usage window and `window_end` the day after the last, both of the epoch when it counts
-# nowhere; `original` is the event that holds the key. The minmax index finds an event by its place in the log.
+# nowhere; `original` is the event that holds the key, `replays` the dead letter that this attempt replays. The minmax
+# index finds an event by its place in the log, the two others the few dead letters and replays.
 _EVENTS: Final = f"""
 CREATE TABLE IF NOT EXISTS {EVENTS} (
     organization String,
@@ -49,7 +50,10 @@ CREATE TABLE IF NOT EXISTS {EVENTS} (
     original String,
     original_at DateTime64(3, 'UTC'),
     limited Bool,
-    INDEX by_offset `offset` TYPE minmax GRANULARITY 1
+    replays String,
+    INDEX by_offset `offset` TYPE minmax GRANULARITY 1,
+    INDEX by_verdict verdict TYPE set(8) GRANULARITY 1,
+    INDEX by_replays replays TYPE minmax GRANULARITY 1
 ) ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(event_time)
 ORDER BY (organization, customer, feature, event_time, epoch, lane, `offset`, `index`)
@@ -127,4 +131,20 @@ CREATE TABLE IF NOT EXISTS {CARRIED} (
 ORDER BY (epoch, lane, customer)
 {_DURABLE}"""
 
-RAW_TABLES: Final = (_EVENTS, _ACCOUNT_RECORDS, _PROGRESS, _REFUSALS, _BOOKS, _CARRIED)
+# What tables of older versions lack.
+_REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD COLUMN IF NOT EXISTS replays String AFTER limited"
+_BY_VERDICT: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_verdict verdict TYPE set(8) GRANULARITY 1"
+
+_BY_REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_replays replays TYPE minmax GRANULARITY 1"
+
+RAW_TABLES: Final = (
+    _EVENTS,
+    _REPLAYS,
+    _BY_VERDICT,
+    _BY_REPLAYS,
+    _ACCOUNT_RECORDS,
+    _PROGRESS,
+    _REFUSALS,
+    _BOOKS,
+    _CARRIED,
+)

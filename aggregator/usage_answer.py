@@ -54,6 +54,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "no_active_subscription": "At its time the customer had no subscription that covers it.",
     "feature_not_in_plan": "The customer's plan does not have its feature.",
 }
+_NO_LETTER: Final = "It replays {letter}, of which nothing was remembered any more; it never counts."
 _NOT_JUDGED: Final = "It is durable in the log and not judged yet."
 
 
@@ -61,6 +62,8 @@ def reason_of(row: EventRow) -> str:
     """Say in plain words why an event counts or not."""
     if not row.verdict:
         return _NOT_JUDGED
+    if row.replays and row.verdict == Verdict.SUPERSEDED:
+        return _NO_LETTER.format(letter=row.replays)
     words = _REASONS.get(row.code) or _REASONS[row.verdict]
     return words.format(start=date_of(row.window), end=date_of(row.window_end), cut=row.cut, original=row.original)
 
@@ -117,6 +120,7 @@ def _judgement(row: EventRow) -> dict[str, Any]:
         "window": window,
         "cut": row.cut if counts else None,
         "originalEventId": row.original or None,
+        "replaysEventId": row.replays or None,
         "acceptedAt": instant_text(row.accepted_at),
     }
 

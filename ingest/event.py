@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from kernel.errors import RecordUnreadable
+from kernel.position import Position
 from kernel.record import UNREADABLE, USAGE, Envelope, encode_record
 
 NO_DIGEST: Final = b""
 NO_REQUEST: Final = bytes(8)
+NO_REPLAY: Final = b""
 
 # Key namespaces: a key from the body never meets one from the header (DESIGN 3.1).
 BODY_KEY: Final = "b"
@@ -28,7 +30,9 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     `clock_ms` (the organization's test clock, None on real time) milliseconds since 1970. `quantity` is a decimal
     string. `key` is what the client sent; `digest` (16 bytes) is empty when there is no key. `content` covers feature
     and amount, `request` the HTTP request (eight zero bytes without an `Idempotency-Key` header). `has_timestamp` is
-    false when the client sent no time.
+    false when the client sent no time. `replays` is the position (eleven bytes) of the dead letter that an operator
+    lets be judged again, with the digest that it is held under; empty for what a client sent. A field that is added
+    goes to the end and has a default, so that older records still decode.
     """
 
     organization: bytes
@@ -44,6 +48,11 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     request: bytes
     has_timestamp: bool = True
     properties: tuple[tuple[str, str], ...] = ()
+    replays: bytes = NO_REPLAY
+
+    def replayed(self) -> Position | None:
+        """Name the dead letter that this attempt replays; None for any other attempt."""
+        return Position.from_bytes(self.replays) if self.replays else None
 
 
 def _prefixed(*parts: bytes) -> bytes:

@@ -133,6 +133,15 @@ DEAD_LETTER_PER_CENT: Final = 1
 DEAD_LETTERS_MIN: Final = 100
 DEAD_LETTER_CUSTOMERS_MIN: Final = 10
 
+# A replay of dead letters goes page by page, and waits for the verdicts of one before it sends the next: at most 20 MB
+# of events of the greatest size, and never a backlog. So many may be named in one command, and so many are reported one
+# by one. A lane that does not judge within a minute is stopped, or far behind.
+REPLAY_PAGE_EVENTS: Final = 100
+REPLAY_NAMED_MAX: Final = 1_000
+REPLAY_WAIT_MS: Final = 60_000
+# The metric of open dead letters counts the newest ones up to here: a query of some milliseconds.
+OPEN_LETTERS_MAX: Final = 10_000
+
 # Refusals kept for audit per organization; beyond it they are only counted.
 REFUSALS_PER_SECOND_MAX: Final = 100
 

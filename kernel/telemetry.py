@@ -45,6 +45,9 @@ class GaugeName(StrEnum):
         "meterline_conservation_difference_events|Events on one side of an identity alone|lane,identity"
     )
     BOOKS_BEHIND = "meterline_books_behind_records|Records appended that the books have not read|lane"
+    DEAD_LETTERS_OPEN = (
+        "meterline_dead_letters_open|Dead letters of the last 35 days that no replay counts (to 10,000)|"
+    )
     IN_FLIGHT = "meterline_in_flight_requests|Usage requests under way|"
 
 

@@ -74,13 +74,15 @@ WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` < {{before
 
 # All rows raise the clock, also those that leave no key.
 _KEYS = f"""
-SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request, original FROM {EVENTS} FINAL
+SELECT `offset`, `index`, toUnixTimestamp64Milli(at), replays, verdict, digest, content, request, original
+FROM {EVENTS} FINAL
 WHERE epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND `offset` >= {{offset:UInt64}} AND `offset` < {{end:UInt64}}
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
 ORDER BY `offset`, `index` LIMIT {{limit:UInt32}}"""
 
 _CARRIED_KEYS = f"""
-SELECT `offset`, `index`, toUnixTimestamp64Milli(at), verdict, digest, content, request, original FROM {EVENTS} FINAL
+SELECT `offset`, `index`, toUnixTimestamp64Milli(at), replays, verdict, digest, content, request, original
+FROM {EVENTS} FINAL
 WHERE {CARRIED_FROM} AND `offset` >= {{offset:UInt64}} AND `offset` < {{end:UInt64}}
     AND (`offset` > {{offset:UInt64}} OR `index` > {{index:Int32}})
     AND toUnixTimestamp64Milli(at) >= {{since:Int64}}
@@ -126,9 +128,9 @@ class AccountReads(CarriedReads):
         clock_ms = begin_clock_ms
         async for rows in self._in_steps(_KEYS, where, first if found else before_offset, before_offset):
             page = []
-            for at_offset, at_index, at_ms, *entry in rows:
+            for at_offset, at_index, at_ms, replays, *entry in rows:
                 clock_ms = max(clock_ms, at_ms)
-                if clock_ms >= since_clock_ms and _left_key(*entry):
+                if clock_ms >= since_clock_ms and _left_key(replays, *entry):
                     page.append(key_row(Position(epoch, lane, at_offset, at_index), at_ms, clock_ms, *entry))
             if page:
                 yield page
@@ -144,8 +146,8 @@ class AccountReads(CarriedReads):
             async for rows in self._in_steps(_CARRIED_KEYS, where, 0, end):
                 page = [
                     key_row(Position(from_epoch, from_lane, offset, index), at_ms, at_ms, *entry)
-                    for offset, index, at_ms, *entry in rows
-                    if _left_key(*entry)
+                    for offset, index, at_ms, replays, *entry in rows
+                    if _left_key(replays, *entry)
                 ]
                 if page:
                     yield page
@@ -190,8 +192,13 @@ class AccountReads(CarriedReads):
             ]
 
 
-def _left_key(verdict: str, digest: str, _content: str, _request: str, original: str) -> bool:
-    """Tell whether the fold left an entry: not for a further attempt on a dead letter, which names that one."""
+def _left_key(replays: str, verdict: str, digest: str, _content: str, _request: str, original: str) -> bool:
+    """Tell whether the fold left an entry: not for a further attempt on a dead letter, which names that one.
+
+    A replay leaves one only when it counts; else the dead letter stays as it was.
+    """
+    if replays:
+        return verdict == Verdict.COUNTED
     return original == "" and (verdict == Verdict.DEAD or (digest != "" and verdict in KEYED))
 
 

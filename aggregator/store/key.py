@@ -13,9 +13,9 @@ from kernel.engine.raw.base import Raw
 from kernel.position import Position
 
 # Rows are found by the table's order, (organization, customer, …). The row that left a key's ruling entry is the last
-# one in the log's order, older epochs first; a further attempt on a dead letter names its `original` and left none. The
-# same row twice is the same answer, so nothing has to be merged first (FINAL). The bound of a digest is its event's own
-# place: what the fold knew when it came there, whatever was sunk since.
+# one in the log's order, older epochs first; a further attempt on a dead letter names its `original` and left none, a
+# replay left one only if it counts. The same row twice is the same answer, so nothing has to be merged first (FINAL).
+# The bound of a digest is its event's own place: what the fold knew when it came there, whatever was sunk since.
 _RULING: Final = f"""
 WITH {{digests:Array(String)}} AS asked, indexOf(asked, digest) AS place,
     ({{offsets:Array(UInt64)}}[place], {{indexes:Array(UInt16)}}[place]) AS bound
@@ -24,6 +24,7 @@ SELECT digest, argMax((epoch, lane, `offset`, `index`, toUnixTimestamp64Milli(at
 FROM {EVENTS}
 WHERE (organization, customer) IN arrayZip({{organizations:Array(String)}}, {{customers:Array(String)}})
     AND digest IN {{digests:Array(String)}} AND verdict IN {{verdicts:Array(String)}} AND original = ''
+    AND (replays = '' OR verdict = 'counted')
     AND (epoch < {{epoch:UInt8}} OR epoch = {{epoch:UInt8}} AND lane = {{lane:UInt16}} AND (`offset`, `index`) < bound)
 GROUP BY digest"""
 _LEFT_ENTRY: Final = sorted({*KEYED, Verdict.DEAD})

@@ -14,7 +14,7 @@ from kernel.clock import Clock
 from kernel.engine.live.base import READY, LaneHeader, Live
 from kernel.engine.log.base import Log
 from kernel.errors import MeterlineError, OffsetGone
-from kernel.limits import BOOKS_EVENTS_MAX, BOOKS_EVERY_MS, BOOKS_RECORDS_MAX, FOLD_READ_RECORDS_MAX
+from kernel.limits import BOOKS_EVENTS_MAX, BOOKS_EVERY_MS, BOOKS_RECORDS_MAX, FOLD_READ_RECORDS_MAX, KEY_MEMORY_MS
 from kernel.telemetry import GaugeName, Telemetry, logger
 
 _log = logger("books")
@@ -53,7 +53,9 @@ class BooksWorker:
             found = await self._lane(lane, progress.get(lane, (0, 0))[0])
             if found is not None and found != self._books.get(lane):
                 changed[lane] = self._books[lane] = found
-        await self._store.keep_books(epoch, changed, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        await self._store.keep_books(epoch, changed, now_ms)
+        self._telemetry.set(GaugeName.DEAD_LETTERS_OPEN, await self._store.open_letters(now_ms - KEY_MEMORY_MS))
 
     async def _lane(self, lane: int, sunk: int) -> Books | None:
         """Reckon a lane and tell its books; None when there is nothing to go by, or LIVE moved meanwhile."""

@@ -7,13 +7,16 @@ clock, cut and totals, key entry of 34 bytes (DESIGN 3.3); outcome `[verdict, co
 import base64
 from collections.abc import Sequence
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 KEY_ENTRY_BYTES: Final = 34
+_POSITION_BYTES: Final = 11
 UNITS: Final = Decimal(10) ** -9
-_EVENT_FIELDS: Final = 13
+_EVENT_FIELDS: Final = 14
+_EVENT_FIELDS_FIRST: Final = 13  # records from before there were replays
 
 Position = tuple[int, int, int, int]  # epoch, lane, offset, index
 
@@ -21,7 +24,8 @@ Position = tuple[int, int, int, int]  # epoch, lane, offset, index
 class Attempt(NamedTuple):
     """One event as the judge sees it.
 
-    Ids are bytes; `effective_ms` is the lower of `at` and the log's time (DESIGN 3.2).
+    Ids are bytes; `effective_ms` is the lower of `at` and the log's time (DESIGN 3.2). `replays` is the place of the
+    dead letter that is judged again, under the digest that it is remembered by.
     """
 
     position: Position
@@ -39,6 +43,7 @@ class Attempt(NamedTuple):
     request: bytes
     properties: tuple[tuple[str, str], ...]
     gateway: str
+    replays: Position | None = None
 
     @property
     def accepted_ms(self) -> int:
@@ -125,8 +130,9 @@ def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes)
 
 
 def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any]) -> Attempt:
-    if len(event) != _EVENT_FIELDS:
-        raise ValueError(f"an event has {len(event)} fields")
+    replays: bytes = event[-1] if len(event) == _EVENT_FIELDS else b""
+    if len(event) not in (_EVENT_FIELDS_FIRST, _EVENT_FIELDS) or len(replays) not in (0, _POSITION_BYTES):
+        raise ValueError(f"an event has {len(event)} fields, or fields of another length")
     (
         organization,
         customer,
@@ -141,7 +147,7 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
         request,
         stamped,
         pairs,
-    ) = event
+    ) = event[:_EVENT_FIELDS_FIRST]
     return Attempt(
         position,
         organization,
@@ -158,6 +164,7 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
         request,
         tuple((name, value) for name, value in pairs),
         gateway,
+        position_of(replays) if replays else None,
     )
 
 
@@ -201,6 +208,22 @@ def position_bytes(position: Position) -> bytes:
     """Spell a position: epoch 1, lane 2, offset 6, index 2."""
     epoch, lane, offset, index = position
     return epoch.to_bytes(1, "big") + lane.to_bytes(2, "big") + offset.to_bytes(6, "big") + index.to_bytes(2, "big")
+
+
+def position_of(data: bytes) -> Position:
+    """Read a position's eleven bytes."""
+    number = [int.from_bytes(data[start:end], "big") for start, end in ((0, 1), (1, 3), (3, 9), (9, 11))]
+    return number[0], number[1], number[2], number[3]
+
+
+def position_named(text: str) -> Position | None:
+    """Read an event's id, which is never a wrong one in RAW; None for an empty text."""
+    return position_of(base64.b32hexdecode(text[4:].upper() + "======")) if text else None
+
+
+def letter_digest(position: Position) -> bytes:
+    """Tell under what digest LIVE remembers a dead letter that has no key."""
+    return blake2b(position_bytes(position), digest_size=16, person=b"dead letter").digest()
 
 
 def event_id(position: Position) -> str:

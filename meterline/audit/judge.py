@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kernel.limits import KEY_MEMORY_MS, START_SLACK_MS
-from meterline.audit.decoding import AccountRecord, Attempt, FeatureRule, KeyEntry, Position, TermsRule
+from meterline.audit.decoding import AccountRecord, Attempt, FeatureRule, KeyEntry, Position, TermsRule, letter_digest
 
 COUNTED: Final = "counted"
 DEAD: Final = "dead"
@@ -109,19 +109,22 @@ class Judge:
         ruling = self._by_key(attempt, entry)
         if ruling is None:
             ruling = Ruling(DEAD) if died else self._by_terms(attempt, ledger)
+            if died and attempt.replays is not None:
+                return Ruling(DEAD, original=attempt.replays)
             self._remember(attempt, ruling)
         return ruling
 
     def _by_key(self, attempt: Attempt, entry: KeyEntry | None) -> Ruling | None:
+        replay = attempt.replays is not None
         if entry is None:
-            return None
+            return Ruling("superseded") if replay else None
         if entry.kind == "n":
             if attempt.request != _NO_REQUEST and attempt.request == entry.request:
                 return Ruling("repeat", original=entry.position)
             return Ruling("duplicate" if attempt.content == entry.content else "conflict", original=entry.position)
         if entry.kind == "d":
-            return Ruling(DEAD, original=entry.position)
-        return Ruling("superseded") if attempt.effective_ms < entry.at_ms else None
+            return None if attempt.replays == entry.position else Ruling(DEAD, original=entry.position)
+        return Ruling("superseded") if replay or attempt.effective_ms < entry.at_ms else None
 
     def _by_terms(self, attempt: Attempt, ledger: Ledger) -> Ruling:
         record = ledger.record
@@ -153,12 +156,13 @@ class Judge:
 
     def _remember(self, attempt: Attempt, ruling: Ruling) -> None:
         kind = {COUNTED: "n", "blocked": "r", "refused": "r", DEAD: "d"}.get(ruling.verdict)
-        if kind is None or not attempt.digest:
+        if attempt.replays is not None and kind != "n":
+            return  # the dead letter stays as it was
+        name = attempt.digest or (letter_digest(attempt.position) if kind == "d" else b"")
+        if kind is None or not name:
             return
-        self.customers[attempt.digest] = attempt.customer
-        self.keys[attempt.digest] = KeyEntry(
-            kind, attempt.position, attempt.effective_ms, attempt.content, attempt.request
-        )
+        self.customers[name] = attempt.customer
+        self.keys[name] = KeyEntry(kind, attempt.position, attempt.effective_ms, attempt.content, attempt.request)
 
 
 def _terms_of(record: AccountRecord, window: int) -> TermsRule:

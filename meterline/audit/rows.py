@@ -11,14 +11,14 @@ from sqlalchemy import text
 from kernel import ids
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
-from meterline.audit.decoding import AccountRecord, Attempt, decode_snapshot
+from meterline.audit.decoding import AccountRecord, Attempt, decode_snapshot, position_named
 
 _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Micro(event_time), epoch, lane, `offset`,
     `index`, toUnixTimestamp64Milli(at), toUnixTimestamp64Milli(accepted_at), clock_ms, has_timestamp,
     toString(quantity), key, digest, content, request, properties, toString(gateway), toString(verdict),
     toString(code), term,
     dateDiff('day', toDate32('1970-01-01'), `window`), dateDiff('day', toDate32('1970-01-01'), window_end), cut,
-    original, limited"""
+    original, limited, replays"""
 
 
 _id = lru_cache(maxsize=65_536)(ids.id_bytes)  # most rows name the same few
@@ -58,7 +58,7 @@ async def stored_events(raw: Raw, epoch: int, lane: int, start: int, end: int) -
 def _stored(row: tuple[Any, ...]) -> Stored:
     organization, customer, feature, time_us, epoch, lane, offset, index, at, accepted = row[:10]
     clock_ms, stamped, quantity, key, digest, content, request, properties, gateway = row[10:19]
-    verdict, code, term, window, window_end, cut, original, limited = row[19:]
+    verdict, code, term, window, window_end, cut, original, limited, replays = row[19:]
     attempt = Attempt(
         (int(epoch), int(lane), int(offset), int(index)),
         _id(organization),
@@ -75,6 +75,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         bytes.fromhex(request),
         tuple((str(pair[0]), str(pair[1])) for pair in properties),
         gateway,
+        position_named(replays),
     )
     days = int(window), int(window_end)
     return Stored(attempt, int(accepted), verdict, code, int(term), *days, int(cut), original, bool(limited))

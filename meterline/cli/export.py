@@ -21,7 +21,7 @@ columns = (
     "id String, customerId String, externalId Nullable(String), featureCode String, value Decimal(38, 9),"
     " timestamp DateTime64(6, 'UTC'), acceptedAt DateTime64(6, 'UTC'), eventId Nullable(String), verdict String,"
     " code Nullable(String), window Nullable(Date32), windowEnd Nullable(Date32), cut Nullable(UInt32),"
-    " original Nullable(String), properties Map(String, String)"
+    " original Nullable(String), replays Nullable(String), properties Map(String, String)"
 )
 session.query(
     f"SELECT * FROM file('{source}', JSONEachRow, $${columns}$$) INTO OUTFILE '{target}' TRUNCATE FORMAT Parquet"

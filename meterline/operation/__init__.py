@@ -6,7 +6,7 @@ The command line and the operator's socket call these by name; nothing here prin
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from meterline.operation import backup, catalog, explain, export, organization, proof
+from meterline.operation import backup, catalog, explain, export, organization, proof, replay
 
 Operation = Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -18,6 +18,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "migrate": proof.migrated,
     "explain": explain.explain,
     "export": export.export,
+    "replay": replay.replay,
     "org_create": organization.create,
     "org_list": organization.listed,
     "keys_create": organization.create_a_key,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from aggregator.account import decode_account
+from aggregator.usage import position_of
 from billing.gateway.explain import Explainer
 from catalog.terms import decode_snapshot
-from ingest.verdict import decode_outcomes
+from ingest.verdict import Verdict, decode_outcomes
 from kernel import ids
 from kernel.errors import Misconfigured
 from kernel.lane import lane_of
@@ -27,11 +28,12 @@ WHY: Final[Mapping[str, str]] = {
     "blocked": "It would have passed the included amount, and the terms allow no overage.",
     "refused": "The terms in force did not take it; the code says why.",
     "superseded": "A later attempt of its key was refused before it was judged; it never counts.",
-    "dead": "Our own code failed on it; it is kept and does not count.",
+    "dead": "Our own code failed on it; it is kept and does not count, but a replay of it may.",
 }
 _EVENT: Final = (
     "SELECT organization, customer, feature, toString(event_time), toString(accepted_at), toString(quantity), key,"
-    " toString(verdict), toString(code), term, toString(`window`), toString(window_end), cut, original, gateway"
+    " toString(verdict), toString(code), term, toString(`window`), toString(window_end), cut, original, gateway,"
+    " replays"
     " FROM events FINAL WHERE epoch = {epoch:UInt8} AND lane = {lane:UInt16} AND `offset` = {offset:UInt64}"
     " AND `index` = {index:UInt16}"
 )
@@ -51,6 +53,7 @@ _EVENT_NAMES: Final = (
     "cut",
     "original",
     "gateway",
+    "replays",
 )
 _SUMS: Final = (
     "SELECT feature, term, toString(`window`), toString(sum(quantity)), count() FROM events FINAL"
@@ -91,7 +94,8 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
     }
     if rows:
         event = {name: _plain(value) for name, value in zip(_EVENT_NAMES, rows[0], strict=True)}
-        return {"id": event_id, "why": WHY[event["verdict"]], "event": event, "stands": stands}
+        told = {"id": event_id, "why": _why(event), "event": event, "stands": stands}
+        return {**told, "replayedBy": await _replays(app, position)} if _is_letter(event) else told
     outcome = (await app.live.outcomes(position.lane, [position.offset], epoch=position.epoch))[0]
     if outcome is not None and position.index < len(outcomes := decode_outcomes(outcome)):
         found = outcomes[position.index]
@@ -102,10 +106,30 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
     return {"id": event_id, "why": "It is durable in the log and not judged yet.", "stands": stands}
 
 
+def _is_letter(event: Mapping[str, Any]) -> bool:
+    return event["verdict"] == Verdict.DEAD and not event["original"]
+
+
+def _why(event: Mapping[str, Any]) -> str:
+    words = WHY[event["verdict"]]
+    if not event["replays"]:
+        return words
+    if event["verdict"] == Verdict.SUPERSEDED:
+        words = "Nothing of it was remembered any more; it never counts."
+    return f"It replays the dead letter {event['replays']}. {words}"
+
+
+async def _replays(app: "App", position: Position) -> list[dict[str, str]]:
+    """Tell the replays of a dead letter, and what became of each."""
+    letter = await app.usage_store.event_at(position)
+    found = [] if letter is None else await app.usage_store.replays_of(letter)
+    return [{"id": position_of(one).event_id(), "verdict": one.verdict, "code": one.code} for one in found]
+
+
 async def _refusal(app: "App", refusal_id: str) -> dict[str, Any]:
-    names = ("organization", "at", "customer", "feature", "key", "code", "message", "excerpt")
+    names = ("organization", "at", "customer", "feature", "key", "code", "message", "body")
     rows = await app.raw.query(
-        "SELECT organization, toString(at), customer, feature, key, toString(code), message, excerpt"
+        "SELECT organization, toString(at), customer, feature, key, toString(code), message, body"
         " FROM refusals FINAL WHERE id = {id:String}",
         {"id": refusal_id},
     )

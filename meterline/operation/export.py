@@ -34,6 +34,7 @@ COLUMNS: Final = (
     "windowEnd",
     "cut",
     "original",
+    "replays",
     "properties",
 )
 _ISO: Final = "formatDateTime({0}, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC')"
@@ -42,7 +43,8 @@ _PAGE: Final = (
     + _ISO.format("event_time")
     + ", "
     + _ISO.format("accepted_at")
-    + ", key, toString(verdict), toString(code), toString(`window`), toString(window_end), cut, original, properties"
+    + ", key, toString(verdict), toString(code), toString(`window`), toString(window_end), cut, original,"
+    " replays, properties"
     " FROM events FINAL WHERE organization = {organization:String} AND (epoch, lane, `offset`, `index`) >"
     " ({epoch:Int16}, {lane:Int32}, {offset:Int64}, {index:Int32})"
     " ORDER BY epoch, lane, `offset`, `index` LIMIT {limit:UInt32}"
@@ -120,7 +122,7 @@ async def _pages(app: "App", organization: str) -> AsyncIterator[list[tuple[Any,
 
 def _spelled(row: tuple[Any, ...], codes: dict[str, str], names: dict[str, str | None]) -> dict[str, Any]:
     epoch, lane, offset, index, customer, feature, quantity, event_time, accepted_at, key = row[:10]
-    verdict, code, window, window_end, cut, original, properties = row[10:]
+    verdict, code, window, window_end, cut, original, replays, properties = row[10:]
     counted = verdict == "counted"
     values = (
         Position(int(epoch), int(lane), int(offset), int(index)).event_id(),
@@ -137,6 +139,7 @@ def _spelled(row: tuple[Any, ...], codes: dict[str, str], names: dict[str, str |
         window_end if counted else None,
         int(cut) if counted else None,
         original or None,
+        replays or None,
         {pair[0]: pair[1] for pair in properties},
     )
     return dict(zip(COLUMNS, values, strict=True))

@@ -90,7 +90,7 @@ class Recount:
     @staticmethod
     def _row(fields, lane, record, index, gateway) -> dict:
         names = ("organization", "customer", "feature", "time_us", "at", "clock_ms", "quantity", "key", "digest")
-        row = dict(zip((*names, "content", "request", "stamped", "properties"), fields, strict=False))
+        row = dict(zip((*names, "content", "request", "stamped", "properties", "replays"), fields, strict=False))
         row["at"] = min(row["at"], record.time_ms)
         row["units"] = int(Decimal(row["quantity"]) * ONE)
         row["place"] = (lane, record.offset, index)
@@ -236,8 +236,9 @@ def _answers(recount, memory, found) -> None:
     for operation in memory.operations:
         rows = by_tag.get(operation.tag, [])
         counted = [row for row in rows if row["verdict"] == "counted"]
-        if len(rows) > len(operation.attempts):
-            found.append(f"{operation.tag} is {len(rows)} times in the log, sent {len(operation.attempts)} times")
+        sent = [row for row in rows if not row.get("replays")]
+        if len(sent) > len(operation.attempts):
+            found.append(f"{operation.tag} is {len(sent)} times in the log, sent {len(operation.attempts)} times")
         if operation.key is not None and len(counted) > 1:
             found.append(f"{operation.tag} counts {len(counted)} times")
         for attempt in operation.attempts:

@@ -103,6 +103,8 @@ class MemoryUsageStore:
         for row in self._lane(epoch, lane, before_offset):
             clock_ms = max(clock_ms, row["at"])
             left = row["verdict"] == "dead" or (row["digest"] and row["verdict"] in _KEYED)
+            if row["replays"]:
+                left = row["verdict"] == "counted"
             if clock_ms >= since_clock_ms and left and not row["original"]:
                 page.append(
                     KeyRow(
@@ -128,7 +130,7 @@ class MemoryUsageStore:
                 continue
             if (row["epoch"] == epoch and row["lane"] != lane) or row["original"]:
                 continue
-            if row["verdict"] not in {*_KEYED, "dead"}:
+            if row["verdict"] not in {*_KEYED, "dead"} or (row["replays"] and row["verdict"] != "counted"):
                 continue
             held = found.get(digest)
             if held is None or (held.position.epoch, held.position.offset, held.position.index) < place:

@@ -33,6 +33,7 @@ def _event(chance: random.Random, at_ms: int) -> UsageEvent:
         digest=chance.choice((b"", chance.randbytes(16), *DIGESTS)),
         content=chance.randbytes(8),
         request=bytes(8),
+        replays=chance.choice((b"", b"", b"\x01" + bytes(10))),
     )
 
 

@@ -7,6 +7,10 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from aggregator import fold
+from aggregator.replay import replay_of
+from aggregator.row import EventRow
+from ingest.event import encode_usage
 from kernel.lane import lane_of
 from meterline.role import Role
 from tests.simulation.auditor import audit
@@ -116,6 +120,29 @@ class Stage:
 
     async def rest(self) -> None:
         await until_rest(self.world)
+
+    @contextmanager
+    def raising_on(self, quantity: str):
+        """The code of this deployment raises on an amount, and is at fault in nothing else."""
+        right = fold._units
+
+        def broken(text: str) -> int:
+            if text == quantity:
+                raise ZeroDivisionError(text)
+            return right(text)
+
+        fold._units = broken
+        try:
+            yield
+        finally:
+            fold._units = right
+
+    async def replay(self, key: str) -> None:
+        """Append the replay of a key's first row, as the command does, whatever became of it meanwhile."""
+        first = min((row for row in self.world.tables.events.values() if row["key"] == key), key=lambda row: row["at"])
+        letter = EventRow(**{**first, "quantity": str(first["quantity"])})
+        again = replay_of(letter, at_ms=self.world.clock.now_ms(), clock_ms=None)
+        await self.world.log.append(self.lane(), encode_usage("operator", [again]))
 
     def keep_exact(self, days: int) -> None:
         """Start the aggregators again with fewer exact days of keys."""

@@ -178,6 +178,31 @@ async def finds_itself(stage: Stage) -> None:
     assert stage.verdicts("p") == ["blocked", "counted"]
 
 
+async def dead_and_replay(stage: Stage) -> None:
+    """An event is dead and is replayed twice; the lane is folded again by code that can fold it: it counts once."""
+    before = stage.world.photograph()
+    with stage.raising_on("17"):
+        assert (await stage.send(stage.event("k", "17"))).status == 422
+        await stage.rest()
+        await stage.replay("k")
+        await stage.rest()
+    assert stage.verdicts("k") == ["dead", "dead"]
+    await asyncio.gather(stage.replay("k"), stage.replay("k"))
+    await stage.rest()
+    assert stage.verdicts("k") == ["dead", "dead", "counted", "duplicate"]
+    stage.world.wipe()
+    await stage.rest()
+    await stage.replay("k")
+    await stage.rest()
+    assert stage.verdicts("k") == ["dead", "dead", "counted", "duplicate", "duplicate"]
+    for node in stage.aggregators:  # other code is another process
+        node.kill(0.1)
+    stage.world.fall_back(before)
+    await stage.seconds(5)
+    await stage.rest()
+    assert stage.verdicts("k") == ["counted", *["duplicate"] * 4], stage.verdicts("k")
+
+
 async def fast_clock(stage: Stage) -> None:
     event = stage.event("k")
     assert (await stage.send(event)).status == 200
@@ -208,6 +233,7 @@ KEYS = {
         refused_thrice,
         edge_of_a_generation,
         finds_itself,
+        dead_and_replay,
         fast_clock,
     )
 }

@@ -136,6 +136,18 @@ class Server:
             )
         return done.returncode, json.loads(done.stdout)
 
+    def told(self, *arguments):
+        """Run a meterline command on the data folder and return (exit code, what it says of an error)."""
+        done = subprocess.run(
+            [METERLINE, *arguments, "--data-dir", str(self.folder / "data")],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={**os.environ, "COLUMNS": "500"},
+        )
+        return done.returncode, done.stderr
+
     def raw_rows(self, sql):
         """Ask the raw store, without the server's code, which is stopped for it."""
         self.stop()

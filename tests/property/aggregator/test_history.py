@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aggregator.fold import RULES
-from aggregator.fold_slice import SliceFold, customer_state
+from aggregator.fold_slice import SliceFold, customer_state, dead_digest
 from aggregator.lane_record import FoldedRecord, LaneRecord
 from aggregator.store import UsageStore
 from aggregator.worker.rebuild import rebuild_lane
@@ -27,6 +27,7 @@ from kernel.engine.log.memory import MemoryLog
 from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.limits import BACKDATE_MS_MAX
 from kernel.period import DAY_MS
+from kernel.position import Position
 from kernel.quantity import UNITS_PER_ONE
 from kernel.telemetry import Telemetry
 
@@ -102,6 +103,25 @@ def an_event(draw, now_ms: int, ahead_ms: dict[bytes, int]) -> UsageEvent:
     )
 
 
+def a_replay(draw, records: Sequence[LaneRecord], now_ms: int) -> UsageEvent | None:
+    """An attempt on an event that was there before, whatever became of it; half of the time with its amount mended.
+
+    A dead letter whose amount is mended is what code that can fold it sees.
+    """
+    there = [
+        (Position(EPOCH, LANE, record.offset, index), event)
+        for record in records
+        for index, event in enumerate(record.events)
+    ]
+    died = [(place, event) for place, event in there if event.quantity == "oops"]
+    if not there:
+        return None
+    position, event = draw(st.sampled_from(died or there))
+    mended = draw(st.sampled_from([event.quantity, "1"]))
+    digest = event.digest or dead_digest(position)
+    return replace(event, at_ms=now_ms, quantity=mended, digest=digest, replays=position.to_bytes())
+
+
 @st.composite
 def histories(draw) -> list[LaneRecord]:
     """Records of one lane over months: quick ones, and pauses that cross generations, windows and memories."""
@@ -120,8 +140,30 @@ def histories(draw) -> list[LaneRecord]:
             records.append(LaneRecord(offset=offset, time_ms=now_ms, gateway="gw", snapshot=snapshot))
         else:
             events = [an_event(draw, now_ms, ahead_ms) for _ in range(draw(st.integers(1, 5)))]
+            again = a_replay(draw, records, now_ms) if draw(st.booleans()) else None
+            events += [again] * draw(st.integers(1, 2)) if again is not None else []
             records.append(LaneRecord(offset=offset, time_ms=now_ms, gateway="gw", events=events))
     return records
+
+
+@given(histories())
+def test_a_replay_counts_only_in_the_place_of_its_dead_letter(records: list[LaneRecord]) -> None:
+    """Once each; never for an event that was not dead, and never within the memory of a key for one forgotten."""
+
+    async def run() -> None:
+        outcomes = await fold(await a_live(), records)
+        replayed: set[bytes] = set()
+        for record in records:
+            for event, outcome in zip(record.events, outcomes.get(record.offset, ()), strict=True):
+                named = event.replayed()
+                if named is None or outcome.verdict is not Verdict.COUNTED:
+                    continue
+                letter = outcomes[named.offset][named.index]
+                assert (letter.verdict, letter.original) == (Verdict.DEAD, b"")
+                assert event.replays not in replayed
+                replayed.add(event.replays)
+
+    asyncio.run(run())
 
 
 async def a_live() -> MemoryLive:

@@ -364,6 +364,75 @@ def test_a_dead_letter_holds_its_key_or_its_position_and_is_counted_once() -> No
     assert len(fold.dead) == 2
 
 
+def replay_of(position: Position, **change: object) -> UsageEvent:
+    if change.get("digest") == NO_DIGEST:
+        change["digest"] = dead_digest(position)
+    return event(**{"at_ms": NOW_MS + 10, "replays": position.to_bytes(), **change})
+
+
+OTHER = Position(1, 0, 9, 9)
+REPLAYS = [
+    # entry, the dead letter that is named, event, lane clock, verdict, the original that it names
+    ("d", FIRST, {}, None, Verdict.COUNTED, None),
+    ("d", FIRST, {"feature": b"?" * 16}, None, Verdict.REFUSED, None),
+    ("d", FIRST, {}, OLD + 1, Verdict.SUPERSEDED, None),
+    ("d", OTHER, {}, None, Verdict.DEAD, FIRST),
+    ("n", FIRST, {}, None, Verdict.DUPLICATE, FIRST),
+    ("n", FIRST, {"request": b"request1"}, None, Verdict.REPEAT, FIRST),
+    ("n", OTHER, {"content": b"content2"}, None, Verdict.CONFLICT, FIRST),
+    ("n", FIRST, {}, OLD + 1, Verdict.SUPERSEDED, None),
+    ("r", FIRST, {}, None, Verdict.SUPERSEDED, None),
+    ("r", FIRST, {}, OLD + 1, Verdict.SUPERSEDED, None),
+    (None, FIRST, {}, None, Verdict.SUPERSEDED, None),
+]
+
+
+@pytest.mark.parametrize(("kind", "named", "change", "clock", "verdict", "original"), REPLAYS)
+def test_a_replay_is_judged_only_on_the_dead_letter_that_it_names(
+    kind: str, named: Position, change: dict, clock: int | None, verdict: Verdict, original: Position | None
+) -> None:
+    account = Account(rev=1)
+    known = entry(EntryKind(kind)) if kind else None
+    outcome = judge(replay_of(named, **change), known, account=account, lane_clock_ms=clock)
+    assert (outcome.verdict, outcome.original_position()) == (verdict, original)
+    assert bool(account.totals) is (verdict is Verdict.COUNTED)
+
+
+@pytest.mark.parametrize("digest", [b"d" * 16, NO_DIGEST])
+def test_of_a_dead_letters_replays_one_counts_and_holds_its_place(digest: bytes) -> None:
+    died = Position(1, 0, 10, 0)
+    fold = a_slice()
+    fold.usage(10, NOW_MS, [event(quantity="oops", digest=digest)])
+    before = fold.write(0).keys
+    fold.usage(11, NOW_MS + 20, [replay_of(died, digest=digest, quantity="oops")])
+    fold.usage(12, NOW_MS + 20, [replay_of(died, digest=digest, feature=b"?" * 16)])
+    assert fold.write(0).keys == before
+    fold.usage(13, NOW_MS + 20, [replay_of(died, digest=digest), replay_of(died, digest=digest)])
+    told = [(one.verdict, one.original_position()) for offset in (11, 12, 13) for one in fold.outcomes[offset]]
+    assert told == [
+        (Verdict.DEAD, died),
+        (Verdict.REFUSED, None),
+        (Verdict.COUNTED, None),
+        (Verdict.DUPLICATE, Position(1, 0, 13, 0)),
+    ]
+    assert len(fold.dead) == 1
+    [key] = fold.write(0).keys
+    assert (decode_entry(key.entry).kind, decode_entry(key.entry).position) == (
+        EntryKind.COUNTED,
+        Position(1, 0, 13, 0),
+    )
+    assert key.digest == (digest or dead_digest(died))
+
+
+def test_code_that_can_fold_a_dead_letter_counts_it_once() -> None:
+    """The lane falls back to before the dead letter, and what judges now does not raise on it."""
+    fold = a_slice()
+    died = Position(1, 0, 10, 0)
+    fold.usage(10, NOW_MS, [event()])
+    fold.usage(11, NOW_MS + 20, [replay_of(died), replay_of(died)])
+    assert [one.verdict for one in fold.outcomes[11]] == [Verdict.DUPLICATE] * 2
+
+
 @pytest.mark.parametrize("error", [MemoryError, TimeoutError])
 def test_want_of_memory_or_time_is_no_dead_letter(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
     def fail(self: Standing, feature: bytes, event_time_us: int) -> None:

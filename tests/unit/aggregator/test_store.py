@@ -116,6 +116,7 @@ async def test_a_row_comes_back_exactly(store: UsageStore) -> None:
         request=b"\x00\x01" * 4,
         has_timestamp=False,
         properties=(("path", "/a'b"), ("path", "again"), ("", "")),
+        replays=Position(1, 2, 2**47, 3).to_bytes(),
     )
     original = Position(0, 3, 2**47, 511)
     outcome = Outcome(
@@ -151,6 +152,7 @@ async def test_a_row_comes_back_exactly(store: UsageStore) -> None:
         original=original.event_id(),
         original_at=T0_MS - 5,
         limited=False,
+        replays=Position(1, 2, 2**47, 3).event_id(),
     )
 
 
@@ -239,11 +241,19 @@ async def test_key_rows_are_what_left_an_entry_with_the_lanes_clock(
             at_ms = T0_MS + offset * 10 + random.randrange(-500, 500)
             verdict = random.choice(verdicts)
             digest = random.randbytes(16) if random.random() < 0.7 else b""
-            sent = event(1, at_ms=at_ms, digest=digest, content=random.randbytes(8), request=random.randbytes(8))
+            letter = Position(0, 1, 0, 0) if random.random() < 0.3 else None
+            sent = event(
+                1,
+                at_ms=at_ms,
+                digest=digest,
+                content=random.randbytes(8),
+                request=random.randbytes(8),
+                replays=b"" if letter is None else letter.to_bytes(),
+            )
             joined.append((sent, Outcome(verdict=verdict)))
             clock = max(clock, at_ms)
             kept = digest and verdict in (Verdict.COUNTED, Verdict.BLOCKED, Verdict.REFUSED)
-            if kept or verdict == Verdict.DEAD:
+            if (kept or verdict == Verdict.DEAD) if letter is None else verdict == Verdict.COUNTED:
                 expected.append(
                     KeyRow(
                         position=Position(0, 1, offset, index),

@@ -5,11 +5,13 @@ from decimal import Decimal
 import pytest
 
 from aggregator.account import Account, WindowTotal, encode_account
+from aggregator.fold_slice import dead_digest
 from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_account_record, encode_snapshot
-from ingest.event import UsageEvent, encode_usage
+from ingest.event import UsageEvent, decode_usage, encode_usage
 from ingest.key_entry import EntryKind, KeyEntry, encode_entry
 from ingest.verdict import Outcome, Verdict, encode_outcomes
 from kernel.position import Position
+from kernel.record import decode_record, encode_record
 from meterline.audit import decoding
 
 A, B, C = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
@@ -48,6 +50,7 @@ def test_a_usage_record():
         request=b"r" * 8,
         has_timestamp=False,
         properties=(("a", "b"),),
+        replays=Position(1, 2, 300, 4).to_bytes(),
     )
     (read,) = decoding.decode_record(2, 3, 9, 1_700_000_000_400, encode_usage("gw", [event]))
     assert (read.position, read.organization, read.customer, read.feature) == ((2, 3, 9, 0), A, B, C)
@@ -58,6 +61,21 @@ def test_a_usage_record():
     )
     assert (read.key, read.digest, read.content, read.request) == ("k", b"d" * 16, b"c" * 8, b"r" * 8)
     assert (read.has_timestamp, read.properties, read.gateway) == (False, (("a", "b"),), "gw")
+    assert read.replays == (1, 2, 300, 4) == decoding.position_named(Position(1, 2, 300, 4).event_id())
+
+
+def test_a_usage_record_from_before_there_were_replays():
+    fields = [A, B, C, 7, 8, None, "1", "", b"", b"c" * 8, bytes(8), True, []]
+    (read,) = decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [fields]))
+    assert (read.effective_ms, read.replays) == (8, None)
+    for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", b""]):
+        with pytest.raises(ValueError, match="fields"):
+            decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [wrong]))
+    assert decode_usage(decode_record(encode_record("u", "gw", [fields])))[0].replays == b""
+
+
+def test_a_dead_letter_without_a_key_is_remembered_as_the_fold_does():
+    assert decoding.letter_digest((1, 2, 300, 4)) == dead_digest(Position(1, 2, 300, 4))
 
 
 def test_an_account_record():
