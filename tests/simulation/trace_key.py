@@ -182,7 +182,8 @@ async def dead_and_replay(stage: Stage) -> None:
     """An event is dead and is replayed twice; the lane is folded again by code that can fold it: it counts once."""
     before = stage.world.photograph()
     with stage.raising_on("17"):
-        assert (await stage.send(stage.event("k", "17"))).status == 422
+        answer = await stage.send(stage.event("k", "17"))
+        assert answer.status == 422
         await stage.rest()
         await stage.replay("k")
         await stage.rest()
@@ -195,6 +196,7 @@ async def dead_and_replay(stage: Stage) -> None:
     await stage.replay("k")
     await stage.rest()
     assert stage.verdicts("k") == ["dead", "dead", "counted", "duplicate", "duplicate"]
+    answer.code = answer.original = ""  # the word of code that is gone, which the auditor would hold against the log
     for node in stage.aggregators:  # other code is another process
         node.kill(0.1)
     stage.world.fall_back(before)
