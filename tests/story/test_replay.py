@@ -3,12 +3,10 @@
 import asyncio
 import sys
 
-from tests.story import harness
-from tests.story.harness import Api, Server
+from tests.story.harness import METERLINE, Api, Server
 
 # A Meterline whose fold raises on 13 and is at fault in nothing else.
 BROKEN = """
-import sys
 import aggregator.fold as fold
 right = fold._units
 def _units(quantity):
@@ -17,19 +15,13 @@ def _units(quantity):
     return right(quantity)
 fold._units = _units
 from meterline.cli import main
-sys.argv[0] = "meterline"
 main()
 """
 
 
-def start(server, monkeypatch, tmp_path, *, broken):
-    program = tmp_path / "meterline-broken"
-    program.write_text(f"#!{sys.executable}\n{BROKEN}")
-    program.chmod(0o700)
-    with monkeypatch.context() as patch:
-        if broken:
-            patch.setattr(harness, "METERLINE", str(program))
-        return server.start()
+def start(server, *, broken):
+    server.program = [sys.executable, "-c", BROKEN] if broken else [METERLINE]
+    return server.start()
 
 
 def use(value, key=None, reference="acme"):
@@ -52,16 +44,16 @@ def refused(server, *arguments):
     return words
 
 
-async def test_dead_letters_are_replayed_once_the_fold_is_mended(tmp_path, monkeypatch):
+async def test_dead_letters_are_replayed_once_the_fold_is_mended(tmp_path):
     server = Server(tmp_path / "server")
     try:
-        await story(server, monkeypatch, tmp_path)
+        await story(server)
     finally:
         server.stop()
 
 
-async def story(server, monkeypatch, tmp_path):
-    start(server, monkeypatch, tmp_path, broken=True)
+async def story(server):
+    start(server, broken=True)
     async with Api(server) as api:
         calls = await api.feature("calls")
         await api.plan("open", {calls["id"]: {"unlimited": True}}, price=1000)
@@ -85,7 +77,7 @@ async def story(server, monkeypatch, tmp_path):
     assert (done["sent"], done["counted"], done["passedOver"]) == (1, 1, 0)
     assert done["letters"][0]["id"] == keyless
 
-    start(server, monkeypatch, tmp_path, broken=False)
+    start(server, broken=False)
     async with Api(server) as api:
         assert "is not an event's id" in refused(server, "evt_nothing")
         assert "there is no event" in refused(server, early["letters"][0]["replay"][:-2] + "g0")
