@@ -8,6 +8,8 @@ LOCK_VENV := .cache/lock
 # Further arguments of `demo`, `run`, `test`, `soak`, `bench`, `loadtest` and `lock`, such as ARGS=--serve.
 ARGS ?=
 ENGINE ?=
+# Processes that share the tests.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test soak check bench loadtest lock clean
@@ -31,7 +33,7 @@ run: setup ## serve on port 8000 with the embedded engine, data in .meterline/
 	$(BIN)/meterline run $(ARGS)
 
 test: setup ## run the whole test suite
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 soak: setup ## run the proofs at full count; it ends with one table of them
 	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property) $(ARGS)

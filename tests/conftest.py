@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 
 from kernel.settings import load_settings
-from tests.proof_table import ProofTable
+from tests.proof_table import PROOF, ProofTable
 from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 from tests.stores import sql, sql_at_full_count
@@ -52,7 +52,7 @@ def proof(request) -> Callable[[str], None]:
     """Report what a story has shown; the run ends with a table of them."""
 
     def report(text: str) -> None:
-        request.config.stash[PROOFS].show(request.node.nodeid, text)
+        request.node.user_properties.append((PROOF, text))
 
     return report
 
@@ -60,6 +60,37 @@ def proof(request) -> Callable[[str], None]:
 def pytest_configure(config):
     config.stash[PROOFS] = ProofTable(whole=SOAK)
     config.pluginmanager.register(config.stash[PROOFS], "proofs")
+
+
+# Fixtures of what the distributed stories share, which takes half a minute to start.
+_SHARED = {"servers", "standing_cluster"}
+_LONGEST_FIRST = ("story", "simulation", "contract")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Where several processes share the tests, say what stays in one: the distributed stories, else a file.
+
+    What takes long begins first, so that no process is left with it at the end.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        group = "distributed" if _distributed(item) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_begins)
+
+
+def _distributed(item) -> bool:
+    return ("any_server" in item.fixturenames and "distributed" in item.name) or not _SHARED.isdisjoint(
+        item.fixturenames
+    )
+
+
+def _begins(item) -> int:
+    kind = item.path.relative_to(Path(__file__).parent).parts[0]
+    if _distributed(item):
+        return 0
+    return 1 + (_LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST))
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-_NODE = re.compile(r"tests/(?P<file>.+)\.py::(?P<test>[^\[]+)(\[(?P<case>.*)\])?$")
+# A test's name; what follows `@` is the group in which it ran.
+_NODE = re.compile(r"tests/(?P<file>.+)\.py::(?P<test>[^\[@]+)(\[(?P<case>.*)\])?(@[^\]]*)?$")
+PROOF = "proof"  # the name of a test's property that says what it has shown
 _WORST = ("failed", "xfailed", "skipped", "passed")
 
 
@@ -33,14 +35,14 @@ class ProofTable:
         self._results: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
 
-    def show(self, node: str, text: str) -> None:
-        """Take what a test has shown."""
-        self._shown.setdefault(node, []).append(text)
-
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take one phase of a test."""
+        """Take one phase of a test; what it has shown comes with the last one, from whatever process ran it."""
         node = report.nodeid
+        if report.when == "teardown" and (
+            shown := [str(text) for name, text in report.user_properties if name == PROOF]
+        ):
+            self._shown[node] = shown
         self._seconds[node] = self._seconds.get(node, 0.0) + report.duration
         expected = hasattr(report, "wasxfail")
         told = "xfailed" if report.skipped and expected else report.outcome

@@ -1,11 +1,18 @@
 import pytest
 
-from tests.proof_table import ProofTable
+from tests.proof_table import PROOF, ProofTable
 
 
-def report(node, *, outcome="passed", when="call", seconds=1.0):
+def report(node, *, outcome="passed", when="call", seconds=1.0, shown=()):
     return pytest.TestReport(
-        nodeid=node, location=("", 0, ""), keywords={}, outcome=outcome, longrepr=None, when=when, duration=seconds
+        nodeid=node,
+        location=("", 0, ""),
+        keywords={},
+        outcome=outcome,
+        longrepr=None,
+        when=when,
+        duration=seconds,
+        user_properties=[("other", "x"), *((PROOF, text) for text in shown)],
     )
 
 
@@ -13,9 +20,13 @@ def test_every_proof_has_its_line_and_the_rest_one_a_file():
     table = ProofTable(whole=True)
     for when, seconds in (("setup", 5.0), ("call", 2.5), ("teardown", 0.5)):
         table.pytest_runtest_logreport(
-            report("tests/story/test_a.py::test_all_is_well[kafka]", when=when, seconds=seconds)
+            report(
+                "tests/story/test_a.py::test_all_is_well[kafka]@distributed",
+                when=when,
+                seconds=seconds,
+                shown=["20 kills"],
+            )
         )
-    table.show("tests/story/test_a.py::test_all_is_well[kafka]", "20 kills")
     for name in ("one", "two"):
         table.pytest_runtest_logreport(report(f"tests/property/test_b.py::test_{name}"))
     assert table.lines() == [
