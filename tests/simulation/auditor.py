@@ -25,9 +25,12 @@ def base32(raw: bytes) -> str:
     return "".join(ALPHABET[int(bits[at : at + 5], 2)] for at in range(0, len(bits), 5))
 
 
+def position(epoch: int, lane: int, offset: int, index: int) -> bytes:
+    return epoch.to_bytes(1, "big") + lane.to_bytes(2, "big") + offset.to_bytes(6, "big") + index.to_bytes(2, "big")
+
+
 def event_id(epoch: int, lane: int, offset: int, index: int) -> str:
-    raw = epoch.to_bytes(1, "big") + lane.to_bytes(2, "big") + offset.to_bytes(6, "big") + index.to_bytes(2, "big")
-    return "evt_" + base32(raw)
+    return "evt_" + base32(position(epoch, lane, offset, index))
 
 
 def month_of(day: int, anchor: int) -> tuple[int, int]:
@@ -69,9 +72,10 @@ class Recount:
         self.records: dict[int, int] = {}
         self.findings: list[str] = []
         self.keys: dict[bytes, list[dict]] = defaultdict(list)
+        self.known: dict[int, dict[bytes, dict]] = {}  # by lane: what is remembered of each key
         for lane, records in history.items():
             clock_ms = 0
-            known: dict[bytes, dict] = {}
+            known = self.known[lane] = {}
             for record in records:
                 _, kind, gateway, body = msgspec.msgpack.decode(record.data)
                 if kind == "a":
@@ -86,6 +90,8 @@ class Recount:
                     if row["digest"]:
                         self.keys[row["digest"]].append(row)
             self.records[lane] = records[-1].offset + 1 if records else 0
+            for digest in [one for one, row in known.items() if row["at"] < clock_ms - MEMORY_MS]:
+                del known[digest]
 
     @staticmethod
     def _row(fields, lane, record, index, gateway) -> dict:
@@ -169,6 +175,7 @@ def audit(world, memory) -> list[str]:
     found = list(recount.findings)
     _raw(world, recount, found)
     _live(world, recount, found)
+    _remembered(world, recount, found)
     _answers(recount, memory, found)
     _keys(recount, found)
     _invoices(world, recount, found)
@@ -223,6 +230,23 @@ def _live(world, recount, found) -> None:
         }
         if live != mine:
             found.append(f"{customer.hex()} has {live} in LIVE, by the log {mine}")
+
+
+def _remembered(world, recount, found) -> None:
+    """Every key is in LIVE, as an entry of what rules or in a filter."""
+    for lane, known in recount.known.items():
+        if (held := world.live._lanes.get(lane)) is None:
+            continue  # which is found elsewhere
+        newest_first = sorted(held.keys.keys() | held.filters.keys(), reverse=True)
+        for digest, row in known.items():
+            for generation in newest_first:
+                entry = held.keys.get(generation, {}).get(digest)
+                if entry is not None and position(1, *row["place"]) not in entry:
+                    found.append(f"{row['place']}: LIVE remembers another event for key {row['key']}")
+                if entry is not None or any(digest.startswith(part) for part in held.filters.get(generation, ())):
+                    break
+            else:
+                found.append(f"{row['place']}: LIVE does not remember key {row['key']}")
 
 
 def _answers(recount, memory, found) -> None:

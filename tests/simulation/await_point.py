@@ -17,6 +17,8 @@ WATCHED = (
     "ingest/gateway/call.py",
     "ingest/gateway/hub.py",
     "ingest/gateway/listener.py",
+    "aggregator/worker/condenser.py",
+    "aggregator/worker/key_lookup.py",
     "aggregator/worker/lane.py",
     "aggregator/worker/lanes.py",
     "aggregator/worker/ownership.py",

@@ -24,14 +24,25 @@ NARROW = {
     "billing.worker.relay._BATCH": (1,),
 }
 
+# Where old keys are kept in filters: what takes minutes passes within the seed, a step at a time.
+CONDENSING = {
+    "aggregator.worker.condenser.CONDENSE_EVERY_MS": (50, 300),
+    "aggregator.worker.condenser.CONDENSE_PAUSE_MS": (1, 30),
+    "kernel.engine.live.memory.CONDENSE_ENTRIES": (1, 2, 250),
+    # Bytes of a digest that a filter keeps: with none of them it may hold any key, with one it holds some by mistake.
+    "kernel.engine.live.memory._PRINT_BYTES": (0, 1, 8),
+}
+
 
 @contextmanager
-def narrowed(chance: random.Random):
-    """Make some limits narrow: each with the same chance, which is a seed's."""
+def narrowed(chance: random.Random, *, condensing: bool):
+    """Make some limits narrow: each with the same chance, which is a seed's; those of `condensing` always."""
     share = chance.choice((0, 0.2, 0.5))
     stale = "aggregator.worker.lane.REBUILD_STALE_MS"  # nothing else tells whether two rebuild at once
     with ExitStack() as stack:
         for name, values in NARROW.items():
             if chance.random() < (0.5 if name == stale else share):
                 stack.enter_context(patch(name, chance.choice(values)))
+        for name, values in CONDENSING.items() if condensing else ():
+            stack.enter_context(patch(name, chance.choice(values)))
         yield

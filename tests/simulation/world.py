@@ -225,7 +225,9 @@ class Node:
 class World:
     """One seed's deployment."""
 
-    def __init__(self, seed: int, *, start_ms: int = MONTH_END_MS - 5_000, retain_ms: int = 0) -> None:
+    def __init__(
+        self, seed: int, *, start_ms: int = MONTH_END_MS - 5_000, retain_ms: int = 0, exact_days: int = 35
+    ) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
         self.coverage = Coverage()
@@ -253,6 +255,7 @@ class World:
             sql_url="postgresql://simulated",
             close_every_ms=700,
             log_retain_ms=retain_ms,
+            keys_exact_days=exact_days,
         )
         self.skew_ms_max = 0
         # When LIVE last lost something: what was told before may not be shown until it is folded again.
