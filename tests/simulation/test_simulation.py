@@ -15,8 +15,8 @@ KNOWN = {
     "compare_less_instead_of_equality": 0,
     "read_accounts_apart_from_next": 5,
     "resume_from_a_committed_offset": 0,
-    "rebuild_without_the_token": 545,
-    "an_older_attempt_counts_after_a_newer_one_was_refused": 21,
+    "rebuild_without_the_token": 19,
+    "an_older_attempt_counts_after_a_newer_one_was_refused": 5,
     "close_before_the_cut_is_sunk": 0,
 }
 
