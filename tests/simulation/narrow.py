@@ -32,6 +32,6 @@ def narrowed(chance: random.Random):
     stale = "aggregator.worker.lane.REBUILD_STALE_MS"  # nothing else tells whether two rebuild at once
     with ExitStack() as stack:
         for name, values in NARROW.items():
-            if chance.random() < (0.5 if name == stale else share):
+            if chance.random() < (0.8 if name == stale else share):
                 stack.enter_context(patch(name, chance.choice(values)))
         yield
