@@ -36,7 +36,7 @@ _KINDS = {
     "sql.transaction": (Fault.BEFORE, Fault.CUT, Fault.AFTER),
     "sql.snapshot": (Fault.BEFORE, Fault.HANG),
 }
-_REBUILDS = {"fill", "condense", "finish_rebuild"}
+_REBUILDS = {"fill", "finish_rebuild"}
 _ALL = (Fault.BEFORE, Fault.AFTER, Fault.HANG)
 
 
