@@ -1,7 +1,8 @@
-"""`python -m tests.simulation SEED[:END] [--mutation NAME] [--verbose] [--json] [--first]`: seeds again, one by one.
+"""`python -m tests.simulation SEED[:END] [--mutation NAME | --mutations] [--verbose] [--json] [--first]`: seeds again.
 
 The order of Python's sets is part of a seed, so the process starts itself again with a fixed one. `--json` prints a
-line a seed for other programs; `--first` ends with the first seed that finds something.
+line a seed for other programs; `--first` ends with the first seed that finds something; `--mutations` tells the first
+seed that finds each deliberate bug.
 """
 
 import argparse
@@ -17,6 +18,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("seeds", help="a seed, or first:end")
     parser.add_argument("--mutation")
+    parser.add_argument("--mutations", action="store_true", help="the first seed that finds each deliberate bug")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--first", action="store_true")
@@ -32,7 +34,10 @@ def main() -> int:
     from tests.simulation.seed import run_seed
 
     asked = _arguments()
-    first, _, end = asked.seeds.partition(":")
+    begin, _, end = asked.seeds.partition(":")
+    seeds = range(int(begin), int(end or int(begin) + 1), asked.step)
+    if asked.mutations:
+        return _look_for_mutations(seeds)
     sys.unraisablehook = lambda _: None
     warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # its process died before it began
     run_seed(-1)  # what is made once a process is made before the first seed that counts
@@ -40,7 +45,7 @@ def main() -> int:
     gc.freeze()
     bad = False
     with MUTATIONS[asked.mutation]() if asked.mutation else nullcontext():
-        for seed in range(int(first), int(end or int(first) + 1), asked.step):
+        for seed in seeds:
             result = run_seed(seed)
             bad = bad or bool(result.violations)
             if asked.json:
@@ -50,6 +55,18 @@ def main() -> int:
             if bad and asked.first:
                 break
     return int(bad)
+
+
+def _look_for_mutations(seeds: range) -> int:
+    """Print the first of the seeds that finds each deliberate bug; 1 when a bug is not found."""
+    from tests.simulation import soak
+    from tests.simulation.mutation import MUTATIONS
+
+    missing = False
+    for row in soak.mutation_rows(MUTATIONS, seeds.start, seeds.stop):
+        print(row, flush=True)
+        missing = missing or row.split()[1] == "none"
+    return int(missing)
 
 
 def _print(result, *, verbose: bool) -> None:

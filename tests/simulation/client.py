@@ -15,9 +15,10 @@ from aggregator.gateway import Question
 from kernel.errors import MeterlineError
 from kernel.quantity import UNITS_PER_ONE
 from tests.simulation.dead import DEADLY
+from tests.simulation.node import HungUpError, Node
 from tests.simulation.seller import Seller
 from tests.simulation.town import KEY
-from tests.simulation.world import HungUpError, Node, World
+from tests.simulation.world import World
 
 PATIENCE_SECONDS = 8
 TRIES = 7

@@ -6,7 +6,7 @@ stores with the gate and give each process a connection of its own.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from kernel.engine.live.memory import MemoryLive
@@ -36,6 +36,7 @@ _KINDS = {
     "sql.transaction": (Fault.BEFORE, Fault.CUT, Fault.AFTER),
     "sql.snapshot": (Fault.BEFORE, Fault.HANG),
 }
+_REBUILDS = {"fill", "finish_rebuild"}
 _ALL = (Fault.BEFORE, Fault.AFTER, Fault.HANG)
 
 
@@ -51,7 +52,8 @@ class Weather:
         self.late = 0  # appends that are still on their way
         self.delay = 0.0
         self.refused: set[str] = set()  # calls that fail before they take effect
-        self.slow: dict[Process, float] = {}  # seconds that a part of its rebuild takes, while nobody hears its beats
+        # Seconds that the next parts of its rebuilds take, while nobody hears its beats.
+        self.slow: dict[Process, Iterator[float]] = {}
         # Awaits under which the seed wants a store to fail once.
         self.targets: set[tuple] = set()
         self.trace: list[str] = []
@@ -120,8 +122,8 @@ class Gate:
             weather.note(f"{self.process} {store}.{name} {fault.name}")
         if weather.hold is not None and (held := weather.hold(self.process, store, name)) is not None:
             await held
-        if name == "fill" and self.process in weather.slow:
-            await asyncio.sleep(weather.slow[self.process])
+        if name in _REBUILDS and self.process in weather.slow:
+            await asyncio.sleep(next(weather.slow[self.process]))
         await self.turn()
         if fault is Fault.HANG:
             await asyncio.sleep(HANG_SECONDS if store != "log" or name != "append" else APPEND_WAIT_MS / 1_000)

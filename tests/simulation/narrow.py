@@ -41,7 +41,7 @@ def narrowed(chance: random.Random, *, condensing: bool):
     stale = "aggregator.worker.lane.REBUILD_STALE_MS"  # nothing else tells whether two rebuild at once
     with ExitStack() as stack:
         for name, values in NARROW.items():
-            if chance.random() < (0.5 if name == stale else share):
+            if chance.random() < (0.8 if name == stale else share):
                 stack.enter_context(patch(name, chance.choice(values)))
         for name, values in CONDENSING.items() if condensing else ():
             stack.enter_context(patch(name, chance.choice(values)))

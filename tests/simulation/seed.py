@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+from itertools import chain, repeat
 
 import msgspec
 
@@ -75,8 +76,6 @@ class Misfortune:
             self.log_away,
             self.raw_loses,
             self.pause_in_rebuild,
-            self.slow_rebuilder,
-            self.slow_rebuilder,
             self.raw_refuses,
             self.hand_over_unsunk,
         )
@@ -98,6 +97,8 @@ class Misfortune:
                 world.later(at_s, self._strike, self.leap, days)
         elif chance.random() < 0.2:
             world.later(chance.uniform(4, 8), self._strike, self.leap, chance.choice((1, 9, 27)))
+        if chance.random() < 0.3:
+            world.later(chance.uniform(0.5, 4), self._strike, self.slow_rebuilder)
 
     def _strike(self, kind, *parts) -> None:
         if not self.over:
@@ -146,13 +147,17 @@ class Misfortune:
                 )
 
     def slow_rebuilder(self) -> None:
-        """Lanes of LIVE are gone, and one who makes them again is slow and not heard: others take it for dead."""
-        process = self.chance.choice(self.world.of(Role.AGGREGATOR)).process
-        if process is not None:
+        """Lanes of LIVE are gone, and one who makes its own again is slow and not heard: others take it for dead.
+
+        Its first part waits until they have taken over and finished; before its later ones they fold.
+        """
+        owners = [node.process for node in self.world.of(Role.AGGREGATOR) if node.app and node.app.lanes.workers]
+        if owners:
+            process = self.chance.choice(owners)
             self.world.note(f"{process} is slow")
             self.world.lose_lanes()
-            self.world.weather.slow[process] = self.chance.choice((3, 5))
-            self.world.later(8, self.world.weather.slow.pop, process, None)
+            first, later = self.chance.choice((3.5, 4.5, 5.5)), self.chance.choice((0.2, 0.6, 1.2))
+            self.world.weather.slow[process] = chain((first,), repeat(later))
 
     def raw_refuses(self) -> None:
         self.world.note("RAW refuses inserts")

@@ -21,8 +21,9 @@ from catalog.store.version import read_version
 from kernel import ids
 from kernel.errors import MeterlineError
 from meterline.role import Role
+from tests.simulation.node import HungUpError, Node
 from tests.simulation.town import CAP, customer_made
-from tests.simulation.world import HungUpError, Node, World
+from tests.simulation.world import World
 
 # Of what was unlimited, once it is not: little enough that what still waits for its verdict can pass it.
 TIGHT = Decimal(2)

@@ -16,9 +16,10 @@ from meterline.role import Role
 from tests.simulation.auditor import audit
 from tests.simulation.client import Attempt, Clients, Operation
 from tests.simulation.fault import Fault
+from tests.simulation.node import Node
 from tests.simulation.seed import until_rest
 from tests.simulation.town import CAP, MONTH_END_MS
-from tests.simulation.world import Node, World
+from tests.simulation.world import World
 
 DAY_MS = 86_400_000
 
