@@ -62,11 +62,13 @@ def pytest_configure(config):
     config.pluginmanager.register(config.stash[PROOFS], "proofs")
 
 
-# Fixtures of what the distributed stories share, which takes half a minute to start.
+# Fixtures of what the distributed stories share, which takes half a minute to start, and who else wants its Kafka.
 _SHARED = {"servers", "standing_cluster"}
+_KAFKA = {"test_kafka", "test_log"}
 _LONGEST_FIRST = ("story", "simulation", "contract")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Where several processes share the tests, say what stays in one: the distributed stories, else a file.
 
