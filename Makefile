@@ -33,7 +33,7 @@ run: setup ## serve on port 8000 with the embedded engine, data in .meterline/
 	$(BIN)/meterline run $(ARGS)
 
 test: setup ## run the whole test suite
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 soak: setup ## run the proofs at full count; it ends with one table of them
 	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property) $(ARGS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from kernel.settings import load_settings
 from tests.proof_table import PROOF, ProofTable
@@ -62,36 +63,49 @@ def pytest_configure(config):
     config.pluginmanager.register(config.stash[PROOFS], "proofs")
 
 
-# Fixtures of what the distributed stories share, which takes half a minute to start, and who else wants its Kafka.
-_SHARED = {"servers", "standing_cluster"}
-_KAFKA = {"test_kafka", "test_log"}
+# Where several processes share the tests, these files stay in one: their fixtures share Kafka, and a cluster that takes
+# half a minute to start.
+_DISTRIBUTED = {
+    "test_backup",
+    "test_crash",
+    "test_epoch_command",
+    "test_epoch_roles",
+    "test_hard_limit",
+    "test_kafka",
+    "test_log",
+    "test_month",
+    "test_read_your_writes",
+    "test_roles",
+    "test_sharing",
+}
 _LONGEST_FIRST = ("story", "simulation", "contract")
 
 
-@pytest.hookimpl(tryfirst=True)
+class _FileScheduling(LoadScopeScheduling):
+    """Gives a process a file at a time; the distributed ones are one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "distributed" if Path(file).stem in _DISTRIBUTED else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return _FileScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Where several processes share the tests, say what stays in one: the distributed stories, else a file.
-
-    What takes long begins first, so that no process is left with it at the end.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        group = "distributed" if _distributed(item) else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_begins)
-
-
-def _distributed(item) -> bool:
-    return ("any_server" in item.fixturenames and "distributed" in item.name) or not _SHARED.isdisjoint(
-        item.fixturenames
-    )
+    """Where several processes share the tests, begin with what takes long, so that none is left with it at the end."""
+    strays = {item.path.stem for item in items if "servers" in item.fixturenames} - _DISTRIBUTED
+    assert not strays, f"{strays} share the distributed engine's servers: name them in _DISTRIBUTED"
+    if hasattr(config, "workerinput"):
+        items.sort(key=_begins)
 
 
 def _begins(item) -> int:
-    kind = item.path.relative_to(Path(__file__).parent).parts[0]
-    if _distributed(item):
+    if item.path.stem in _DISTRIBUTED:
         return 0
+    kind = item.path.relative_to(Path(__file__).parent).parts[0]
     return 1 + (_LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST))
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-# A test's name; what follows `@` is the group in which it ran.
-_NODE = re.compile(r"tests/(?P<file>.+)\.py::(?P<test>[^\[@]+)(\[(?P<case>.*)\])?(@[^\]]*)?$")
+_NODE = re.compile(r"tests/(?P<file>.+)\.py::(?P<test>[^\[]+)(\[(?P<case>.*)\])?$")
 PROOF = "proof"  # the name of a test's property that says what it has shown
 _WORST = ("failed", "xfailed", "skipped", "passed")
 

@@ -21,7 +21,7 @@ def test_every_proof_has_its_line_and_the_rest_one_a_file():
     for when, seconds in (("setup", 5.0), ("call", 2.5), ("teardown", 0.5)):
         table.pytest_runtest_logreport(
             report(
-                "tests/story/test_a.py::test_all_is_well[kafka]@distributed",
+                "tests/story/test_a.py::test_all_is_well[kafka]",
                 when=when,
                 seconds=seconds,
                 shown=["20 kills"],
