@@ -13,6 +13,7 @@ from tests.proof_table import PROOF, ProofTable
 from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
 from tests.stores import sql, sql_at_full_count
+from tests.story.cluster import stands
 
 __all__ = [
     "clickhouse_server",
@@ -94,19 +95,18 @@ def pytest_xdist_make_scheduler(config, log):
     return _FileScheduling(config, log)
 
 
-def pytest_collection_modifyitems(config, items):
-    """Where several processes share the tests, begin with what takes long, so that none is left with it at the end."""
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that no process is left with it; keep those of the standing cluster together."""
     strays = {item.path.stem for item in items if "servers" in item.fixturenames} - _DISTRIBUTED
     assert not strays, f"{strays} share the distributed engine's servers: name them in _DISTRIBUTED"
-    if hasattr(config, "workerinput"):
-        items.sort(key=_begins)
+    items.sort(key=_begins)
 
 
 def _begins(item) -> int:
     if item.path.stem in _DISTRIBUTED:
-        return 0
+        return 1 if stands(item) else 0
     kind = item.path.relative_to(Path(__file__).parent).parts[0]
-    return 1 + (_LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST))
+    return 2 + (_LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST))
 
 
 def pytest_terminal_summary(terminalreporter, config):

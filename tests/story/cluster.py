@@ -77,3 +77,8 @@ class Cluster(Deployment):
         if check:
             assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.returncode, json.loads(done.stdout)
+
+
+def stands(item) -> bool:
+    """Tell whether a test uses the cluster that stands for many."""
+    return "standing_cluster" in item.fixturenames or ("any_server" in item.fixturenames and "distributed" in item.name)

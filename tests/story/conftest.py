@@ -3,8 +3,17 @@ import secrets
 import pytest
 
 from meterline.stack.servers import Servers
-from tests.story.cluster import Cluster, Seller
+from tests.story.cluster import Cluster, Seller, stands
 from tests.story.harness import Server
+
+STANDING = pytest.StashKey[Cluster]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """End the standing cluster after the last test that uses it: five idle processes take half a core."""
+    if stands(item) and STANDING in item.session.stash and not (nextitem is not None and stands(nextitem)):
+        item.session.stash[STANDING].stop()
 
 
 @pytest.fixture
@@ -49,9 +58,10 @@ def cluster(unmade_cluster):
 
 
 @pytest.fixture(scope="session")
-def standing_cluster(tmp_path_factory, servers):
-    """A cluster that stands for all stories that only need a seller of their own."""
+def standing_cluster(request, tmp_path_factory, servers):
+    """A cluster that stands for all stories that only need a seller of their own; they run one after the other."""
     made = Cluster(tmp_path_factory.mktemp("standing"), servers.fresh(f"standing_{secrets.token_hex(4)}").variables)
+    request.session.stash[STANDING] = made
     made.migrate()
     try:
         made.start()

@@ -19,11 +19,27 @@ def event(customer, key):
 
 async def test_a_gateway_that_slept_through_the_change_promises_nothing(standing_cluster, proof):
     """Its append reaches a log that has ended: its answer is unknown, and the retry elsewhere counts once (ADR 8)."""
-    cluster = standing_cluster
+    try:
+        await story(standing_cluster, proof)
+    except BaseException:  # the next story finds a cluster that works
+        await asyncio.to_thread(standing_cluster.stop)
+        for process in standing_cluster.processes:
+            process.spawn()
+        for process in standing_cluster.processes:
+            await asyncio.to_thread(process.wait_ready, 60)
+        raise
+
+
+async def story(cluster, proof):
     seller = Seller(cluster)
     sleeper, awake = cluster.gateways
     others = [process for process in cluster.processes if process is not sleeper]
-    async with Api(seller) as api, httpx.AsyncClient(timeout=120, headers={"x-api-key": seller.key}) as http:
+    # A connection of its own for each request: an idle one that a sleeper has kept is closed when it wakes.
+    each = httpx.Limits(max_keepalive_connections=0)
+    async with (
+        Api(seller) as api,
+        httpx.AsyncClient(timeout=120, headers={"x-api-key": seller.key}, limits=each) as http,
+    ):
         feature = await api.feature("open")
         await api.plan("open", {feature["id"]: {"unlimited": True}})
         for number in range(CUSTOMERS):

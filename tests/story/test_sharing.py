@@ -85,7 +85,7 @@ class World:
         lane = lane_of(customer, LANES)
         offset = await self.log.append(lane, encode_usage("gw_far", [event(customer=customer, key=f"key-{self.sent}")]))
         self.sent += 1
-        return await self.hub.wait(lane, offset, 5_000)
+        return await self.hub.wait(lane, offset, 30_000)
 
 
 @pytest.fixture
