@@ -34,7 +34,7 @@ from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
 from kernel.engine.sql.base import metadata
 from kernel.engine.sql.sqlite import Sqlite
-from kernel.errors import Unknown
+from kernel.errors import Unavailable, Unknown
 from kernel.lane import lane_of
 from kernel.position import Position
 from kernel.record import decode_record
@@ -63,7 +63,12 @@ class Judge:
         header = LaneHeader(epoch=1, token=TOKEN, rules=1, next=0, sunk=0, clock_ms=0, seen_ms=0, state=READY)
         while True:
             await self.going.wait()
-            for record in await self.log.read(lane, header.next, records_max=10, wait_ms=50):
+            try:
+                records = await self.log.read(lane, header.next, records_max=10, wait_ms=50)
+            except Unavailable:
+                await asyncio.sleep(0.01)
+                continue
+            for record in records:
                 await self.going.wait()
                 header = await self.judge(lane, record, header)
 
