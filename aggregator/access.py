@@ -111,7 +111,7 @@ def feature_access(feature: Feature, snapshot: Snapshot | None, account: Account
     if denied is not None or snapshot is None or snapshot.terms is None:
         return FeatureAccess(feature=feature, status=status, denied=denied or NO_SUBSCRIPTION)
     window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_of(window.start) or snapshot.terms
+    terms = snapshot.terms_on(window.start) or snapshot.terms
     granted = feature_terms(terms, feature.id)
     if granted is None or not granted.enabled:
         return FeatureAccess(feature=feature, status=status, denied=NOT_IN_PLAN, window=window)
@@ -140,7 +140,7 @@ def _granted(snapshot: Snapshot | None, now_ms: int) -> Iterator[bytes]:
     if snapshot is None or snapshot.terms is None or _denied(snapshot, now_ms) is not None:
         return
     window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_of(window.start) or snapshot.terms
+    terms = snapshot.terms_on(window.start) or snapshot.terms
     yield from (granted.feature for granted in terms.features)
 
 

@@ -1,9 +1,9 @@
 """A pool: what a plan grants and what was bought, and what usage draws from the two. Pure.
 
 A pool holds credits or money, in units of 1e-9. Grants are SQL's and come with the snapshot; draws are the fold's and
-are kept a draw window: the usage window that holds the account's clock when an event is folded. What is left is computed
-from the two, window after window, so that neither the order of one window's draws and purchases nor the process that
-asks makes a difference. Source: R-CREDIT-1 to 6, R-BAL-1 to 8, AMB-20, AMB-21; ADR 9.
+are kept a draw window: the usage window that holds the account's clock when an event is folded. What is left is
+computed from the two, window after window, so that neither the order of one window's draws and purchases nor the
+process that asks makes a difference. Source: R-CREDIT-1 to 6, R-BAL-1 to 8, AMB-20, AMB-21; ADR 9.
 """
 
 from collections.abc import Iterable, Sequence

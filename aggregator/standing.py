@@ -85,7 +85,7 @@ class Standing:
     def _find(self, feature: bytes, event_time_us: int) -> Place | None:
         assert self.snapshot.terms is not None, "asked only of a live subscription"
         window = usage_window(self.snapshot.terms, event_time_us)
-        terms = self.snapshot.terms_of(window.start)
+        terms = self.snapshot.terms_on(window.start)
         granted = feature_terms(terms, feature) if terms is not None else None
         if terms is None or granted is None or granted.kind != METERED or not granted.enabled:
             return None

@@ -10,19 +10,13 @@ from typing import Final
 
 import msgspec
 
+from catalog.definition import DiscountType
 from kernel.money import Money, minor_places
 from kernel.quantity import EXACT
 
 # A code must leave a first payment that a card can be charged (R-DISC-9).
 CHECKOUT_MIN_MINOR: Final = 50
 _PERCENT: Final = Decimal(100)
-
-
-class DiscountType(StrEnum):
-    """How a discount is measured (R-DISC-2)."""
-
-    PERCENT = "percent"
-    FIXED = "fixed"
 
 
 class DiscountSource(StrEnum):

@@ -1,26 +1,19 @@
 """Days of a period that are still to come, and what a share of an amount is. Pure.
 
-Two counts exist side by side, as the documents have them: a change of plan counts months of 30 days, a part of a period
-that is bought (an add-on, a seat) counts actual days. Invariant: a share lies between none and the whole; the day of the
-change counts as used; only the UTC date decides. Source: R-PRO-1 to R-PRO-5, AMB-2, AMB-3.
+Two counts exist side by side, as the documents have them: a change of plan counts months of 30 days, a part of a
+period that is bought (an add-on, a seat) counts actual days. Invariant: a share lies between none and the whole; the
+day of the change counts as used; only the UTC date decides. Source: R-PRO-1 to R-PRO-5, AMB-2, AMB-3.
 """
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Final, NamedTuple
 
+from catalog.definition import DayCount
 from kernel.money import Money, minor_places
 from kernel.period import Interval, Period, period_index, period_of
 from kernel.quantity import EXACT
 
 MONTH_DAYS: Final = 30
-
-
-class DayCount(StrEnum):
-    """How a change of plan counts days: an organization's setting `plan_change_day_count`."""
-
-    MONTHS_OF_30 = "30/360"
-    ACTUAL = "actual"
 
 
 class Share(NamedTuple):

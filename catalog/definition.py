@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from catalog.terms import FeatureTerms
+from catalog.terms import ConsumptionModel, FeatureTerms
 from kernel import ids
 from kernel.period import Interval
 from kernel.quantity import to_units
@@ -24,10 +24,32 @@ WRITE: Final = "write"
 
 
 class FeatureKind(StrEnum):
-    """What a feature grants (R-FEAT-1); seats are not sold yet."""
+    """What a feature grants (R-FEAT-1)."""
 
     BOOLEAN = "boolean"
     METERED = "metered"
+    SEATS = "seats"
+
+
+class DiscountType(StrEnum):
+    """How a discount is measured (R-DISC-2)."""
+
+    PERCENT = "percent"
+    FIXED = "fixed"
+
+
+class DayCount(StrEnum):
+    """How a change of plan counts days: an organization's setting `plan_change_day_count` (R-PRO-2, R-PRO-5)."""
+
+    MONTHS_OF_30 = "30/360"
+    ACTUAL = "actual"
+
+
+class UpgradeCharge(StrEnum):
+    """What an upgrade charges of the new price: an organization's setting `upgrade_charge` (R-CHG-4)."""
+
+    PRORATED = "prorated"
+    FULL = "full"
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +68,7 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     """A seller in one environment.
 
     `clock_ms` is its test clock (None: real time), `settle_ms` its delay before a close (None: the deployment's).
+    `payments` is `none` or `simulator` (decision 9).
     """
 
     id: bytes
@@ -56,6 +79,8 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = "usd"
     settle_ms: int | None = None
     created_ms: int = 0
+    day_count: DayCount = DayCount.MONTHS_OF_30
+    upgrade_charge: UpgradeCharge = UpgradeCharge.PRORATED
 
     @property
     def id_text(self) -> str:
@@ -113,7 +138,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True):
-    """What plans grant and events name. `event_code` is what usage may name instead of `code` (R-FEAT-4)."""
+    """What plans grant and events name. `event_code` is what usage may name instead of `code` (R-FEAT-4).
+
+    `seat_type` is the code of a seats feature's seat type, None on other features (R-FEAT-3).
+    """
 
     id: bytes
     organization: bytes
@@ -125,6 +153,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None = None
     created_ms: int = 0
     updated_ms: int = 0
+    seat_type: str | None = None
 
     @property
     def id_text(self) -> str:
@@ -132,8 +161,38 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
         return ids.id_text(ids.FEATURE, self.id)
 
 
+class IntroOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a price takes off its first `cycles` billing periods: a percentage, or an amount in the major unit."""
+
+    type: DiscountType
+    value: Decimal
+    cycles: int
+
+
+class RegionalPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """A price in another currency: minor units and included balance of it; `synced` follows rate and USD price."""
+
+    currency: str
+    amount_minor: int
+    included: Decimal | None = None
+    synced: bool = True
+    intro: IntroOffer | None = None
+
+
+class RegionalRate(msgspec.Struct, frozen=True, kw_only=True):
+    """A feature's unit price in another currency: a decimal string in the major unit."""
+
+    currency: str
+    unit_price: str
+    synced: bool = True
+
+
 class PlanPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan's price an interval, in minor units of `currency`."""
+    """A plan's price an interval, in minor units of `currency`.
+
+    `included` is what it grants a usage window of the plan's pool, credits or money in the major unit (None: the
+    plan's, and of a balance plan without one the base price, R-BAL-1).
+    """
 
     id: str
     plan: str
@@ -144,13 +203,23 @@ class PlanPrice(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     created_ms: int = 0
     updated_ms: int = 0
+    trial_days: int = 0
+    included: Decimal | None = None
+    intro: IntroOffer | None = None
+    regional: tuple[RegionalPrice, ...] = ()
+
+    def in_currency(self, currency: str) -> RegionalPrice | None:
+        """Tell the regional price of a currency; None when there is none."""
+        return next((price for price in self.regional if price.currency == currency), None)
 
 
 class PlanFeature(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan grants of one feature in a usage window.
 
-    `included` counts units (with `unlimited` it means nothing); `unit_price` is a decimal string in the currency's
-    major unit, per unit beyond `included`, and counts only with `overage`.
+    `included` counts units or seats (with `unlimited` it means nothing); `unit_price` is a decimal string in the
+    currency's major unit: per unit beyond `included` (counts only with `overage`), per extra seat and billing period,
+    or on a balance plan per unit. `credits` is what one unit costs on a credits plan; `margin` a percentage, set when
+    the feature is priced by AI model (R-AI-1).
     """
 
     feature: Feature
@@ -159,6 +228,9 @@ class PlanFeature(msgspec.Struct, frozen=True, kw_only=True):
     unlimited: bool = False
     overage: bool = False
     unit_price: str = "0"
+    credits: str = "0"
+    margin: str | None = None
+    regional: tuple[RegionalRate, ...] = ()
 
     def terms(self) -> FeatureTerms:
         """Freeze it as terms; included quantities become 1e-9 units."""
@@ -170,11 +242,20 @@ class PlanFeature(msgspec.Struct, frozen=True, kw_only=True):
             included=None if self.unlimited else to_units(self.included),
             overage=self.overage,
             unit_price=self.unit_price,
+            credits=self.credits,
+            margin=self.margin,
         )
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sold: a metered plan's prices and features, as they are shown; a free one has no prices (R-PLAN-6)."""
+    """What is sold: a plan's model, prices and features, as they are shown; a free one has no prices (R-PLAN-6).
+
+    `included` is its pool a usage window: credits, or money in the major unit (None: what the price says). With
+    `overdraft` a balance may go below zero on a paid, active subscription (R-BAL-3, R-BAL-6). A deprecated plan takes
+    no new subscribers (R-PLAN-8). `group_id` and `group_position` place it in its plan group (R-GROUP-1). `ending` is
+    what a deletion does to its subscribers at their renewals: `cancel`, or the id of the plan that they move to
+    (R-PLAN-9).
+    """
 
     id: str
     organization: bytes
@@ -190,6 +271,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[PlanFeature, ...] = ()
     created_ms: int = 0
     updated_ms: int = 0
+    model: ConsumptionModel = ConsumptionModel.METERED
+    included: Decimal | None = None
+    overdraft: bool = True
+    deprecated: bool = False
+    group_id: str | None = None
+    group_position: int = 0
+    ending: str | None = None
 
     def price_of(self, interval: Interval | None) -> PlanPrice | None:
         """Tell the price of an interval, or the default one for None; None when there is none."""
@@ -201,6 +289,103 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def feature_terms(self) -> tuple[FeatureTerms, ...]:
         """Freeze what the plan grants now (R-PRICE-1)."""
         return tuple(feature.terms() for feature in self.features)
+
+
+class Addon(msgspec.Struct, frozen=True, kw_only=True):
+    """An optional extra that brings exactly one feature (R-ADDON-1).
+
+    `base_minor` is its price a billing period in minor units of USD, `interval_minor` other prices by interval
+    (R-ADDON-12). `granted` says what it grants of its feature; `model` is None for a boolean feature.
+    """
+
+    id: str
+    organization: bytes
+    slug: str
+    name: str
+    base_minor: int
+    granted: PlanFeature
+    description: str | None = None
+    model: ConsumptionModel | None = None
+    interval_minor: Mapping[str, int] = msgspec.field(default_factory=dict)
+    archived: bool = False
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class CreditPack(msgspec.Struct, frozen=True, kw_only=True):
+    """Credits for sale on credits plans (R-PACK-1): `price_minor` in USD cents; `plans` None means all of them."""
+
+    id: str
+    organization: bytes
+    name: str
+    credits: Decimal
+    price_minor: int
+    description: str | None = None
+    plans: tuple[str, ...] | None = None
+    active: bool = True
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class PromoDuration(StrEnum):
+    """For how many billing periods a promo code runs (R-DISC-5)."""
+
+    ONCE = "once"
+    REPEATING = "repeating"
+    FOREVER = "forever"
+
+
+class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
+    """A code that takes something off the base price (R-DISC-8); `code` is kept in upper case.
+
+    `value` is a percentage or an amount in the major unit, `cycles` counts the periods of a repeating one. It is valid
+    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all.
+    """
+
+    id: str
+    organization: bytes
+    code: str
+    type: DiscountType
+    value: Decimal
+    duration: PromoDuration
+    cycles: int | None = None
+    max_redemptions: int | None = None
+    redemptions: int = 0
+    expires_day: int | None = None
+    plans: tuple[str, ...] | None = None
+    active: bool = True
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Plans in order, low to high (R-GROUP-1): `plans` are their ids."""
+
+    id: str
+    organization: bytes
+    name: str
+    plans: tuple[str, ...] = ()
+    description: str | None = None
+    is_public: bool = True
+    created_ms: int = 0
+    updated_ms: int = 0
+
+
+class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What an AI model's tokens cost from `since_ms` on: USD per million tokens, decimal strings (R-AI-7, R-AI-8).
+
+    `model` is `provider/name`. `organization` is None for the catalog's price, else whose override it is. A cache price
+    that is missing falls back to the input price (R-AI-5). `version` names the edition that the price came from.
+    """
+
+    model: str
+    since_ms: int
+    input: str
+    output: str
+    version: str
+    cache_read: str | None = None
+    cache_write: str | None = None
+    organization: bytes | None = None
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 Owns the body of an account record (`[version, "a", gateway, snapshot]`). Invariants: a snapshot is whole, never a
 difference; of two the one with the greater `rev` rules; terms never change, new terms get a new number or take over
-from a window on.
-Source: DESIGN 3.2, 3.8; R-PRICE-1.
+from a window on. A field that is added goes to the end and has a default, so that older records still decode.
+Source: DESIGN 3.2, 3.8; R-PRICE-1; ADR 9.
 """
 
 from enum import StrEnum
@@ -14,23 +14,40 @@ from kernel.errors import RecordUnreadable
 from kernel.record import ACCOUNT, UNREADABLE, Envelope, encode_record
 
 
+class ConsumptionModel(StrEnum):
+    """How a plan turns usage into money: exactly one a plan (R-PLAN-2)."""
+
+    METERED = "metered"
+    CREDITS = "credits"
+    BALANCE = "balance"
+
+
 class SubscriptionStatus(StrEnum):
-    """States of a subscription (R-SUB-4) that this version reaches."""
+    """States of a subscription (R-SUB-4). Canceled and expired are final."""
 
+    DRAFT = "draft"
+    TRIALING = "trialing"
+    PENDING_PAYMENT = "pending_payment"
     ACTIVE = "active"
+    PAUSED = "paused"
+    PAST_DUE = "past_due"
     CANCELED = "canceled"
+    EXPIRED = "expired"
 
 
-# Statuses under which usage is judged and access granted (R-ACC-2).
-LIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE})
+# Statuses under which usage is judged and access granted, once there are terms (R-ACC-2): a trial has none before a
+# card is captured.
+LIVE_STATUSES = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING, SubscriptionStatus.PAST_DUE})
 
 
 class FeatureTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """What the terms say of one feature.
 
-    `feature` is its id (16 bytes); `kind` is `boolean` or `metered`. `included` counts 1e-9 units a usage
-    window, None is unlimited. With `overage` off usage stops at `included`. `unit_price` is a decimal string in the
-    currency's major unit.
+    `feature` is its id (16 bytes); `kind` is `boolean`, `metered` or `seats`. `included` counts 1e-9 units a usage
+    window (of seats: 1e-9 seats), None is unlimited. With `overage` off usage stops at `included`. `unit_price` is a
+    decimal string in the currency's major unit: beyond `included`, a seat's, or on a balance plan every unit's.
+    `credits` is what one unit costs on a credits plan, a decimal string. `margin` (a percentage, a decimal string) is
+    set on a feature that is priced by AI model (R-AI-1). `addon` is the id of the add-on that brings it, or empty.
     """
 
     feature: bytes
@@ -40,6 +57,9 @@ class FeatureTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, g
     included: int | None = 0
     overage: bool = False
     unit_price: str = "0"
+    credits: str = "0"
+    margin: str | None = None
+    addon: str = ""
 
     @property
     def limited(self) -> bool:
@@ -47,11 +67,23 @@ class FeatureTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, g
         return self.kind == "metered" and self.included is not None and not self.overage
 
 
-class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """What one subscription grants in the windows that start on or after `since` (days since 1970-01-01).
+class PoolChain(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """Where the sum of what was bought begins: at the window that starts on day `window` under term `term`."""
 
-    `number` rises with every subscription of a customer: windows of different numbers never mix. `anchor` is the day
-    from which windows are counted (clamped to month ends, R-INT-2); `start_us` the instant the subscription began.
+    term: int
+    window: int
+
+
+class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """What one subscription grants on the days from `since` on (days since 1970-01-01).
+
+    `number` rises whenever windows or pools start afresh (subscribing, the end of a trial, a change of plan, a resume):
+    windows of different numbers never mix. `anchor` is the day from which windows are counted: months clamped to month
+    ends (R-INT-2), or `window_days` days each when that is not 0 (a trial, R-TRIAL-7). `start_us` is the instant from
+    which usage counts. `months` is the billing period's length, 0 when there is none (a free plan, a trial).
+    `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
+    a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
+    from its own first window). Source: ADR 9.
     """
 
     number: int
@@ -62,13 +94,35 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     since: int
     free: bool
     features: tuple[FeatureTerms, ...]
+    model: ConsumptionModel = ConsumptionModel.METERED
+    months: int = 1
+    window_days: int = 0
+    pool: int = 0
+    overdraft: bool = False
+    chain: PoolChain | None = None
+
+
+class TopUp(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """Money bought in one usage window of a balance plan: `amount` counts 1e-9 of the currency's major unit."""
+
+    term: int
+    window: int
+    amount: int
+
+
+class SeatCount(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """Seats held of one feature (16 bytes)."""
+
+    feature: bytes
+    count: int
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One account as SQL has it at `rev`.
 
-    `end_us` is when access ends (None: no end is set). `next` are the terms announced for the windows from
-    `next.since` on. `cut` is the number of cuts taken through the customer's lane so far.
+    `end_us` is when access ends (None: no end is set). `next` are the terms announced for the days from `next.since`
+    on. `cut` is the number of cuts taken through the customer's lane so far. `packs` sums the credits of all packs ever
+    bought (1e-9 credits); `top_ups` are those that still count in the terms' chain, in order of (term, window).
     """
 
     organization: bytes
@@ -79,10 +133,13 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     terms: Terms | None
     next: Terms | None
     cut: int
+    packs: int = 0
+    top_ups: tuple[TopUp, ...] = ()
+    seats: tuple[SeatCount, ...] = ()
 
-    def terms_of(self, window: int) -> Terms | None:
-        """Tell the terms in force in the usage window that starts on day `window`."""
-        if self.next is not None and window >= self.next.since:
+    def terms_on(self, day: int) -> Terms | None:
+        """Tell the terms in force on a day."""
+        if self.next is not None and day >= self.next.since:
             return self.next
         return self.terms
 
