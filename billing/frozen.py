@@ -1,25 +1,29 @@
-"""What a billing period grants and costs, frozen, and the snapshot that shows it to the account's lane. Pure.
+"""What a billing period grants and costs, frozen. Pure.
 
 Owns how a plan's configuration becomes the terms of one period, and how a merchant's later change reaches them: what
-only widens applies at once, everything else waits for the next period. Invariant: prices of a period never change,
-included quantities never fall within it. Source: R-PRICE-1..4, R-BH-1, R-BH-3.
+only helps applies at once, everything else waits for the next period. Invariant: prices of a period never change,
+included quantities never fall within it. Source: R-PRICE-1..4, R-BH-1, R-BH-3, R-BH-4; ADR 9.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
-from billing.subscription import Subscription
-from catalog.definition import Plan, PlanFeature
-from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms
+from billing.discount import Discount
+from catalog.definition import Plan, PlanFeature, PlanPrice
+from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
-from kernel.period import DAY_MS, DAY_US
+from kernel.money import Money
+from kernel.period import Interval, Period, period_of
 from kernel.quantity import canonical, to_units
 
 
 class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a period grants of one feature; `included` is a decimal string a usage window, None is unlimited."""
+    """What a period grants of one feature; `included` is a decimal string a usage window, None is unlimited.
+
+    `credits`, `margin` and `addon` are as in `FeatureTerms`.
+    """
 
     feature: str
     code: str
@@ -29,6 +33,9 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     included: str | None
     overage: bool
     unit_price: str
+    credits: str = "0"
+    margin: str | None = None
+    addon: str = ""
 
     def terms(self) -> FeatureTerms:
         """Spell it as the log carries it."""
@@ -40,68 +47,131 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             included=None if self.included is None else to_units(self.included),
             overage=self.overage,
             unit_price=self.unit_price,
+            credits=self.credits,
+            margin=self.margin,
+            addon=self.addon,
         )
 
 
-class PeriodTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """One period's terms: days from `since_day` to `until_day` (None on a free plan), base price in minor units."""
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """When and for whom terms count: what a plan's configuration is put into.
 
+    They have the number `term` and hold from `since_day` up to `until_day` (None on a free plan). Windows are counted
+    from `anchor_day`: by months, or by `window_days` days in a trial. Usage counts from `start_us`. `interval` is None
+    on a free plan; of a trial it is the price's. `chain_*` say where top-ups add up from (`catalog.terms.PoolChain`).
+    """
+
+    term: int
     since_day: int
     until_day: int | None
-    base_minor: int
+    start_us: int
+    anchor_day: int
+    currency: str
+    interval: Interval | None = None
+    trial: bool = False
+    window_days: int = 0
+    chain_term: int | None = None
+    chain_window: int | None = None
+
+    @property
+    def chain(self) -> PoolChain | None:
+        """Tell from where top-ups add up."""
+        if self.chain_term is None or self.chain_window is None:
+            return None
+        return PoolChain(term=self.chain_term, window=self.chain_window)
+
+    def window_of(self, day: int) -> Period:
+        """Tell the usage window that holds `day` (R-INT-1, R-TRIAL-7)."""
+        if not self.window_days:
+            return period_of(self.anchor_day, day, Interval.MONTHLY)
+        start = self.anchor_day + (day - self.anchor_day) // self.window_days * self.window_days
+        return Period(start, start + self.window_days)
+
+
+class PeriodTerms(Frame, frozen=True, kw_only=True):
+    """One period's terms: its plan, base price in minor units, pool a usage window, discount and features.
+
+    `pool` is a decimal string: credits, or money in the major unit. `discount` is the one that runs in this period, as
+    it stood when the period was frozen; a trial's is the one that its first paid period will have.
+    """
+
+    plan_id: str
+    plan_code: str
     plan_name: str
+    price_id: str | None
+    base_minor: int
     features: tuple[FrozenFeature, ...]
+    model: ConsumptionModel = ConsumptionModel.METERED
+    pool: str = "0"
+    overdraft: bool = False
+    discount: Discount | None = None
+
+    @property
+    def free(self) -> bool:
+        """Tell whether they are a free plan's, which has no billing period."""
+        return self.interval is None
+
+    @property
+    def months(self) -> int:
+        """Tell the billing period's length in months; 0 when there is none."""
+        return 0 if self.interval is None or self.trial else self.interval.months
 
     def feature(self, feature_id: str) -> FrozenFeature | None:
         """Tell what it grants of a feature; None when it grants nothing."""
         return next((granted for granted in self.features if granted.feature == feature_id), None)
 
 
-class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer's account in SQL: revision, cuts taken, the open one, and how many subscriptions it had."""
-
-    customer_id: str
-    organization_id: str
-    rev: int
-    shown_rev: int
-    cut: int
-    open_cut: int | None
-    terms: int
-
-
-def freeze(
-    plan: Plan, subscription: Subscription, since_day: int, until_day: int | None, base_minor: int
-) -> PeriodTerms:
+def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: Discount | None = None) -> PeriodTerms:
     """Freeze what the plan grants now for a period.
 
-    A plan that lost the subscription's price keeps `base_minor`, the last one (contract 4.1, row 64).
+    A plan that lost the subscription's price keeps that of `last` (contract 4.1, row 64).
     """
-    price = None if subscription.free else plan.price_of(subscription.billing_interval)
+    price = None if frame.interval is None else plan.price_of(frame.interval)
+    base_minor = _base_minor(price, frame.currency, last)
     return PeriodTerms(
-        since_day=since_day,
-        until_day=until_day,
-        base_minor=base_minor if price is None else price.amount_minor,
+        **_members(frame),
+        plan_id=plan.id,
+        plan_code=plan.code,
         plan_name=plan.name,
-        features=tuple(_frozen(granted) for granted in plan.features),
+        price_id=price.id if price is not None else None if last is None else last.price_id,
+        base_minor=base_minor,
+        features=tuple(_frozen(granted, frame) for granted in plan.features),
+        model=plan.model,
+        pool=_pool(plan, price, frame.currency, base_minor),
+        overdraft=plan.model is ConsumptionModel.BALANCE and plan.overdraft and not (plan.is_free or frame.trial),
+        discount=discount,
     )
 
 
-def prolonged(last: PeriodTerms, since_day: int, until_day: int | None) -> PeriodTerms:
-    """Repeat the last period's terms: what a subscriber keeps when the plan itself is gone (R-PLAN-8)."""
-    return msgspec.structs.replace(last, since_day=since_day, until_day=until_day)
+def _members(frame: Frame) -> dict[str, Any]:
+    return {name: getattr(frame, name) for name in Frame.__struct_fields__}
 
 
-def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
-    """Apply what helps the customer at once: raised quantities, features switched on or added (R-BH-1).
-
-    Prices, the overage switch, lowered quantities and removed features stay as they were frozen.
-    """
-    offered = {granted.feature.id_text: _frozen(granted) for granted in plan.features}
-    kept = tuple(_wider(granted, offered.pop(granted.feature, None)) for granted in current.features)
-    return msgspec.structs.replace(current, features=(*kept, *offered.values()))
+def _base_minor(price: PlanPrice | None, currency: str, last: PeriodTerms | None) -> int:
+    if price is None:
+        return 0 if last is None else last.base_minor
+    regional = price.in_currency(currency)
+    return price.amount_minor if regional is None else regional.amount_minor
 
 
-def _frozen(granted: PlanFeature) -> FrozenFeature:
+def _pool(plan: Plan, price: PlanPrice | None, currency: str, base_minor: int) -> str:
+    """Tell the plan's part of the pool: the price's, else the plan's; a balance is the base price (R-BAL-1, AMB-20)."""
+    if plan.model is ConsumptionModel.METERED:
+        return "0"
+    stated = plan.included
+    if price is not None:
+        regional = price.in_currency(currency)
+        stated = price.included if price.included is not None else stated
+        stated = regional.included if regional is not None and regional.included is not None else stated
+    if stated is not None:
+        return canonical(stated)
+    if plan.model is ConsumptionModel.CREDITS:
+        return "0"
+    return canonical(Money(base_minor, currency).major())
+
+
+def _frozen(granted: PlanFeature, frame: Frame) -> FrozenFeature:
+    regional = next((rate for rate in granted.regional if rate.currency == frame.currency), None)
     return FrozenFeature(
         feature=granted.feature.id_text,
         code=granted.feature.code,
@@ -109,9 +179,44 @@ def _frozen(granted: PlanFeature) -> FrozenFeature:
         kind=granted.feature.kind.value,
         enabled=granted.enabled,
         included=None if granted.unlimited else canonical(granted.included),
-        overage=granted.overage,
-        unit_price=granted.unit_price,
+        # Overage is blocked while a trial runs, and never part of a free plan (R-MODEL-1).
+        overage=granted.overage and not frame.trial and frame.interval is not None,
+        unit_price=granted.unit_price if regional is None else regional.unit_price,
+        credits=granted.credits,
+        margin=granted.margin,
     )
+
+
+def framed(period: PeriodTerms, frame: Frame) -> PeriodTerms:
+    """Put terms into another frame as they are: what a subscriber keeps when the plan itself is gone (R-PLAN-8)."""
+    return msgspec.structs.replace(period, **_members(frame))
+
+
+def refrozen(period: PeriodTerms, plan: Plan) -> PeriodTerms:
+    """Freeze the plan as it is now for a period that has not begun; its discount stays (R-PRICE-3, R-DISC-15)."""
+    return freeze(plan, period, period, period.discount)
+
+
+def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
+    """Apply what helps the customer at once: raised quantities and pools, features switched on or added (R-BH-1).
+
+    Prices, the overage switch, lowered quantities and removed features stay as they were frozen; what one use costs in
+    credits only falls (R-CREDIT-7). On a free plan the pool follows both ways (R-FREE-7).
+    """
+    offered = {one.feature: one for one in (_frozen(granted, current) for granted in plan.features)}
+    kept = tuple(_wider(granted, offered.pop(granted.feature, None)) for granted in current.features)
+    return msgspec.structs.replace(current, features=(*kept, *offered.values()), pool=_wider_pool(current, plan))
+
+
+def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
+    if plan.model is not current.model:
+        return current.pool
+    price = None if current.interval is None else plan.price_of(current.interval)
+    if price is None and not current.free:
+        return current.pool
+    # A balance that is the base price follows the price that is frozen, not the one that is asked now.
+    offered = _pool(plan, price, current.currency, current.base_minor)
+    return offered if current.free else max(current.pool, offered, key=Decimal)
 
 
 def _wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
@@ -119,57 +224,17 @@ def _wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
         return old
     unlimited = old.included is None or new.included is None
     included = None if unlimited else max(old.included or "0", new.included or "0", key=Decimal)
-    return msgspec.structs.replace(old, enabled=old.enabled or new.enabled, included=included)
-
-
-def terms_of(subscription: Subscription, period: PeriodTerms) -> Terms:
-    """Spell a period's terms as the log carries them."""
-    return Terms(
-        number=subscription.term,
-        subscription=subscription.id,
-        plan=subscription.plan_id,
-        start_us=subscription.start_us,
-        anchor=subscription.anchor_day,
-        since=period.since_day,
-        free=subscription.free,
-        features=tuple(granted.terms() for granted in period.features),
+    return msgspec.structs.replace(
+        old,
+        enabled=old.enabled or new.enabled,
+        included=included,
+        credits=min(old.credits, new.credits, key=Decimal),
     )
 
 
-def in_force(subscription: Subscription, periods: Sequence[PeriodTerms]) -> PeriodTerms:
-    """Tell the terms of the subscription's current period."""
-    return next(period for period in periods if period.since_day == subscription.period_start_day)
+def chain_of(current: PeriodTerms) -> PoolChain:
+    """Tell from where top-ups add up, for terms that take over what is left in the middle of a period (ADR 9).
 
-
-def shown_terms(subscription: Subscription, periods: Sequence[PeriodTerms], now_ms: int) -> PeriodTerms:
-    """Tell the terms in force now; of a canceled subscription those of its last period."""
-    day = subscription.period_start_day
-    if subscription.status is SubscriptionStatus.ACTIVE:
-        day = max(day, now_ms // DAY_MS)
-    return [period for period in periods if period.since_day <= day][-1]
-
-
-def announced(subscription: Subscription, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:
-    """Tell the terms that follow the current period's; None when none are announced or the subscription ends before."""
-    end_us = subscription.end_us
-    later = [
-        period
-        for period in periods
-        if period.since_day > subscription.period_start_day and (end_us is None or period.since_day * DAY_US < end_us)
-    ]
-    return min(later, key=lambda period: period.since_day, default=None)
-
-
-def snapshot_of(account: AccountRow, subscription: Subscription | None, periods: Sequence[PeriodTerms]) -> Snapshot:
-    """Make the account's whole snapshot from its newest subscription and that one's periods."""
-    following = None if subscription is None else announced(subscription, periods)
-    return Snapshot(
-        organization=ids.id_bytes(account.organization_id),
-        customer=ids.id_bytes(account.customer_id),
-        rev=account.rev,
-        status=None if subscription is None else SubscriptionStatus(subscription.status),
-        end_us=None if subscription is None else subscription.end_us,
-        terms=None if subscription is None else terms_of(subscription, in_force(subscription, periods)),
-        next=None if subscription is None or following is None else terms_of(subscription, following),
-        cut=account.cut,
-    )
+    That is the window in which the billing period began, or further back while no renewal came under this number.
+    """
+    return current.chain or PoolChain(term=current.term, window=current.window_of(current.since_day).start)

@@ -16,6 +16,7 @@ from kernel.period import Period, date_of
 from kernel.quantity import EXACT, canonical, from_units
 
 RECURRING: Final = "recurring"
+OVERAGE: Final = "overage"
 OUTSTANDING: Final = "outstanding"
 DRAFT: Final = "draft"
 
@@ -24,14 +25,20 @@ class LineKind(StrEnum):
     """The words of R-INV-6 that this version writes."""
 
     PLAN_BASE = "plan_base"
+    DISCOUNT = "discount"
     OVERAGE = "overage"
+    BALANCE_OVERAGE = "balance_overage"
+    ADDON_OVERAGE = "addon_overage"
     LATE_USAGE = "late_usage"
 
 
 # The wire's closer set of words (contract 6).
 LINE_TYPE: Final = {
     LineKind.PLAN_BASE: "plan_base",
+    LineKind.DISCOUNT: "discount",
     LineKind.OVERAGE: "feature_overage",
+    LineKind.BALANCE_OVERAGE: "balance_overage",
+    LineKind.ADDON_OVERAGE: "feature_overage",
     LineKind.LATE_USAGE: "feature_overage",
 }
 
@@ -40,7 +47,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One amount of an invoice.
 
     Quantities and the unit price are decimal strings, `amount_minor` minor units. A usage line bills the rows of
-    (feature, term, window) whose cut is above `cut_after` and at most `cut`; `window` is None on the base.
+    (feature, term, window) whose cut is above `cut_after` and at most `cut`, a balance's overdraft its draws in (term,
+    window); `window` is None on every other line.
     """
 
     kind: LineKind

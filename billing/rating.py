@@ -56,3 +56,8 @@ def charge(total: int, allowance: Allowance, *, billed_units: int, billed_minor:
         units=overage_units(total, allowance) - billed_units,
         amount=rate(total, allowance) - Money(billed_minor, allowance.currency),
     )
+
+
+def money_of_units(units: int, currency: str) -> Money:
+    """Turn 1e-9 of the major unit into money, rounded once, halves away from zero (R-GEN-4)."""
+    return round_half_away(from_units(units), currency)

@@ -20,8 +20,8 @@ def _customer() -> Column[str]:
 
 
 # One row a customer that ever subscribed. `rev` rises with every change of what the snapshot says, `shown_rev` follows
-# when LIVE shows it; `cut` counts the cuts taken, `open_cut` names the one that is not settled; `terms` counts
-# subscriptions; `relay_until_ms` keeps two relays from sending one account at once.
+# when LIVE shows it; `cut` counts the cuts taken, `open_cut` names the one that is not settled; `terms` is the last
+# number of terms given; `relay_until_ms` keeps two relays from sending one account at once.
 accounts = Table(
     "accounts",
     metadata,
@@ -35,6 +35,11 @@ accounts = Table(
     Column("relay_until_ms", BigInteger, nullable=False),
 )
 
+# What a customer may have one of (R-CUST-7): begun and not over.
+_LIVE = "status IN ('trialing', 'active', 'paused', 'past_due')"
+
+# `scheduled` is {kind, planId, planName, interval, requestedMs}, its plan beside it; `pause` is {mode, requestedMs,
+# effectiveUs, days}. `due_ms` is when the calendar next has something for it; empty: never.
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -46,6 +51,8 @@ subscriptions = Table(
     Column("price_id", String(40)),
     Column("name", Text, nullable=False),
     Column("status", String(16), nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("was_paid", Boolean, nullable=False),
     Column("free", Boolean, nullable=False),
     Column("billing_interval", String(16)),
     Column("currency", String(3), nullable=False),
@@ -54,40 +61,73 @@ subscriptions = Table(
     Column("start_us", BigInteger, nullable=False),
     Column("period_start_day", Integer, nullable=False),
     Column("period_end_day", Integer),  # empty on a free plan, which has no billing period
+    Column("next_day", Integer),
+    Column("closed_day", Integer, nullable=False),
+    Column("trial_days", Integer, nullable=False),
+    Column("trial_end_day", Integer),
     Column("end_us", BigInteger),
+    Column("expires_us", BigInteger),
     Column("final_due", Boolean, nullable=False),  # canceled while another cut was open: its final cut is still to come
     Column("cancel_reason", Text),
     Column("cancel_requested_ms", BigInteger),
+    Column("scheduled", JSON(none_as_null=True)),
+    Column("scheduled_plan_id", String(40)),
+    Column("pause", JSON(none_as_null=True)),
+    Column("checkout_token", String(64)),
+    Column("success_url", Text),
+    Column("promo_code", Text),
+    Column("due_ms", BigInteger),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Unique("customer_id", "term", name="uq_subscriptions_term"),
+    Unique("checkout_token", name="uq_subscriptions_checkout"),
     Index(
         "uq_subscriptions_live",
         "customer_id",
         unique=True,
-        sqlite_where=text("status = 'active'"),
-        postgresql_where=text("status = 'active'"),
+        sqlite_where=text(f"started = 1 AND {_LIVE}"),
+        postgresql_where=text(f"started AND {_LIVE}"),
     ),
-    Index("ix_subscriptions_due", "status", "period_end_day"),
+    Index("ix_subscriptions_due", "due_ms"),
     Index("ix_subscriptions_page", "organization_id", "created_ms", "id"),
     Index("ix_subscriptions_plan", "plan_id", "status"),
+    Index("ix_subscriptions_scheduled_plan", "scheduled_plan_id"),
 )
 
-# What one billing period grants and costs, frozen. `until_day` is empty on a free plan. `features` is a list of
-# {feature, code, name, kind, enabled, included, overage, unitPrice}; `included` is a decimal string, null is unlimited.
+# What one billing period grants and costs, frozen, under one number of terms. `until_day` and `interval` are empty on a
+# free plan. `features` is a list of {feature, code, name, kind, enabled, included, overage, unitPrice, credits, margin,
+# addon}; `included` is a decimal string, null is unlimited. `pool` is a decimal string; `discount` is {source, name,
+# type, value, cycles_left}. Top-ups add up from the window `chain_window` of the term `chain_term` on.
 subscription_terms = Table(
     "subscription_terms",
     metadata,
     Column("subscription_id", String(40), ForeignKey("subscriptions.id"), primary_key=True),
+    Column("term", Integer, primary_key=True, autoincrement=False),
     Column("since_day", Integer, primary_key=True, autoincrement=False),
     Column("until_day", Integer),
-    Column("base_minor", BigInteger, nullable=False),
+    Column("start_us", BigInteger, nullable=False),
+    Column("anchor_day", Integer, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("interval", String(16)),
+    Column("trial", Boolean, nullable=False),
+    Column("window_days", Integer, nullable=False),
+    Column("chain_term", Integer),
+    Column("chain_window", Integer),
+    Column("plan_id", String(40), nullable=False),
+    Column("plan_code", Text, nullable=False),
     Column("plan_name", Text, nullable=False),
+    Column("price_id", String(40)),
+    Column("base_minor", BigInteger, nullable=False),
     Column("features", JSON, nullable=False),
+    Column("model", String(16), nullable=False),
+    Column("pool", String(64), nullable=False),
+    Column("overdraft", Boolean, nullable=False),
+    Column("discount", JSON(none_as_null=True)),
 )
 
 # `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw` keep both sides).
-# Windows that end by `through_day` are billed; `end_us` is the instant that the period ended.
+# Windows that end by `through_day` are billed, in an invoice of `kind`, and with `base_term` the base of the period
+# that begins then under that term; `end_us` is the instant that it ended.
 closes = Table(
     "closes",
     metadata,
@@ -96,6 +136,8 @@ closes = Table(
     _customer(),
     Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
     Column("cut", Integer, nullable=False),
+    Column("kind", String(24), nullable=False),
+    Column("base_term", Integer),
     Column("start_day", Integer, nullable=False),
     Column("through_day", Integer, nullable=False),
     Column("end_us", BigInteger, nullable=False),

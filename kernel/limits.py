@@ -166,3 +166,6 @@ IDEMPOTENT_KEEP_MS: Final = DAY_MS
 # events and the memory of windows reach beyond the clock, and the first year keeps everything after 1970.
 TEST_CLOCK_MS_MIN: Final = 365 * DAY_MS  # 1971-01-01
 TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
+
+# A trial or a pause that is asked for by one subscription: two years are longer than any that still wants to be one.
+SUBSCRIPTION_DAYS_MAX: Final = 730

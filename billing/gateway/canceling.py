@@ -1,15 +1,19 @@
-"""Canceling: at the period's end, or now with a final close."""
+"""Canceling: at the period's end, or now with a final close; and taking a cancellation back."""
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.lifecycle import Command, Decision, Effect, decide
 from billing.store import account as accounts
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
-from billing.subscription import Command, Decision, Effect, State, Subscription, decide
+from billing.store.begin import announce
+from billing.subscription import ENDED, Subscription
+from billing.turning import replaced
 from catalog.definition import Organization
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal, Rejected, rejected
+from kernel.period import DAY_MS, DAY_US
 
 
 class CancelWish(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,43 +24,113 @@ class CancelWish(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+async def loaded(connection: AsyncConnection, organization: Organization, subscription_id: str) -> Subscription:
+    """Read a subscription of the organization. Raises Rejected `subscription_not_found`."""
+    subscription = await subscriptions.read(connection, subscription_id, organization.id_text)
+    if subscription is None:
+        raise rejected("subscription_not_found", f"There is no subscription {subscription_id}.")
+    return subscription
+
+
+def decided(subscription: Subscription, command: Command, now_ms: int) -> Decision:
+    """Decide a command at the organization's `now_ms`. Raises Rejected with the reason."""
+    decision = decide(subscription, command, now_ms * 1000)
+    if isinstance(decision, Refusal):
+        raise Rejected(decision)
+    return decision
+
+
 async def cancel(
     connection: AsyncConnection, organization: Organization, wish: CancelWish, real_ms: int
 ) -> Subscription:
     """Cancel a subscription and return it as it then is. Raises Rejected with the contract's codes.
 
     At once means that its final cut is taken here, or, while another cut of the customer is open, as soon as that one
-    is settled. Source: R-SUB-6, R-SUB-7; contract 3.17.
+    is settled. A change that was scheduled is dropped (R-SUB-14). Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
     """
-    subscription = await subscriptions.read(connection, wish.subscription, organization.id_text)
-    if subscription is None:
-        raise rejected("subscription_not_found", f"There is no subscription {wish.subscription}.")
+    subscription = await loaded(connection, organization, wish.subscription)
     now_ms = organization.now_ms(real_ms)
-    command = Command.CANCEL_NOW if wish.immediate else Command.CANCEL_AT_END
-    decision = decide(subscription, command, now_ms * 1000)
-    if isinstance(decision, Refusal):
-        raise Rejected(decision)
-    if Effect.SHOW not in decision.effects:
-        return subscription
+    decision = decided(subscription, Command.CANCEL_NOW if wish.immediate else Command.CANCEL, now_ms)
     after = canceled(subscription, decision, wish.reason, now_ms)
+    if after.end_us == subscription.end_us and after.status is subscription.status:
+        return subscription
     await carry_out(connection, subscription, after)
     if Effect.CUT in decision.effects:
         await cuts.take(connection, after, real_ms)
+    elif not after.over:
+        await announce(connection, after)
+    return after
+
+
+async def uncancel(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
+) -> Subscription:
+    """Take back a cancellation that has not come: the subscription goes on, as its plan is now (AMB-37).
+
+    Raises Rejected `not_scheduled_for_cancellation`.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    decision = decided(subscription, Command.UNCANCEL, now_ms)
+    if subscription.end_us is not None and subscription.end_us <= now_ms * 1000:
+        decided(replaced(subscription, status=SubscriptionStatus.CANCELED), Command.UNCANCEL, now_ms)
+    after = replaced(
+        subscription, end_us=decision.end_us, cancel_reason=None, cancel_requested_ms=None, updated_ms=now_ms
+    )
+    await carry_out(connection, subscription, after)
+    await announce(connection, after)
+    return after
+
+
+async def set_end(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, end_ms: int | None, real_ms: int
+) -> Subscription:
+    """Set the date at which a subscription expires, or take it back with None (R-SUB-5: active to expired).
+
+    Raises Rejected `invalid_subscription_status`.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    decided(subscription, Command.SET_END, now_ms)
+    expires_us = None if end_ms is None else end_ms * 1000
+    canceled_us = subscription.end_us if subscription.ending else None
+    if subscription.ending and not subscription.free:
+        canceled_us = subscription.period_of(now_ms // DAY_MS).end * DAY_US
+    ends = [one for one in (expires_us, canceled_us) if one is not None]
+    after = replaced(subscription, expires_us=expires_us, end_us=min(ends, default=None), updated_ms=now_ms)
+    await carry_out(connection, subscription, after)
+    await announce(connection, after)
     return after
 
 
 def canceled(subscription: Subscription, decision: Decision, reason: str | None, now_ms: int) -> Subscription:
     """Write a decision into the subscription; a final cut is due until it is taken."""
-    status = SubscriptionStatus.CANCELED if decision.state is State.CANCELED else SubscriptionStatus.ACTIVE
-    return msgspec.structs.replace(
+    over = decision.status in ENDED
+    return replaced(
         subscription,
-        status=status,
+        status=decision.status,
         end_us=decision.end_us,
         final_due=Effect.FINAL in decision.effects,
+        scheduled=None,
+        pause=None if over else subscription.pause,
+        checkout_token=None if over else subscription.checkout_token,
         cancel_reason=reason if reason is not None else subscription.cancel_reason,
         cancel_requested_ms=now_ms if subscription.cancel_requested_ms is None else subscription.cancel_requested_ms,
         updated_ms=now_ms,
     )
+
+
+async def end_now(
+    connection: AsyncConnection, subscription: Subscription, command: Command, reason: str, now_ms: int
+) -> Subscription:
+    """End a subscription at once and bill nothing: it was superseded, replaced, or its customer is gone.
+
+    Raises Rejected when its state does not allow it.
+    """
+    decision = decided(subscription, command, now_ms)
+    ended = replaced(canceled(subscription, decision, reason, now_ms), final_due=False)
+    await carry_out(connection, subscription, ended)
+    return ended
 
 
 async def carry_out(connection: AsyncConnection, before: Subscription, after: Subscription) -> None:

@@ -68,7 +68,7 @@ class Explainer:
         return {
             "subscription": subscription.id,
             "customer": subscription.customer_id,
-            "status": subscription.state.value,
+            "status": subscription.status.value,
             "periodStart": date_of(subscription.period_start_day).isoformat(),
             "periodEnd": None
             if subscription.period_end_day is None

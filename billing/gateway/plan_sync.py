@@ -7,27 +7,30 @@ period has begun. It may run any number of times. Source: R-BH-1, R-BH-3, R-PRIC
 from typing import Final
 
 import msgspec
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing import tables
-from billing.frozen import PeriodTerms, announced, freeze, in_force, widened
-from billing.gateway.canceling import canceled, carry_out
+from billing.frozen import PeriodTerms, freeze, refrozen, widened
+from billing.gateway.canceling import carry_out, end_now
+from billing.lifecycle import Command
+from billing.showing import announced, in_force
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.store.begin import announce
 from billing.store.plan import offered
-from billing.subscription import Command, Decision, Subscription, decide
+from billing.subscription import ChangeKind, ScheduledChange, Subscription
+from billing.turning import replaced
 from billing.worker.relay import Relay
 from catalog.definition import Plan
 from catalog.store.organization import load_organization
-from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
-from kernel.period import day_of_us
+from kernel.period import DAY_US, day_of_us
 
 _PAGE: Final = 100
+# What a plan's `ending` says when its subscribers are canceled; else it names the plan that they move to.
+CANCEL: Final = "cancel"
 
 
 class PlanSync:
@@ -47,9 +50,9 @@ class PlanSync:
                 page = await subscriptions.of_plan(connection, plan_id, after, _PAGE)
                 if found is None or not page:
                     return
-                day = day_of_us(found.now_ms(self._clock.now_ms()) * 1000)
-                plan = await offered(connection, page[0])
-                changed = [one for one in page if plan is not None and await _follow(connection, one, plan, day)]
+                now_ms = found.now_ms(self._clock.now_ms())
+                plan = await offered(connection, found.id_text, plan_id)
+                changed = [one for one in page if plan is not None and await _follow(connection, one, plan, now_ms)]
                 await accounts.raise_rev(connection, [one.customer_id for one in changed])
             await self._relay.show_all(one.customer_id for one in changed)
             after = page[-1].id
@@ -59,44 +62,81 @@ class PlanSync:
         customer_id = ids.id_text(ids.CUSTOMER, customer)
         async with self._sql.transaction() as connection:
             found = await load_organization(connection, organization)
-            live = await subscriptions.live_of(connection, customer_id)
-            if found is None or live is None:
+            if found is None:
                 return
             now_ms = found.now_ms(self._clock.now_ms())
-            decision = decide(live, Command.CANCEL_NOW, now_ms * 1000)
-            assert isinstance(decision, Decision), "a live subscription can be canceled"
-            ended = canceled(live, decision, "customer archived", now_ms)
-            await carry_out(connection, live, msgspec.structs.replace(ended, final_due=False))
+            live = await subscriptions.live_of(connection, customer_id)
+            unfinished = await subscriptions.unfinished_of(connection, customer_id)
+            for one in [*unfinished, *([] if live is None else [live])]:
+                await end_now(connection, one, Command.DELETE, "customer archived", now_ms)
         await self._relay.show(customer_id)
 
     async def follow_all(self) -> None:
         """Follow every plan that has live subscriptions: at a start, for what a process left when it died."""
-        s = tables.subscriptions.c
-        query = select(s.organization_id, s.plan_id).where(s.status == SubscriptionStatus.ACTIVE).distinct()
         async with self._sql.snapshot() as connection:
-            found = list(await connection.execute(query))
+            found = await subscriptions.plans_in_use(connection)
         for organization_id, plan_id in found:
             await self.plan_changed(ids.id_bytes(organization_id), plan_id)
 
 
-async def _follow(connection: AsyncConnection, subscription: Subscription, plan: Plan, day: int) -> bool:
+async def _follow(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
     """Bring one subscription's terms up to the plan; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
-    if subscription.free:
+    day = day_of_us(now_ms * 1000)
+    if subscription.free and subscription.plan_id == plan.id:
         return await _follow_free(connection, subscription, periods, plan, day)
+    ending = await _follow_ending(connection, subscription, plan, now_ms)
+    if ending:
+        return True
     changed = False
-    following = announced(subscription, periods)
-    for period in periods:
-        if period.until_day is not None and period.until_day <= day:
-            continue  # it is over, and only waits to be closed
-        if period is following and day < period.since_day:
-            wanted = freeze(plan, subscription, period.since_day, period.until_day, period.base_minor)
-        else:
-            wanted = widened(period, plan)
+    current, following = in_force(subscription, periods), announced(subscription, periods)
+    for period in (current, following):
+        if period is None or period.plan_id != plan.id or (period.until_day is not None and period.until_day <= day):
+            continue  # another plan's, or it is over and only waits to be closed
+        begun = period is current or day >= period.since_day
+        wanted = widened(period, plan) if begun else refrozen(period, plan)
         if wanted != period:
             await terms.put(connection, subscription.id, wanted)
             changed = True
     return changed
+
+
+async def _follow_ending(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
+    """Schedule what a plan's deletion does to its subscribers at their renewals (R-PLAN-9, R-SUB-14)."""
+    if plan.ending is None or subscription.plan_id != plan.id or subscription.end_us is not None:
+        return False
+    if plan.ending == CANCEL:
+        end_us = subscription.period_of(day_of_us(now_ms * 1000)).end * DAY_US
+        after = replaced(
+            subscription,
+            end_us=end_us,
+            scheduled=None,
+            cancel_reason="plan deleted",
+            cancel_requested_ms=now_ms,
+            updated_ms=now_ms,
+        )
+    else:
+        target = await offered(connection, subscription.organization_id, plan.ending)
+        if target is None or (subscription.scheduled is not None and subscription.scheduled.plan_id == target.id):
+            return False
+        after = replaced(subscription, scheduled=_migration(subscription, target, now_ms), updated_ms=now_ms)
+    await carry_out(connection, subscription, after)
+    await announce(connection, after)
+    return True
+
+
+def _migration(subscription: Subscription, target: Plan, now_ms: int) -> ScheduledChange:
+    """Tell the change to the chosen plan, at the subscription's interval or the shortest that the plan has."""
+    price = target.price_of(subscription.billing_interval)
+    if price is None and not target.is_free:
+        price = min(target.prices, key=lambda one: one.interval.months, default=None)
+    return ScheduledChange(
+        kind=ChangeKind.MIGRATION,
+        plan_id=target.id,
+        plan_name=target.name,
+        interval=None if price is None else price.interval,
+        requested_ms=now_ms,
+    )
 
 
 async def _follow_free(
@@ -105,16 +145,17 @@ async def _follow_free(
     """A free plan has no billing period: what does not widen waits for the next usage window."""
     begun = [period for period in periods if period.since_day <= day]
     current = begun[-1] if begun else periods[0]
-    window = subscription.window_of(day)
-    now, later = widened(current, plan), freeze(plan, subscription, window.end, None, 0)
+    window = current.window_of(day)
+    now = widened(current, plan)
+    later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
     before = {current, *(period for period in periods if period.since_day > day)}
     after = {now} if msgspec.structs.replace(later, since_day=now.since_day) == now else {now, later}
     if before == after and in_force(subscription, periods) == current:
         return False
     for period in before - after:
-        await terms.drop(connection, subscription.id, period.since_day)
+        await terms.drop(connection, subscription.id, period)
     for period in after - before:
         await terms.put(connection, subscription.id, period)
-    moved = msgspec.structs.replace(subscription, period_start_day=now.since_day)
+    moved = replaced(subscription, period_start_day=now.since_day)
     await subscriptions.change(connection, subscription, moved)
     return True

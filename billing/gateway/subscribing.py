@@ -1,33 +1,52 @@
 """Subscribing: the transaction that makes a subscription, freezes its terms and writes its start invoice."""
 
+import secrets
+from typing import Final
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.frozen import PeriodTerms, freeze
-from billing.invoice import RECURRING, InvoiceDraft, base_line
+from billing.beginning import activated, on_trial
+from billing.discount import Discount, DiscountSource
+from billing.frozen import PeriodTerms
+from billing.gateway.canceling import carry_out, end_now
+from billing.lifecycle import Command, decide
+from billing.showing import in_force
 from billing.store import account as accounts
-from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.store.begin import charge_first, open_terms
+from billing.store.plan import offered
 from billing.subscription import Subscription
-from catalog.definition import Customer, Organization, Plan, PlanPrice
+from billing.turning import replaced
+from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice
 from catalog.store.customer import load_customer
 from catalog.store.plan import load_plan
 from catalog.terms import SubscriptionStatus
 from kernel import ids
-from kernel.errors import invalid, rejected
+from kernel.errors import Refusal, Rejected, invalid, rejected
 from kernel.limits import REAL_NOW_SLACK_MS
-from kernel.period import DAY_MS, Interval, Period, day_of_us, period_of
+from kernel.period import Interval, day_of_us
+
+# An organization without a payment service: what needs a payment counts as paid (contract, decision 9).
+NO_PAYMENTS: Final = "none"
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subscription is asked for: references as the client spells them, `start_ms` None for now."""
+    """What a subscription is asked for: references as the client spells them, `start_ms` None for now.
+
+    `trial_days` None takes the price's; a `draft` waits for its checkout to be sent (R-SUB-5).
+    """
 
     customer: str
     plan: str
     interval: Interval | None
     name: str | None
     start_ms: int | None
+    skip_trial: bool = False
+    trial_days: int | None = None
+    draft: bool = False
+    success_url: str | None = None
 
 
 async def subscribe(
@@ -35,39 +54,122 @@ async def subscribe(
 ) -> tuple[Subscription, PeriodTerms]:
     """Subscribe a customer from the organization's now on, and return the subscription with its first terms.
 
-    In payments mode `none` it is active at once, its start invoice outstanding (decision 9). Raises Rejected with the
-    contract's codes. Source: R-SUB-1..3, R-CUST-7, R-CUST-8, R-FREE-1.
+    In payments mode `none` it begins at once, its start invoice outstanding (decision 9); else a paid plan waits for
+    its checkout. One that did not begin yet is superseded, and a live free one gives way to a paid plan as that one
+    begins. Raises Rejected with the contract's codes. Source: R-SUB-1..3, R-CUST-7, R-CUST-8, R-FREE-1, R-FREE-6.
     """
     customer = await load_customer(connection, organization.id, wish.customer)
     plan = await load_plan(connection, organization.id, wish.plan)
     now_ms = organization.now_ms(real_ms)
-    _check(customer, wish, now_ms, real_ms)
+    _check(customer, plan, wish, now_ms, real_ms)
     price = _price(plan, wish.interval)
-    if await subscriptions.live_of(connection, customer.id_text) is not None:
+    live = await subscriptions.live_of(connection, customer.id_text)
+    if live is not None and not (live.free and price is not None):
         raise rejected("already_has_active_subscription", f"Customer {wish.customer} has a live subscription.")
-    account = await accounts.subscribed(connection, organization.id_text, customer.id_text)
-    subscription = _subscription(organization, customer, plan, price, wish, account.terms, now_ms, real_ms)
+    for unfinished in await subscriptions.unfinished_of(connection, customer.id_text):
+        await end_now(connection, unfinished, Command.SUPERSEDE, "superseded", now_ms)
+    account = await accounts.new_term(connection, organization.id_text, customer.id_text)
+    made = _made(organization, customer, plan, price, wish, account.terms, now_ms, real_ms)
+    ready = price is None or organization.payments == NO_PAYMENTS
+    subscription = made if wish.draft else _sent(made, now_ms, ready=ready)
+    if subscription.started and live is not None:
+        await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
     await subscriptions.add(connection, subscription)
-    first = freeze(plan, subscription, subscription.anchor_day, subscription.period_end_day, _base(price))
-    await terms.put(connection, subscription.id, first)
-    if subscription.period_end_day is not None:
-        after = subscription.period_of(subscription.period_end_day)
-        await terms.put(
-            connection, subscription.id, freeze(plan, subscription, after.start, after.end, first.base_minor)
-        )
-        await invoices.write(connection, _start_invoice(subscription, first, account.cut), now_ms)
+    discount = None if price is None else await _discount(connection, customer.id_text, price, subscription.currency)
+    first = await open_terms(connection, subscription, plan, discount)
+    if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
+        await charge_first(connection, subscription, first, account.cut, now_ms)
     return subscription, first
 
 
-def _check(customer: Customer, wish: Wish, now_ms: int, real_ms: int) -> None:
+async def send(
+    connection: AsyncConnection, organization: Organization, subscription: Subscription, real_ms: int
+) -> Subscription:
+    """Send a draft's checkout: it waits for its payment or its card, or begins where none is needed (R-SUB-5).
+
+    Raises Rejected `invalid_subscription_status`.
+    """
+    now_ms = organization.now_ms(real_ms)
+    ready = subscription.free or organization.payments == NO_PAYMENTS
+    command = Command.SEND_CHECKOUT
+    if subscription.free:
+        command = Command.START_FREE
+    elif subscription.trial_days:
+        command = Command.START_TRIAL
+    _allowed(subscription, command, now_ms)
+    if not ready:
+        return await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
+    waiting = await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
+    return await activate(connection, waiting, now_ms)
+
+
+async def renew_checkout(
+    connection: AsyncConnection, organization: Organization, subscription: Subscription, real_ms: int
+) -> Subscription:
+    """Make the checkout's link again; the old one is not valid any more, the state stays (R-SUB-10)."""
+    now_ms = organization.now_ms(real_ms)
+    _allowed(subscription, Command.RENEW_CHECKOUT, now_ms)
+    after = replaced(subscription, checkout_token=_token(), updated_ms=now_ms)
+    return await _rewritten(connection, subscription, after)
+
+
+async def activate(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> Subscription:
+    """Begin what waited for its checkout: the first payment came, or a trial's card, at the organization's `now_ms`.
+
+    Terms are frozen as the plan is sold now; the discount is the one that the checkout showed. A live free subscription
+    ends. The caller shows the account. Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan
+    is gone. Source: R-TRIAL-4, R-FREE-6, R-DISC-10; AMB-24.
+    """
+    trial = subscription.status is SubscriptionStatus.TRIALING
+    _allowed(subscription, Command.CAPTURE if trial else Command.ACTIVATE, now_ms)
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    if plan is None:
+        raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
+    quoted = in_force(subscription, await terms.of(connection, subscription.id)).discount
+    live = await subscriptions.live_of(connection, subscription.customer_id)
+    if live is not None:
+        if not live.free:
+            raise rejected("already_has_active_subscription", "The customer has a live subscription.")
+        await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
+    begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
+    after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
+    first = await open_terms(connection, after, plan, quoted)
+    if not (trial or after.free):
+        account = await accounts.read(connection, after.customer_id)
+        assert account is not None, "who has a subscription has an account"
+        await charge_first(connection, after, first, account.cut, now_ms)
+    return after
+
+
+async def _rewritten(connection: AsyncConnection, before: Subscription, after: Subscription) -> Subscription:
+    await carry_out(connection, before, after)
+    if after.term == before.term and after.period_start_day != before.period_start_day and not after.started:
+        quoted = in_force(before, await terms.of(connection, before.id))
+        plan = await offered(connection, before.organization_id, before.plan_id)
+        if plan is not None:
+            await open_terms(connection, after, plan, quoted.discount)
+    return after
+
+
+def _allowed(subscription: Subscription, command: Command, now_ms: int) -> None:
+    decision = decide(subscription, command, now_ms * 1000)
+    if isinstance(decision, Refusal):
+        raise Rejected(decision)
+
+
+def _check(customer: Customer, plan: Plan, wish: Wish, now_ms: int, real_ms: int) -> None:
     if customer.archived:
         raise invalid("customerId", "is archived: an archived customer cannot subscribe again")
+    if plan.deprecated:
+        raise rejected("plan_unavailable", f"Plan {plan.code} takes no new subscribers.", param="planCode")
     if wish.start_ms is not None and min(abs(wish.start_ms - now_ms), abs(wish.start_ms - real_ms)) > REAL_NOW_SLACK_MS:
         raise invalid("startDate", "must be now: starts in the past or the future are not supported")
+    if wish.trial_days is not None and (wish.skip_trial or plan.is_free):
+        raise invalid("customTrialDays", "goes neither with skipTrial nor with a free plan")
 
 
 def _price(plan: Plan, interval: Interval | None) -> PlanPrice | None:
-    """Tell the price to subscribe at; None on a free plan. Usage windows of other intervals are not billed yet."""
+    """Tell the price to subscribe at, the shortest one when none is named and none is the default (R-SUB-2)."""
     if plan.is_free:
         return None
     if not plan.prices:
@@ -77,16 +179,51 @@ def _price(plan: Plan, interval: Interval | None) -> PlanPrice | None:
         price = min(plan.prices, key=lambda one: one.interval.months)
     if price is None:
         raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="billingInterval")
-    if price.interval is not Interval.MONTHLY:
-        raise invalid("billingInterval", "must be monthly: other intervals are not supported")
     return price
 
 
-def _base(price: PlanPrice | None) -> int:
-    return 0 if price is None else price.amount_minor
+def _trial_days(price: PlanPrice | None, wish: Wish) -> int:
+    """Tell how long the trial is, 0 for none; every new subscription gets it (R-TRIAL-1, R-TRIAL-2, R-TRIAL-11)."""
+    if price is None or wish.skip_trial:
+        return 0
+    return price.trial_days if wish.trial_days is None else wish.trial_days
 
 
-def _subscription(
+async def _discount(connection: AsyncConnection, customer_id: str, price: PlanPrice, currency: str) -> Discount | None:
+    """Tell the introductory offer, for who never had a paid subscription (R-DISC-4, R-DISC-14; AMB-48)."""
+    regional = price.in_currency(currency)
+    offer = price.intro if regional is None or regional.intro is None else regional.intro
+    if offer is None or await subscriptions.ever_paid(connection, customer_id):
+        return None
+    return _running(offer)
+
+
+def _running(offer: IntroOffer) -> Discount:
+    return Discount(
+        source=DiscountSource.INTRO,
+        name="Introductory offer",
+        type=offer.type,
+        value=offer.value,
+        cycles_left=offer.cycles,
+    )
+
+
+def _sent(subscription: Subscription, now_ms: int, *, ready: bool) -> Subscription:
+    """Tell the state in which a checkout is issued; `ready` needs none, and begins."""
+    if subscription.trial_days:
+        begun = on_trial(subscription, now_ms, started=ready)
+    elif ready:
+        begun = activated(subscription, now_ms)
+    else:
+        begun = replaced(subscription, status=SubscriptionStatus.PENDING_PAYMENT)
+    return replaced(begun, checkout_token=None if ready else _token())
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def _made(
     organization: Organization,
     customer: Customer,
     plan: Plan,
@@ -96,7 +233,7 @@ def _subscription(
     now_ms: int,
     real_ms: int,
 ) -> Subscription:
-    anchor = day_of_us(now_ms * 1000)
+    day = day_of_us(now_ms * 1000)
     return Subscription(
         id=ids.new_id(ids.SUBSCRIPTION, real_ms),
         organization_id=organization.id_text,
@@ -105,41 +242,31 @@ def _subscription(
         plan_name=plan.name,
         price_id=None if price is None else price.id,
         name=wish.name or plan.name,
-        status=SubscriptionStatus.ACTIVE,
+        status=SubscriptionStatus.DRAFT,
+        started=False,
+        was_paid=False,
         free=price is None,
         billing_interval=None if price is None else price.interval,
         currency=(organization.currency if price is None else price.currency).lower(),
         term=term,
-        anchor_day=anchor,
+        anchor_day=day,
         start_us=now_ms * 1000,
-        period_start_day=anchor,
-        period_end_day=None if price is None else period_of(anchor, anchor, price.interval).end,
+        period_start_day=day,
+        period_end_day=None,
+        next_day=None,
+        closed_day=day,
+        trial_days=_trial_days(price, wish),
+        trial_end_day=None,
         end_us=None,
+        expires_us=None,
         final_due=False,
         cancel_reason=None,
         cancel_requested_ms=None,
+        scheduled=None,
+        pause=None,
+        checkout_token=None,
+        success_url=wish.success_url,
+        promo_code=None,
         created_ms=now_ms,
         updated_ms=now_ms,
-    )
-
-
-def _start_invoice(subscription: Subscription, first: PeriodTerms, cut: int) -> InvoiceDraft:
-    """Bill the first period's base in advance; `cut` is the number of cuts taken before (R-INV-2, R-INV-8)."""
-    assert first.until_day is not None, "a paid plan's period ends"
-    period = Period(first.since_day, first.until_day)
-    issued_ms = subscription.start_us // 1000
-    line = base_line(first.plan_name, first.base_minor, subscription.currency, period, term=subscription.term, cut=cut)
-    return InvoiceDraft(
-        organization_id=subscription.organization_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        cut=cut,
-        kind=RECURRING,
-        currency=subscription.currency,
-        plan_name=first.plan_name,
-        period_start_ms=period.start * DAY_MS,
-        period_end_ms=period.end * DAY_MS,
-        issued_ms=issued_ms,
-        due_ms=issued_ms,
-        lines=(line,),
     )

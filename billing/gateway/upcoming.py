@@ -1,21 +1,28 @@
 """The upcoming invoice: what a close at this instant would write, from LIVE's totals, by the closer's own function."""
 
+from collections.abc import Mapping, Sequence
+
 from aggregator.account import Account, decode_account
 from billing.agreement import live_usage
-from billing.closing import Close, plan_close
+from billing.closing import Billed, Close, Window, WindowUsage, plan_close
+from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceDraft
+from billing.lifecycle import due_of
+from billing.showing import announced
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.subscription import Subscription, turn
+from billing.subscription import Subscription
+from billing.turning import turn
 from billing.worker.settling import close_of
 from kernel import ids
 from kernel.engine.live.base import READY, Live
 from kernel.engine.sql.base import Sql
 from kernel.errors import Unavailable, rejected
 from kernel.lane import lane_of
+from kernel.period import Interval
 
 
 async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> InvoiceDraft:
@@ -34,24 +41,36 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
         periods = await terms.of(connection, subscription.id)
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
-    close = next_close(subscription, account.cut + 1) if under_way is None else close_of(under_way, subscription)
-    draft = plan_close(close, periods, live_usage(await account_of(live, lanes, customer_id)), billed)
+    usage = live_usage(await account_of(live, lanes, customer_id))
+    if under_way is not None:
+        draft = plan_close(close_of(under_way, subscription), periods, usage, billed)
+    else:
+        draft = _next(subscription, account.cut, periods, usage, billed)
     if draft is None:
         raise rejected("invoice_not_found", "Nothing is to be invoiced.")
     return draft
 
 
-def next_close(subscription: Subscription, cut: int) -> Close:
-    """Make the close that the subscription's next cut opens."""
-    step = turn(subscription)
-    return Close(
-        subscription=step.after,
-        cut=cut,
-        start_day=step.start_day,
-        through_day=step.through_day,
-        end_us=step.end_us,
-        final=step.final,
-    )
+def _next(
+    subscription: Subscription,
+    cut: int,
+    periods: Sequence[PeriodTerms],
+    usage: Mapping[Window, WindowUsage],
+    billed: Mapping[Window, Billed],
+) -> InvoiceDraft | None:
+    """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
+    for _ in range(Interval.YEARLY.months):
+        if due_of(subscription) is None:
+            return None
+        cut += 1
+        step = turn(subscription, announced(subscription, periods))
+        if step.bill is None:
+            return None
+        draft = plan_close(Close(subscription=step.after, cut=cut, bill=step.bill), periods, usage, billed)
+        if draft is not None or step.bill.final or step.bill.base_term is not None:
+            return draft
+        subscription = step.after
+    return None
 
 
 async def account_of(live: Live, lanes: int, customer_id: str) -> Account:

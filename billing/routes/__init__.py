@@ -9,6 +9,7 @@ from litestar import Router
 
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.subscription import SUBSCRIPTIONS
+from billing.routes.subscription_change import SUBSCRIPTION_CHANGES
 from billing.routes.test_clock import TEST_CLOCK
 
-ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, TEST_CLOCK)
+ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, SUBSCRIPTION_CHANGES, INVOICES, UPCOMING, TEST_CLOCK)

@@ -7,7 +7,8 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.frozen import AccountRow, PeriodTerms, snapshot_of
+from billing.frozen import PeriodTerms
+from billing.showing import AccountRow, snapshot_of
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from catalog.terms import Snapshot
@@ -22,8 +23,8 @@ async def read(connection: AsyncConnection, customer_id: str) -> AccountRow | No
     return None if row is None else AccountRow(**row._asdict())
 
 
-async def subscribed(connection: AsyncConnection, organization_id: str, customer_id: str) -> AccountRow:
-    """Count one more subscription of the customer and raise its revision; the row is made when it is missing."""
+async def new_term(connection: AsyncConnection, organization_id: str, customer_id: str) -> AccountRow:
+    """Give the customer's next number of terms, and raise its revision; the row is made when it is missing."""
     before = await read(connection, customer_id)
     if before is None:
         values = {"customer_id": customer_id, "organization_id": organization_id, "rev": 1, "shown_rev": 0}
@@ -117,6 +118,6 @@ async def snapshot(connection: AsyncConnection, customer_id: str) -> Snapshot | 
     account = await read(connection, customer_id)
     if account is None:
         return None
-    newest = await subscriptions.newest_of(connection, customer_id)
-    periods: Sequence[PeriodTerms] = () if newest is None else await terms.of(connection, newest.id)
-    return snapshot_of(account, newest, periods)
+    shown = await subscriptions.current_of(connection, customer_id)
+    periods: Sequence[PeriodTerms] = () if shown is None else await terms.of(connection, shown.id)
+    return snapshot_of(account, shown, periods)

@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
+from billing.turning import Bill
 
 _c = tables.closes.c
 
@@ -29,6 +30,8 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: str
     subscription_id: str
     cut: int
+    kind: str
+    base_term: int | None
     start_day: int
     through_day: int
     end_us: int
@@ -39,6 +42,11 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, str] | None
     created_ms: int
     settled_ms: int | None
+
+    @property
+    def bill(self) -> Bill:
+        """Tell what its cut bills."""
+        return Bill(**{name: getattr(self, name) for name in Bill.__struct_fields__})
 
 
 _COLUMNS: Final = [_c[name] for name in CloseRow.__struct_fields__]
@@ -66,6 +74,13 @@ async def unsettled_of(connection: AsyncConnection, customer_id: str) -> CloseRo
     query = select(*_COLUMNS).where(_c.customer_id == customer_id, _c.state == CloseState.CUT)
     row = (await connection.execute(query)).first()
     return None if row is None else _close(row)
+
+
+async def without_cut(connection: AsyncConnection, customer_ids: Sequence[str]) -> list[str]:
+    """Tell which of the customers have no close at its cut."""
+    query = select(_c.customer_id).where(_c.customer_id.in_(customer_ids), _c.state == CloseState.CUT)
+    cut = {customer_id for (customer_id,) in await connection.execute(query)}
+    return [customer_id for customer_id in customer_ids if customer_id not in cut]
 
 
 async def since(connection: AsyncConnection, organization_id: str, created_ms: int, limit: int) -> list[CloseRow]:

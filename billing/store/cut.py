@@ -1,44 +1,110 @@
-"""Taking a cut: the one transaction that draws the line, opens the close and freezes what comes (DESIGN 3.8 a)."""
+"""What the calendar does to a subscription: the transaction that draws a line, opens a close and freezes what comes.
 
+Source: DESIGN 3.8 (a); R-SUB-5.
+"""
+
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.beginning import anew, continued
+from billing.invoice import RECURRING
+from billing.lifecycle import Command, due_of
+from billing.showing import announced, in_force
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.store.begin import announce, frozen_or_kept
 from billing.store.close import CloseRow, CloseState
-from billing.store.plan import frozen_for
-from billing.subscription import Subscription, turn
+from billing.store.plan import offered
+from billing.subscription import PauseMode, Subscription
+from billing.turning import Bill, entered, turn
+from catalog.terms import SubscriptionStatus
 from kernel import ids
+from kernel.period import day_of_us
 
 CLOSE_ID = "cls_"
 
 
-async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) -> CloseRow | None:
-    """Take the next cut of a subscription that was listed as due; None when it changed or a cut is open."""
+async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) -> bool:
+    """Do the next step of a subscription that was listed as due; False when it changed or a cut is open."""
     subscription = await subscriptions.read(connection, listed.id)
-    account = await accounts.read(connection, listed.customer_id)
-    if subscription != listed or account is None:
+    if subscription is None or subscription != listed:
+        return False
+    due = due_of(subscription)
+    assert due is not None, "it was listed as due"
+    if due.command is Command.RESUME:
+        return await resume(connection, subscription, due.at_us // 1000, real_ms) is not None
+    step = turn(subscription, announced(subscription, await terms.of(connection, subscription.id)))
+    if not await _write(connection, subscription, step.after, step.bill, real_ms):
+        return False
+    if step.announce:
+        await announce(connection, step.after)
+    return True
+
+
+async def resume(
+    connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int
+) -> Subscription | None:
+    """End a pause: free with what was left of the period, or with a new one at the price of today, which is charged.
+
+    None when the customer's cut is open: the new period's charge waits for it. Source: R-SUB-13; contract T56.
+    """
+    pause = subscription.pause
+    assert pause is not None, "it is paused"
+    current = in_force(subscription, await terms.of(connection, subscription.id))
+    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
+    resumed = msgspec.structs.replace(subscription, status=SubscriptionStatus.ACTIVE, pause=None, updated_ms=now_ms)
+    bill = None
+    if pause.mode is PauseMode.IMMEDIATE:
+        following = continued(subscription, current, account.terms, now_ms)
+    else:
+        plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+        discount = None if current.discount is None else current.discount.spent()
+        following = frozen_or_kept(plan, current, anew(current, account.terms, now_ms), discount)
+        day = day_of_us(now_ms * 1000)
+        bill = Bill(
+            kind=RECURRING,
+            start_day=subscription.closed_day,
+            through_day=day,
+            end_us=now_ms * 1000,
+            base_term=following.term,
+        )
+        resumed = msgspec.structs.replace(resumed, closed_day=day)
+    after = entered(resumed, following)
+    if not await _write(connection, subscription, after, bill, real_ms):
         return None
-    cut = await accounts.take_cut(connection, account)
-    if cut is None:
-        return None
-    step = turn(subscription)
-    moved = await subscriptions.change(connection, subscription, step.after)
+    await terms.put(connection, subscription.id, following)
+    await announce(connection, after)
+    return after
+
+
+async def _write(
+    connection: AsyncConnection, before: Subscription, after: Subscription, bill: Bill | None, real_ms: int
+) -> bool:
+    """Write the row, and with a bill take the customer's next cut and open its close; False while one is open."""
+    if bill is None:
+        await accounts.raise_rev(connection, [before.customer_id])
+    else:
+        account = await accounts.read(connection, before.customer_id)
+        assert account is not None, "who has a subscription has an account"
+        cut = await accounts.take_cut(connection, account)
+        if cut is None:
+            return False
+        await closes.add(connection, _close(before, bill, cut, real_ms))
+    moved = await subscriptions.change(connection, before, after)
     assert moved, "the row was read in this transaction"
-    if step.freeze is not None:
-        last = (await terms.of(connection, subscription.id))[-1]
-        await terms.put(connection, subscription.id, await frozen_for(connection, step.after, last, step.freeze))
-    close = CloseRow(
+    return True
+
+
+def _close(subscription: Subscription, bill: Bill, cut: int, real_ms: int) -> CloseRow:
+    return CloseRow(
+        **msgspec.structs.asdict(bill),
         id=ids.new_id(CLOSE_ID, real_ms),
         organization_id=subscription.organization_id,
         customer_id=subscription.customer_id,
         subscription_id=subscription.id,
         cut=cut,
-        start_day=step.start_day,
-        through_day=step.through_day,
-        end_us=step.end_us,
-        final=step.final,
         state=CloseState.CUT,
         invoice_id=None,
         live=None,
@@ -46,5 +112,3 @@ async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) 
         created_ms=real_ms,
         settled_ms=None,
     )
-    await closes.add(connection, close)
-    return close

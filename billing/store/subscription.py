@@ -4,27 +4,38 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Row, and_, case, cast, func, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, case, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.subscription import Subscription
+from billing.lifecycle import due_of
+from billing.subscription import ENDED, Subscription
 from catalog.definition import SANDBOX
 from catalog.tables import organizations
-from catalog.terms import SubscriptionStatus
-from kernel.period import DAY_MS
 
+# Rounds an instant up: what is due within a millisecond is due when it is over.
+_MS_US: Final = 1_000
 _s = tables.subscriptions.c
 _COLUMNS: Final = [_s[name] for name in Subscription.__struct_fields__]
+_OVER: Final = tuple(status.value for status in sorted(ENDED))
+_LIVE: Final = and_(_s.started, _s.status.not_in(_OVER))
 
 
 def _subscription(row: Row[Any]) -> Subscription:
     return msgspec.convert(row, Subscription, from_attributes=True)
 
 
+def _row(subscription: Subscription) -> dict[str, Any]:
+    due, scheduled = due_of(subscription), subscription.scheduled
+    row: dict[str, Any] = msgspec.to_builtins(subscription)
+    row["due_ms"] = None if due is None else -(-due.at_us // _MS_US)
+    row["scheduled_plan_id"] = None if scheduled is None else scheduled.plan_id
+    return row
+
+
 async def add(connection: AsyncConnection, subscription: Subscription) -> None:
     """Write a new subscription. Raises IntegrityError when the customer has a live one."""
-    await connection.execute(insert(tables.subscriptions).values(**msgspec.structs.asdict(subscription)))
+    await connection.execute(insert(tables.subscriptions).values(**_row(subscription)))
 
 
 async def read(
@@ -46,15 +57,34 @@ async def read_all(connection: AsyncConnection, ids: Sequence[str]) -> dict[str,
 
 async def live_of(connection: AsyncConnection, customer_id: str) -> Subscription | None:
     """Read a customer's live subscription; None when it has none."""
-    query = select(*_COLUMNS).where(_s.customer_id == customer_id, _s.status == SubscriptionStatus.ACTIVE)
+    query = select(*_COLUMNS).where(_s.customer_id == customer_id, _LIVE)
     row = (await connection.execute(query)).first()
     return None if row is None else _subscription(row)
 
 
-async def newest_of(connection: AsyncConnection, customer_id: str) -> Subscription | None:
-    """Read a customer's newest subscription, whatever its state."""
-    query = select(*_COLUMNS).where(_s.customer_id == customer_id).order_by(_s.term.desc()).limit(1)
-    row = (await connection.execute(query)).first()
+async def unfinished_of(connection: AsyncConnection, customer_id: str) -> list[Subscription]:
+    """List a customer's subscriptions that are not over and whose terms have not begun (R-SUB-3)."""
+    query = select(*_COLUMNS).where(_s.customer_id == customer_id, _s.started.is_(False), _s.status.not_in(_OVER))
+    return [_subscription(row) for row in await connection.execute(query.order_by(_s.term))]
+
+
+async def current_of(connection: AsyncConnection, customer_id: str) -> Subscription | None:
+    """Read a customer's live subscription, else its newest, whatever its state (R-SUB-11)."""
+    query = select(*_COLUMNS).where(_s.customer_id == customer_id)
+    order = (case((_LIVE, 0), else_=1), _s.term.desc())
+    row = (await connection.execute(query.order_by(*order).limit(1))).first()
+    return None if row is None else _subscription(row)
+
+
+async def ever_paid(connection: AsyncConnection, customer_id: str) -> bool:
+    """Tell whether a subscription of the customer was ever active on a paid plan (R-DISC-4, AMB-48)."""
+    query = select(_s.id).where(_s.customer_id == customer_id, _s.was_paid).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def by_checkout(connection: AsyncConnection, token: str) -> Subscription | None:
+    """Read the subscription that a checkout's token is for; None when the token is not valid any more."""
+    row = (await connection.execute(select(*_COLUMNS).where(_s.checkout_token == token))).first()
     return None if row is None else _subscription(row)
 
 
@@ -81,16 +111,26 @@ async def page(
 
 
 async def of_plan(connection: AsyncConnection, plan_id: str, after: str, limit: int) -> list[Subscription]:
-    """List the live subscriptions of a plan by id, those after `after`."""
-    query = select(*_COLUMNS).where(_s.plan_id == plan_id, _s.status == SubscriptionStatus.ACTIVE, _s.id > after)
+    """List the live subscriptions that are on a plan or move to it, by id, those after `after`."""
+    query = select(*_COLUMNS).where(_on(plan_id), _LIVE, _s.id > after)
     rows = await connection.execute(query.order_by(_s.id).limit(limit))
     return [_subscription(row) for row in rows]
 
 
 async def plan_in_use(connection: AsyncConnection, plan_id: str) -> bool:
-    """Tell whether a live subscription is on the plan."""
-    query = select(_s.id).where(_s.plan_id == plan_id, _s.status == SubscriptionStatus.ACTIVE).limit(1)
+    """Tell whether a subscription that is not over is on the plan or moves to it (R-PLAN-10)."""
+    query = select(_s.id).where(_on(plan_id), _s.status.not_in(_OVER)).limit(1)
     return (await connection.execute(query)).first() is not None
+
+
+def _on(plan_id: str) -> Any:
+    return or_(_s.plan_id == plan_id, _s.scheduled_plan_id == plan_id)
+
+
+async def plans_in_use(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """List `(organization, plan)` of all live subscriptions."""
+    query = select(_s.organization_id, _s.plan_id).where(_LIVE).distinct()
+    return [(organization_id, plan_id) for organization_id, plan_id in await connection.execute(query)]
 
 
 async def any_of(connection: AsyncConnection, organization_id: str) -> bool:
@@ -102,26 +142,23 @@ async def any_of(connection: AsyncConnection, organization_id: str) -> bool:
 async def due(
     connection: AsyncConnection, *, real_now_ms: int, settle_ms: int, organization_id: str | None, limit: int
 ) -> list[Subscription]:
-    """List paid subscriptions whose next cut is due and whose customer has no open one, oldest boundary first.
+    """List subscriptions for which the calendar has something and whose customer has no open cut, oldest first.
 
-    Due is a live one whose period ended, by its organization's clock less the settling delay, and a canceled one whose
-    final cut is still to be taken. `settle_ms` is the delay of a production organization that set none; a sandbox has
-    none (DESIGN 8).
+    Due is what lies behind the organization's clock less the settling delay, and a final cut that waits is due at once.
+    `settle_ms` is the delay of a production organization that set none; a sandbox has none (DESIGN 8).
     """
     o = organizations.c
     own = func.coalesce(o.settle_ms, _settle(settle_ms))
     now = func.coalesce(o.clock_ms, real_now_ms)
-    end_ms = cast(_s.period_end_day, BigInteger) * literal(DAY_MS, BigInteger)  # days in 32 bits, milliseconds are not
-    ended = and_(_s.status == SubscriptionStatus.ACTIVE, end_ms + own <= now)
     query = (
         select(*_COLUMNS)
         .join(organizations, o.id == _s.organization_id)
         .join(tables.accounts, tables.accounts.c.customer_id == _s.customer_id)
-        .where(or_(ended, _s.final_due), _s.free.is_(False), tables.accounts.c.open_cut.is_(None))
+        .where(_s.due_ms + own <= now, tables.accounts.c.open_cut.is_(None))
     )
     if organization_id is not None:
         query = query.where(_s.organization_id == organization_id)
-    rows = await connection.execute(query.order_by(_s.period_end_day, _s.id).limit(limit))
+    rows = await connection.execute(query.order_by(_s.due_ms, _s.id).limit(limit))
     return [_subscription(row) for row in rows]
 
 
@@ -130,20 +167,13 @@ def _settle(settle_ms: int) -> Any:
 
 
 async def change(connection: AsyncConnection, before: Subscription, after: Subscription) -> bool:
-    """Write `after` where the row still is at `before`'s status, period and end; False when it moved on."""
-    changed = {
-        name: value
-        for name, value in msgspec.structs.asdict(after).items()
-        if value != getattr(before, name) or name == "updated_ms"
-    }
+    """Write `after` where the row still is at `before`'s status, terms, boundary and end; False when it moved on."""
+    was, is_now = _row(before), _row(after)
+    changed = {name: value for name, value in is_now.items() if value != was[name] or name == "updated_ms"}
+    guards = ("status", "started", "term", "period_start_day", "next_day", "end_us")
     written = await connection.execute(
         update(tables.subscriptions)
-        .where(
-            _s.id == before.id,
-            _s.status == before.status,
-            _s.period_start_day == before.period_start_day,
-            _s.end_us.is_not_distinct_from(before.end_us),
-        )
+        .where(_s.id == before.id, *(_s[name].is_not_distinct_from(was[name]) for name in guards))
         .values(**changed)
     )
     return written.rowcount == 1

@@ -1,4 +1,4 @@
-"""Frozen terms in SQL: one row a subscription's billing period."""
+"""Frozen terms in SQL: one row a billing period under one number of terms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,16 +14,23 @@ _t = tables.subscription_terms.c
 
 
 async def put(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
-    """Write a period's terms; those that start on the same day are replaced."""
-    await drop(connection, subscription_id, period.since_day)
+    """Write a period's terms; those of the same number that start on the same day are replaced."""
+    await drop(connection, subscription_id, period)
     await connection.execute(insert(tables.subscription_terms).values(subscription_id=subscription_id, **_row(period)))
 
 
-async def drop(connection: AsyncConnection, subscription_id: str, since_day: int) -> None:
+async def drop(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
     """Remove terms that were announced and do not come."""
     await connection.execute(
-        delete(tables.subscription_terms).where(_t.subscription_id == subscription_id, _t.since_day == since_day)
+        delete(tables.subscription_terms).where(
+            _t.subscription_id == subscription_id, _t.term == period.term, _t.since_day == period.since_day
+        )
     )
+
+
+async def drop_all(connection: AsyncConnection, subscription_id: str) -> None:
+    """Remove all terms of a subscription whose terms have not begun."""
+    await connection.execute(delete(tables.subscription_terms).where(_t.subscription_id == subscription_id))
 
 
 async def of(connection: AsyncConnection, subscription_id: str) -> list[PeriodTerms]:
@@ -33,7 +40,11 @@ async def of(connection: AsyncConnection, subscription_id: str) -> list[PeriodTe
 
 async def of_all(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, list[PeriodTerms]]:
     """Read the terms of many subscriptions, each oldest first."""
-    query = select(tables.subscription_terms).where(_t.subscription_id.in_(subscription_ids)).order_by(_t.since_day)
+    query = (
+        select(tables.subscription_terms)
+        .where(_t.subscription_id.in_(subscription_ids))
+        .order_by(_t.since_day, _t.term)
+    )
     found: dict[str, list[PeriodTerms]] = {}
     for row in await connection.execute(query):
         found.setdefault(row.subscription_id, []).append(msgspec.convert(row, PeriodTerms, from_attributes=True))

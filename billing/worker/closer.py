@@ -172,16 +172,20 @@ class Closer:
             done = done + await self._settle_all(fresh)
 
     async def _take_cuts(self, organization: str | None) -> int:
-        """Take the cuts that are due, a batch a transaction; returns how many (step a)."""
+        """Do what is due, a batch a transaction; returns how many steps were taken (step a)."""
         real_ms = self._clock.now_ms()
         async with self._sql.snapshot() as connection:
             due = await self._due(connection, organization, limit=_DUE_MAX)
-        taken = 0
+        taken: list[str] = []
         for at in range(0, len(due), BATCH_CUSTOMERS):
             async with self._sql.transaction() as connection:
-                for subscription in due[at : at + BATCH_CUSTOMERS]:
-                    taken += await cuts.take(connection, subscription, real_ms) is not None
-        return taken
+                batch = due[at : at + BATCH_CUSTOMERS]
+                taken += [one.customer_id for one in batch if await cuts.take(connection, one, real_ms)]
+        # A step without a cut, such as a resume, is shown here; the others are shown as they are settled.
+        async with self._sql.snapshot() as connection:
+            unseen = await closes.without_cut(connection, taken)
+        await self._relay.show_all(unseen)
+        return len(taken)
 
     async def _due(self, connection: AsyncConnection, organization: str | None, limit: int) -> list[Subscription]:
         return await subscriptions.due(

@@ -77,11 +77,4 @@ async def stop(sql: Sql, close: CloseRow, found: Difference) -> bool:
 
 def close_of(row: CloseRow, subscription: Subscription) -> Close:
     """Make the value that `plan_close` takes."""
-    return Close(
-        subscription=subscription,
-        cut=row.cut,
-        start_day=row.start_day,
-        through_day=row.through_day,
-        end_us=row.end_us,
-        final=row.final,
-    )
+    return Close(subscription=subscription, cut=row.cut, bill=row.bill)

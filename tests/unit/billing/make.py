@@ -2,7 +2,9 @@
 
 from billing.closing import Close
 from billing.frozen import FrozenFeature, PeriodTerms
+from billing.invoice import RECURRING
 from billing.subscription import Subscription
+from billing.turning import Bill
 from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.period import DAY_US, Interval, boundary, parse_instant_us
@@ -28,6 +30,8 @@ def subscription(**changes) -> Subscription:
         "price_id": None if free else "pp_1",
         "name": "Pro",
         "status": SubscriptionStatus.ACTIVE,
+        "started": True,
+        "was_paid": not free,
         "free": free,
         "billing_interval": None if free else Interval.MONTHLY,
         "currency": "usd",
@@ -36,10 +40,20 @@ def subscription(**changes) -> Subscription:
         "start_us": ANCHOR * DAY_US,
         "period_start_day": ANCHOR,
         "period_end_day": None if free else day("2026-02-28"),
+        "next_day": None if free else day("2026-02-28"),
+        "closed_day": ANCHOR,
+        "trial_days": 0,
+        "trial_end_day": None,
         "end_us": None,
+        "expires_us": None,
         "final_due": False,
         "cancel_reason": None,
         "cancel_requested_ms": None,
+        "scheduled": None,
+        "pause": None,
+        "checkout_token": None,
+        "success_url": None,
+        "promo_code": None,
         "created_ms": 0,
         "updated_ms": 0,
     }
@@ -60,24 +74,35 @@ def granted(**changes) -> FrozenFeature:
     return FrozenFeature(**{**values, **changes})
 
 
-def period(index: int, *features: FrozenFeature, base_minor: int = 4900) -> PeriodTerms:
-    return PeriodTerms(
-        since_day=boundary(ANCHOR, index, Interval.MONTHLY),
-        until_day=boundary(ANCHOR, index + 1, Interval.MONTHLY),
-        base_minor=base_minor,
-        plan_name="Pro",
-        features=features or (granted(),),
-    )
+def period(index: int, *features: FrozenFeature, **changes) -> PeriodTerms:
+    """The terms of the month number `index` from the anchor."""
+    values = {
+        "term": 1,
+        "since_day": boundary(ANCHOR, index, Interval.MONTHLY),
+        "until_day": boundary(ANCHOR, index + 1, Interval.MONTHLY),
+        "start_us": ANCHOR * DAY_US,
+        "anchor_day": ANCHOR,
+        "currency": "usd",
+        "interval": Interval.MONTHLY,
+        "plan_id": "pln_1",
+        "plan_code": "pro",
+        "plan_name": "Pro",
+        "price_id": "pp_1",
+        "base_minor": 4900,
+        "features": features or (granted(),),
+    }
+    return PeriodTerms(**{**values, **changes})
 
 
 def close(index: int, *, cut: int, final: bool = False, **changes) -> Close:
-    """The close of the period number `index`."""
+    """The close of the month number `index`: a renewal, or the final one."""
     through = boundary(ANCHOR, index + 1, Interval.MONTHLY)
-    return Close(
-        subscription=subscription(**changes),
-        cut=cut,
+    bill = Bill(
+        kind=RECURRING,
         start_day=boundary(ANCHOR, index, Interval.MONTHLY),
         through_day=through,
         end_us=through * DAY_US,
+        base_term=None if final else 1,
         final=final,
     )
+    return Close(subscription=subscription(**changes), cut=cut, bill=bill)

@@ -72,7 +72,7 @@ def test_a_final_close_without_usage_has_no_invoice():
 def test_windows_of_another_subscription_are_not_its_business():
     totals = {window(0, term=2): usage(0, "110")}
     assert plan_close(close(0, cut=1, final=True), [period(0)], totals, {}) is None
-    assert plan_close(close(0, cut=1, final=True, term=2), [period(0)], totals, {}) is not None
+    assert plan_close(close(0, cut=1, final=True), [period(0, term=2)], totals, {}) is not None
 
 
 def test_a_late_event_of_a_feature_that_came_later_is_rated_by_the_terms_that_brought_it():

@@ -3,17 +3,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.frozen import (
-    AccountRow,
-    announced,
-    freeze,
-    in_force,
-    prolonged,
-    shown_terms,
-    snapshot_of,
-    terms_of,
-    widened,
-)
+from billing.beginning import first_frame
+from billing.frozen import framed, freeze, widened
+from billing.showing import AccountRow, announced, in_force, shown_terms, snapshot_of, terms_of
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import SubscriptionStatus, decode_snapshot, encode_snapshot
 from kernel import ids
@@ -38,15 +30,15 @@ def offers(**changes):
 
 
 def test_a_period_freezes_what_the_plan_offers():
-    frozen = freeze(plan(offers()), subscription(), ANCHOR, day("2026-02-28"), 0)
+    frozen = freeze(plan(offers()), first_frame(subscription()))
     assert frozen == period(0, base_minor=5900)
     assert msgspec.convert(msgspec.to_builtins(frozen), type(frozen)) == frozen
 
 
 def test_a_plan_that_lost_its_price_keeps_the_last_one():
     gone = msgspec.structs.replace(plan(offers()), prices=())
-    assert freeze(gone, subscription(), ANCHOR, None, 4900).base_minor == 4900
-    assert prolonged(period(0), 5, 9) == msgspec.structs.replace(period(0), since_day=5, until_day=9)
+    assert freeze(gone, period(1), period(0)).base_minor == 4900
+    assert framed(period(0), period(1)) == period(1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""Pausing: at once, at the period's end, for some days or until someone resumes it.
+
+Source: R-SUB-13; contract 4.1 rows 43 to 45 and 51, T56, T57; AMB-38.
+"""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.gateway.canceling import carry_out, decided, loaded
+from billing.lifecycle import Command
+from billing.store import cut as cuts
+from billing.store.begin import announce
+from billing.subscription import Pause, PauseMode, Subscription
+from billing.turning import replaced
+from catalog.definition import Organization
+from catalog.terms import SubscriptionStatus
+from kernel.errors import rejected
+from kernel.period import DAY_US, day_of_us
+
+
+class PauseWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pause is asked for; `days` None lasts until someone resumes it."""
+
+    subscription: str
+    mode: PauseMode
+    days: int | None
+
+
+async def pause(connection: AsyncConnection, organization: Organization, wish: PauseWish, real_ms: int) -> Subscription:
+    """Pause a paid, active subscription with nothing else scheduled, and return it as it then is.
+
+    At once keeps the rest of the period for later; at the period's end the renewal does not come. Raises Rejected
+    `invalid_subscription_status` or `already_scheduled`.
+    """
+    subscription = await loaded(connection, organization, wish.subscription)
+    now_ms = organization.now_ms(real_ms)
+    decided(subscription, Command.SCHEDULE_PAUSE, now_ms)
+    effective_us = now_ms * 1000
+    if wish.mode is PauseMode.PERIOD_END:
+        effective_us = subscription.period_of(day_of_us(effective_us)).end * DAY_US
+    paused = Pause(mode=wish.mode, requested_ms=now_ms, effective_us=effective_us, days=wish.days)
+    after = replaced(subscription, pause=paused, updated_ms=now_ms)
+    if wish.mode is PauseMode.IMMEDIATE:
+        decision = decided(subscription, Command.PAUSE, now_ms)
+        after = replaced(after, status=decision.status)
+    await carry_out(connection, subscription, after)
+    if after.status is not SubscriptionStatus.PAUSED:
+        await announce(connection, after)
+    return after
+
+
+async def extend_pause(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, days: int | None, real_ms: int
+) -> Subscription:
+    """Set how long a pause lasts in all, counted from when it takes effect. Raises Rejected without one."""
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    decided(subscription, Command.EXTEND_PAUSE, now_ms)
+    assert subscription.pause is not None, "the command needs one"
+    after = replaced(subscription, pause=msgspec.structs.replace(subscription.pause, days=days), updated_ms=now_ms)
+    await carry_out(connection, subscription, after)
+    return after
+
+
+async def revoke_pause(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
+) -> Subscription:
+    """Drop a pause that has not taken effect: the renewal comes. Raises Rejected without one."""
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    decided(subscription, Command.REVOKE_PAUSE, now_ms)
+    after = replaced(subscription, pause=None, updated_ms=now_ms)
+    await carry_out(connection, subscription, after)
+    await announce(connection, after)
+    return after
+
+
+async def resume(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
+) -> tuple[Subscription, bool]:
+    """End a pause now; tells whether a new period is charged, by a close that was opened.
+
+    Raises Rejected `invalid_subscription_status`, or `charge_in_progress` while the customer's last cut is open.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    decided(subscription, Command.RESUME, now_ms)
+    assert subscription.pause is not None, "it is paused"
+    charged = subscription.pause.mode is PauseMode.PERIOD_END
+    after = await cuts.resume(connection, subscription, now_ms, real_ms)
+    if after is None:
+        raise rejected("charge_in_progress", "The close of the last period is under way.")
+    return replaced(after, updated_ms=now_ms), charged

@@ -1,0 +1,119 @@
+"""Terms that begin, and those that are announced for after them, in the transaction that changes the subscription.
+
+Invariant: a live paid subscription that goes on has exactly one row of terms after the one in force, frozen from the
+catalog as it was last seen. Source: R-PRICE-1 to R-PRICE-3, R-SUB-14, R-DISC-5, R-DISC-7; ADR 9.
+"""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
+from billing.closing import advance_lines
+from billing.discount import Discount
+from billing.frozen import Frame, PeriodTerms, framed, freeze
+from billing.invoice import RECURRING, InvoiceDraft
+from billing.showing import in_force
+from billing.store import account as accounts
+from billing.store import invoice as invoices
+from billing.store import terms
+from billing.store.plan import offered
+from billing.subscription import ScheduledChange, Subscription
+from catalog.definition import Plan
+from catalog.terms import SubscriptionStatus
+from kernel.period import DAY_MS
+
+
+async def open_terms(
+    connection: AsyncConnection, subscription: Subscription, plan: Plan, discount: Discount | None
+) -> PeriodTerms:
+    """Freeze the terms with which a subscription begins, and what follows; those that its checkout showed go."""
+    await terms.drop_all(connection, subscription.id)
+    first = freeze(plan, first_frame(subscription), discount=discount)
+    await terms.put(connection, subscription.id, first)
+    if subscription.started:
+        await announce(connection, subscription)
+    return first
+
+
+async def charge_first(
+    connection: AsyncConnection, subscription: Subscription, first: PeriodTerms, cut: int, now_ms: int
+) -> None:
+    """Bill a first period in advance; `cut` is the number of cuts taken before (R-INV-2, R-INV-8)."""
+    assert first.until_day is not None, "a paid plan's period ends"
+    issued_ms = subscription.start_us // 1000
+    draft = InvoiceDraft(
+        organization_id=subscription.organization_id,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        cut=cut,
+        kind=RECURRING,
+        currency=first.currency,
+        plan_name=first.plan_name,
+        period_start_ms=first.since_day * DAY_MS,
+        period_end_ms=first.until_day * DAY_MS,
+        issued_ms=issued_ms,
+        due_ms=issued_ms,
+        lines=tuple(line for line in advance_lines(first, cut)),
+    )
+    await invoices.write(connection, draft, now_ms)
+
+
+async def announce(connection: AsyncConnection, subscription: Subscription) -> None:
+    """Freeze anew what follows the current period, from the catalog as it is; nothing when nothing follows."""
+    periods = await terms.of(connection, subscription.id)
+    current = in_force(subscription, periods)
+    later = [period for period in periods if period.since_day > current.since_day]
+    for period in later:
+        await terms.drop(connection, subscription.id, period)
+    if subscription.free or not subscription.renews or subscription.pause is not None:
+        return
+    if subscription.status is SubscriptionStatus.TRIALING:
+        number = later[0].term if later else await _new_term(connection, subscription)
+        following = await _same_plan(
+            connection, subscription, current, after_trial(subscription, current, number), current.discount
+        )
+    elif subscription.scheduled is not None:
+        following = await _other_plan(connection, subscription, current, subscription.scheduled)
+    else:
+        spent = None if current.discount is None else current.discount.spent()
+        frame = next_frame(current, current.interval)
+        following = await _same_plan(connection, subscription, current, frame, spent)
+    await terms.put(connection, subscription.id, following)
+
+
+async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:
+    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
+    return account.terms
+
+
+async def _same_plan(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    frame: Frame,
+    discount: Discount | None,
+) -> PeriodTerms:
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    return frozen_or_kept(plan, current, frame, discount)
+
+
+def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discount: Discount | None) -> PeriodTerms:
+    """Freeze a plan for a coming period, or keep the last terms when the plan is gone (R-PRICE-3, R-PLAN-8)."""
+    if plan is not None:
+        return freeze(plan, frame, current, discount)
+    return msgspec.structs.replace(framed(current, frame), discount=discount)
+
+
+async def _other_plan(
+    connection: AsyncConnection, subscription: Subscription, current: PeriodTerms, change: ScheduledChange
+) -> PeriodTerms:
+    """Freeze a scheduled change; it clears the discount (R-CHG-10).
+
+    Windows go on as they were, so that late usage finds its own; a change of model starts pools afresh (R-MODEL-3).
+    """
+    plan = await offered(connection, subscription.organization_id, change.plan_id)
+    if plan is None:
+        return framed(current, next_frame(current, current.interval))
+    goes_on = plan.model is current.model and keeps_windows(current, change.interval)
+    number = None if goes_on else await _new_term(connection, subscription)
+    return freeze(plan, next_frame(current, change.interval, number), None, None)

@@ -1,0 +1,59 @@
+import pytest
+
+from billing import subscription_shape as shape
+from billing.closing import Window, WindowUsage
+from catalog.terms import SubscriptionStatus
+from kernel.period import DAY_MS, DAY_US
+from kernel.wire import Dialect
+from tests.unit.billing.make import ANCHOR, FEATURE, day, granted, period, subscription
+
+NOON_MS = DAY_MS // 2
+
+
+def members(now_ms, **changes):
+    free = {"until_day": None, "interval": None, "price_id": None} if changes.get("free") else {}
+    return shape.subscription_members(subscription(**changes), period(0, **free), now_ms)
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end", "left"),
+    [
+        (day("2026-01-31") * DAY_MS, "2026-01-31", "2026-02-28", 28),
+        (day("2026-02-27") * DAY_MS + NOON_MS, "2026-01-31", "2026-02-28", 1),
+        (day("2026-02-28") * DAY_MS, "2026-02-28", "2026-03-31", 31),  # also while its close is under way
+    ],
+)
+def test_the_current_period_holds_now(now, start, end, left):
+    shown = members(now)
+    assert shown["currentPeriod"]["start"][:10] == shown["currentPeriodStart"][:10] == start
+    assert shown["currentPeriod"]["end"][:10] == shown["nextBillingDate"][:10] == end
+    assert shown["currentPeriod"]["daysRemaining"] == left
+
+
+def test_a_cancellation_is_shown_before_and_after_its_end():
+    asked = {"end_us": day("2026-02-28") * DAY_US, "cancel_requested_ms": ANCHOR * DAY_MS, "cancel_reason": "dear"}
+    ending = members(ANCHOR * DAY_MS, **asked)
+    assert (ending["status"], ending["cancelAtPeriodEnd"], ending["nextBillingDate"]) == ("active", True, None)
+    assert ending["cancellation"]["reason"] == "dear"
+    ended = members(ANCHOR * DAY_MS, status=SubscriptionStatus.CANCELED, **asked)
+    assert (ended["status"], ended["cancelAtPeriodEnd"]) == ("canceled", False)
+    assert ended["endDate"][:10] == "2026-02-28"
+
+
+def test_a_free_plan_shows_its_usage_window_and_no_billing():
+    shown = members(day("2026-03-01") * DAY_MS, free=True)
+    assert (shown["billingInterval"], shown["nextBillingDate"], shown["priceId"]) == (None, None, None)
+    assert shown["currentPeriod"]["start"][:10] == "2026-02-28"
+
+
+@pytest.mark.parametrize(("dialect", "word"), [(Dialect.A, "metered"), (Dialect.C, "usage"), (Dialect.D, "usage")])
+def test_features_show_their_usage_where_live_tells_it(dialect, word):
+    terms = period(0, granted(), granted(feature="ftr_b", code="sso", kind="boolean"))
+    used = {Window(FEATURE, 1, ANCHOR): WindowUsage(end=0, units=12_500_000_000)}
+    metered, boolean = shape.feature_members(dialect, subscription(), terms, used, ANCHOR * DAY_MS)
+    assert (metered["type"], boolean["type"], "usage" in boolean) == (word, "boolean", False)
+    assert str(metered["usage"]["current"]) == "12.5"
+    assert str(metered["usage"]["overageQuantity"]) == "2.5"
+    assert metered["usage"]["overageUnitPrice"] == 150
+    silent, _ = shape.feature_members(dialect, subscription(), terms, None, ANCHOR * DAY_MS)
+    assert "usage" not in silent
