@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from billing.frozen import FrozenFeature, PeriodTerms
-from billing.invoice import RECURRING, InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
+from billing.invoice import RECURRING, Basis, InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
 from billing.rating import Allowance, charge, overage_units
 from billing.subscription import Subscription
 from kernel.period import DAY_MS, Period
@@ -88,6 +88,8 @@ def plan_close(
         issued_ms=issued_ms,
         due_ms=issued_ms,
         lines=lines,
+        final=close.final,
+        basis=Basis(cut=close.cut, terms=tuple(sorted({line.term for line in lines}))),
     )
 
 

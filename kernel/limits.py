@@ -166,3 +166,6 @@ IDEMPOTENT_KEEP_MS: Final = DAY_MS
 # events and the memory of windows reach beyond the clock, and the first year keeps everything after 1970.
 TEST_CLOCK_MS_MIN: Final = 365 * DAY_MS  # 1971-01-01
 TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
+
+# The most that one call may charge or credit, in minor units: ten billion dollars, and sums of such stay in 64 bits.
+AMOUNT_MINOR_MAX: Final = 10**12

@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.frozen import PeriodTerms, freeze
-from billing.invoice import RECURRING, InvoiceDraft, base_line
+from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, base_line, source_of
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
@@ -142,4 +142,6 @@ def _start_invoice(subscription: Subscription, first: PeriodTerms, cut: int) -> 
         issued_ms=issued_ms,
         due_ms=issued_ms,
         lines=(line,),
+        source=source_of(Source.START, subscription.id),
+        basis=Basis(cut=cut, terms=(subscription.term,)),
     )

@@ -7,8 +7,9 @@ from typing import Final
 
 from litestar import Router
 
+from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.subscription import SUBSCRIPTIONS
 from billing.routes.test_clock import TEST_CLOCK
 
-ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, TEST_CLOCK)
+ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, CREDITS, TEST_CLOCK)
