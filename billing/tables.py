@@ -228,6 +228,35 @@ invoice_numbers = Table(
     Column("last", Integer, nullable=False),
 )
 
+# Seats held now, and every change that led there. `number` counts a customer's changes, and keeps them in one order.
+seat_counts = Table(
+    "seat_counts",
+    metadata,
+    Column("customer_id", String(40), ForeignKey("customers.id"), primary_key=True),
+    Column("feature_id", String(40), ForeignKey("features.id"), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+seat_events = Table(
+    "seat_events",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("feature_id", String(40), ForeignKey("features.id"), nullable=False),
+    Column("feature_code", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("operation", String(8), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("before", Integer, nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("ts_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Unique("customer_id", "number", name="uq_seat_events_number"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

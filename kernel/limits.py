@@ -169,3 +169,6 @@ TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
 
 # The most that one call may charge or credit, in minor units: ten billion dollars, and sums of such stay in 64 bits.
 AMOUNT_MINOR_MAX: Final = 10**12
+
+# Seats of one type that one customer may hold: more than any company has people, and a count never outgrows its column.
+SEATS_MAX: Final = 10_000_000

@@ -9,7 +9,8 @@ from litestar import Router
 
 from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
+from billing.routes.seat import SEATS
 from billing.routes.subscription import SUBSCRIPTIONS
 from billing.routes.test_clock import TEST_CLOCK
 
-ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, CREDITS, TEST_CLOCK)
+ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, INVOICES, UPCOMING, CREDITS, SEATS, TEST_CLOCK)

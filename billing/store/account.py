@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.frozen import AccountRow, PeriodTerms, snapshot_of
+from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from catalog.terms import Snapshot
 
 _a = tables.accounts.c
@@ -119,4 +120,5 @@ async def snapshot(connection: AsyncConnection, customer_id: str) -> Snapshot | 
         return None
     newest = await subscriptions.newest_of(connection, customer_id)
     periods: Sequence[PeriodTerms] = () if newest is None else await terms.of(connection, newest.id)
-    return snapshot_of(account, newest, periods)
+    held = (await purchase.seats_of(connection, [customer_id]))[customer_id]
+    return msgspec.structs.replace(snapshot_of(account, newest, periods), seats=held)

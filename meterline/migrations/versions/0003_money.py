@@ -86,11 +86,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("invoice_id", name="pk_carried_amounts"),
     )
     op.create_index("ix_carried_amounts_customer", "carried_amounts", ["customer_id", "currency"])
+    op.create_table(
+        "seat_counts",
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column("feature_id", sa.String(length=40), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name="fk_seat_counts_customer_id"),
+        sa.ForeignKeyConstraint(["feature_id"], ["features.id"], name="fk_seat_counts_feature_id"),
+        sa.PrimaryKeyConstraint("customer_id", "feature_id", name="pk_seat_counts"),
+    )
+    op.create_table(
+        "seat_events",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("organization_id", sa.String(length=40), nullable=False),
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column("subscription_id", sa.String(length=40), nullable=False),
+        sa.Column("feature_id", sa.String(length=40), nullable=False),
+        sa.Column("feature_code", sa.String(length=255), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("operation", sa.String(length=8), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
+        sa.Column("before", sa.Integer(), nullable=False),
+        sa.Column("after", sa.Integer(), nullable=False),
+        sa.Column("term", sa.Integer(), nullable=False),
+        sa.Column("ts_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name="fk_seat_events_customer_id"),
+        sa.ForeignKeyConstraint(["feature_id"], ["features.id"], name="fk_seat_events_feature_id"),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_seat_events_organization_id"),
+        sa.ForeignKeyConstraint(["subscription_id"], ["subscriptions.id"], name="fk_seat_events_subscription_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_seat_events"),
+        sa.UniqueConstraint("customer_id", "number", name="uq_seat_events_number"),
+    )
 
 
 def downgrade() -> None:
     """Take the change back: invoices that the old shape cannot hold go, as do credits and carried amounts."""
-    for name in ("carried_amounts", "credit_applications", "account_credits"):
+    for name in ("seat_events", "seat_counts", "carried_amounts", "credit_applications", "account_credits"):
         op.drop_table(name)
     other = "source NOT LIKE 'close:%' AND source NOT LIKE 'start:%'"
     op.execute(f"DELETE FROM invoice_lines WHERE invoice_id IN (SELECT id FROM invoices WHERE {other})")

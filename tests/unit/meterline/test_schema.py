@@ -38,7 +38,8 @@ OLD_ROWS = (
     ),
     (
         "INSERT INTO plans (id, organization_id, code, name, is_public, is_free, is_default, sort_order,"
-        " version, created_ms, updated_ms, deleted_ms) VALUES ('pln_1', 'org_1', 'pro', 'Pro', true, false, false, 0, 1, 0, 0, 0)"
+        " version, created_ms, updated_ms, deleted_ms) VALUES"
+        " ('pln_1', 'org_1', 'pro', 'Pro', true, false, false, 0, 1, 0, 0, 0)"
     ),
     (
         "INSERT INTO subscriptions (id, organization_id, customer_id, plan_id, plan_name, name, status, free, currency,"
