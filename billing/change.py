@@ -99,16 +99,16 @@ def charges_whole(old: Interval | None, new: Interval, policy: UpgradeCharge) ->
 def change_lines(change: Change, paid: Sequence[Component], bought: Sequence[Component]) -> list[Line]:
     """Make the lines of a change: what is credited of the old period, then what is charged of the new one."""
     share, full = change.share, Share(change.share.days, change.share.days)
-    credits = [_line(LineKind.PRORATION_CREDIT, part, -_amount(part, share, change), share, change) for part in paid]
+    given = [_line(LineKind.PRORATION_CREDIT, part, _amount(part, share, change, -1), share, change) for part in paid]
     charged = full if change.whole else share
     charges = [
-        _line(LineKind.PRORATION_CHARGE, part, _amount(part, charged, change), charged, change) for part in bought
+        _line(LineKind.PRORATION_CHARGE, part, _amount(part, charged, change, 1), charged, change) for part in bought
     ]
-    return credits + charges
+    return given + charges
 
 
-def _amount(part: Component, share: Share, change: Change) -> Money:
-    return share_of_amount(part.amount, share, change.currency)
+def _amount(part: Component, share: Share, change: Change, sign: int) -> Money:
+    return share_of_amount(EXACT.multiply(part.amount, Decimal(sign)), share, change.currency)
 
 
 def _line(kind: LineKind, part: Component, amount: Money, share: Share, change: Change) -> Line:

@@ -12,7 +12,7 @@ import msgspec
 
 from billing.discount import amount_off
 from billing.frozen import FrozenFeature, PeriodTerms
-from billing.invoice import InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
+from billing.invoice import Basis, InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
 from billing.rating import Allowance, charge, money_of_units, overage_units
 from billing.subscription import Subscription
 from billing.turning import Bill
@@ -118,6 +118,8 @@ def plan_close(
         issued_ms=issued_ms,
         due_ms=issued_ms,
         lines=lines,
+        final=bill.final,
+        basis=Basis(cut=close.cut, terms=tuple(sorted({line.term for line in lines}))),
     )
 
 

@@ -2,7 +2,7 @@
 
 Ids are text, instants `*_ms` or `*_us` unix, days count from 1970-01-01, amounts are minor units, quantities and unit
 prices decimal strings in their one spelling. The unique keys carry the promises: one live subscription a customer, one
-close a cut, one invoice a (subscription, cut, kind), invoice numbers without repeats. Source: DESIGN 3.7, 3.8.
+close a cut, one invoice a source, invoice numbers without repeats. Source: DESIGN 3.7, 3.8.
 """
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
@@ -80,7 +80,7 @@ subscriptions = Table(
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Unique("customer_id", "term", name="uq_subscriptions_term"),
-    Unique("checkout_token", name="uq_subscriptions_checkout"),
+    Index("uq_subscriptions_checkout", "checkout_token", unique=True),
     Index(
         "uq_subscriptions_live",
         "customer_id",
@@ -152,13 +152,15 @@ closes = Table(
     Index("ix_closes_state", "state", "organization_id"),
 )
 
+# `source` says what made it, once: `close:cls_…`, `start:sub_…`, `purchase:…`. `total_minor` sums its lines; what of it
+# is due, and how credit and carried amounts enter, says `billing.amount_due`. `basis` is what reproduces it.
 invoices = Table(
     "invoices",
     metadata,
     Column("id", String(40), primary_key=True),
     _organization(),
     _customer(),
-    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id")),
     Column("cut", Integer, nullable=False),
     Column("kind", String(24), nullable=False),
     Column("number", Integer, nullable=False),
@@ -171,9 +173,23 @@ invoices = Table(
     Column("due_ms", BigInteger, nullable=False),
     Column("plan_name", Text, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
-    Unique("subscription_id", "cut", "kind", name="uq_invoices_cut"),
+    Column("source", String(80), nullable=False),
+    Column("final", Boolean, nullable=False),
+    Column("credit_applied_minor", BigInteger, nullable=False),
+    Column("credited_minor", BigInteger, nullable=False),
+    Column("carried_in_minor", BigInteger, nullable=False),
+    Column("carried_out_minor", BigInteger, nullable=False),
+    Column("due_minor", BigInteger, nullable=False),
+    Column("discount_minor", BigInteger, nullable=False),
+    Column("basis", JSON, nullable=False),
+    Column("days_remaining", Integer),
+    Column("days_in_cycle", Integer),
+    Column("memo", Text),
+    Column("metadata", JSON, nullable=False),
+    Unique("source", name="uq_invoices_source"),
     Unique("organization_id", "number", name="uq_invoices_number"),
     Index("ix_invoices_customer", "customer_id"),
+    Index("ix_invoices_subscription", "subscription_id"),
 )
 
 # A usage line bills the rows of (feature, term, window) with `cut_after` < cut <= `cut`.
@@ -201,7 +217,50 @@ invoice_lines = Table(
     Column("cut_after", Integer, nullable=False),
     Column("cut", Integer, nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
+    Column("discount_source", String(16)),
+    Column("discount_type", String(16)),
+    Column("discount_value", String(64)),
+    Column("discount_name", Text),
     Unique("invoice_id", "position", name="uq_invoice_lines_position"),
+)
+
+# Money that a customer has with the seller: granted once, used oldest first. Granted = applied + left, always.
+account_credits = Table(
+    "account_credits",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("currency", String(3), nullable=False),
+    Column("number", Integer, nullable=False),  # by age, of one customer
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("left_minor", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("invoice_id", String(40)),  # the invoice that granted it, if one did
+    Column("created_ms", BigInteger, nullable=False),
+    Unique("customer_id", "number", name="uq_account_credits_number"),
+)
+
+credit_applications = Table(
+    "credit_applications",
+    metadata,
+    Column("credit_id", String(40), ForeignKey("account_credits.id"), primary_key=True),
+    Column("invoice_id", String(40), primary_key=True),
+    Column("amount_minor", BigInteger, nullable=False),
+)
+
+# What an invoice left unpaid because it was too little to charge, and the later invoice that took it.
+carried_amounts = Table(
+    "carried_amounts",
+    metadata,
+    Column("invoice_id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("currency", String(3), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("taken_by", String(40)),
+    Index("ix_carried_amounts_customer", "customer_id", "currency"),
 )
 
 invoice_numbers = Table(
@@ -209,6 +268,35 @@ invoice_numbers = Table(
     metadata,
     Column("organization_id", String(40), ForeignKey("organizations.id"), primary_key=True),
     Column("last", Integer, nullable=False),
+)
+
+# Seats held now, and every change that led there. `number` counts a customer's changes, and keeps them in one order.
+seat_counts = Table(
+    "seat_counts",
+    metadata,
+    Column("customer_id", String(40), ForeignKey("customers.id"), primary_key=True),
+    Column("feature_id", String(40), ForeignKey("features.id"), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+
+seat_events = Table(
+    "seat_events",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    _customer(),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("feature_id", String(40), ForeignKey("features.id"), nullable=False),
+    Column("feature_code", String(255), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("operation", String(8), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("before", Integer, nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("term", Integer, nullable=False),
+    Column("ts_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Unique("customer_id", "number", name="uq_seat_events_number"),
 )
 
 outbox = Table(

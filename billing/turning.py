@@ -7,7 +7,7 @@ renewal are the terms that were announced. Source: DESIGN 3.8; R-INT-1 to R-INT-
 import msgspec
 
 from billing.frozen import PeriodTerms
-from billing.invoice import OVERAGE, RECURRING
+from billing.invoice import RECURRING, InvoiceType
 from billing.lifecycle import Command, boundary_command, due_of
 from billing.subscription import Subscription
 from catalog.terms import SubscriptionStatus
@@ -21,7 +21,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     None when none is. The instant is `end_us`; `final` says that nothing follows.
     """
 
-    kind: str
+    kind: InvoiceType
     start_day: int
     through_day: int
     end_us: int
@@ -91,7 +91,7 @@ def _window(subscription: Subscription) -> Turn:
     day = subscription.next_day
     assert day is not None, "a paid plan has windows"
     after = replaced(subscription, next_day=_window_end(subscription, day), closed_day=day)
-    bill = Bill(kind=OVERAGE, start_day=subscription.closed_day, through_day=day, end_us=day * DAY_US)
+    bill = Bill(kind=InvoiceType.OVERAGE, start_day=subscription.closed_day, through_day=day, end_us=day * DAY_US)
     return Turn(after=after, bill=bill)
 
 

@@ -6,43 +6,58 @@ beside every rounded integer goes its exact decimal.
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, Final
 
+from billing.amount_due import Amounts
 from billing.invoice import DRAFT, Invoice, InvoiceDraft, Line, unit_amount_minor
+from kernel.money import minor_places
 from kernel.period import DAY_MS, instant_text
+from kernel.quantity import EXACT
+
+_DISCOUNT_WORDS: Final = {"percent": "percentage", "fixed": "amount"}
+_BASIS_POINT_PLACES: Final = 2
 
 
 def invoice_members(invoice: Invoice) -> dict[str, Any]:
     """Spell an invoice without its lines."""
     return {
-        **_amounts(invoice, invoice.created_ms),
+        **_amounts(invoice, invoice, invoice.created_ms),
         "id": invoice.id,
         "invoiceNumber": number_text(invoice.number),
         "status": invoice.status,
     }
 
 
-def draft_members(draft: InvoiceDraft, now_ms: int) -> dict[str, Any]:
+def draft_members(draft: InvoiceDraft, amounts: Amounts, now_ms: int) -> dict[str, Any]:
     """Spell an invoice that is to come: it has neither id nor number."""
-    return {**_amounts(draft, now_ms), "id": None, "invoiceNumber": None, "status": DRAFT}
+    return {**_amounts(draft, amounts, now_ms), "id": None, "invoiceNumber": None, "status": DRAFT}
 
 
-def _amounts(invoice: Invoice | InvoiceDraft, made_ms: int) -> dict[str, Any]:
+def _amounts(invoice: Invoice | InvoiceDraft, amounts: Invoice | Amounts, made_ms: int) -> dict[str, Any]:
+    """Spell amounts so that `subtotal - discountAmount + taxAmount - creditApplied = total` (R-INV-13: no taxes)."""
     return {
         "customerId": invoice.customer_id,
         "subscriptionId": invoice.subscription_id,
         "invoiceType": invoice.kind,
         "currency": invoice.currency,
-        "subtotal": invoice.total_minor,
-        "discountAmount": 0,
+        "subtotal": amounts.total_minor + amounts.discount_minor + amounts.credit_applied_minor,
+        "discountAmount": amounts.discount_minor,
         "taxAmount": 0,
-        "total": invoice.total_minor,
+        "creditApplied": amounts.credit_applied_minor,
+        "total": amounts.total_minor,
+        "carriedIn": amounts.carried_in_minor,
+        "carriedOut": amounts.carried_out_minor,
+        "amountDue": amounts.due_minor,
+        "creditedToAccount": amounts.credited_minor,
+        "final": invoice.final,
+        "daysRemaining": invoice.days_remaining,
+        "daysInCycle": invoice.days_in_cycle,
         "periodStart": instant_text(invoice.period_start_ms),
         "periodEnd": instant_text(invoice.period_end_ms),
         "issueDate": instant_text(invoice.issued_ms),
         "dueDate": instant_text(invoice.due_ms),
-        "memo": None,
-        "metadata": {},
+        "memo": invoice.memo,
+        "metadata": invoice.metadata,
         "createdAt": instant_text(made_ms),
         "updatedAt": instant_text(made_ms),
     }
@@ -51,7 +66,6 @@ def _amounts(invoice: Invoice | InvoiceDraft, made_ms: int) -> dict[str, Any]:
 def invoice_details(plan_name: str, lines: Sequence[tuple[str | None, Line]], currency: str) -> dict[str, Any]:
     """Spell what an invoice shows beyond its list item."""
     return {
-        "creditApplied": 0,
         "planName": plan_name,
         "poNumber": None,
         "reference": None,
@@ -81,12 +95,20 @@ def _line(line_id: str | None, line: Line, currency: str) -> dict[str, Any]:
         "usedAmount": _whole(line.used),
         "usedDecimal": line.used,
         "overageAmount": _whole(line.overage),
-        "discountType": None,
-        "discountValue": None,
-        "discountName": None,
+        "discountType": _DISCOUNT_WORDS.get(line.discount_type or ""),
+        "discountValue": _discount_value(line, currency),
+        "discountName": line.discount_name,
         "chargeType": line.charge_type,
         "period": None if line.window is None else {"start": _day(line.window.start), "end": _day(line.window.end)},
     }
+
+
+def _discount_value(line: Line, currency: str) -> int | None:
+    """Spell a percentage in basis points, an amount in minor units (contract 2.6)."""
+    if line.discount_value is None:
+        return None
+    places = _BASIS_POINT_PLACES if line.discount_type == "percent" else minor_places(currency)
+    return int(EXACT.scaleb(Decimal(line.discount_value), places))
 
 
 def _whole(quantity: str | None) -> int | None:

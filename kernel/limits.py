@@ -169,3 +169,8 @@ TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
 
 # A trial or a pause that is asked for by one subscription: two years are longer than any that still wants to be one.
 SUBSCRIPTION_DAYS_MAX: Final = 730
+# The most that one call may charge or credit, in minor units: ten billion dollars, and sums of such stay in 64 bits.
+AMOUNT_MINOR_MAX: Final = 10**12
+
+# Seats of one type that one customer may hold: more than any company has people, and a count never outgrows its column.
+SEATS_MAX: Final = 10_000_000

@@ -9,7 +9,7 @@ from aggregator.store import UsageStore
 from billing.agreement import difference
 from billing.closing import Billed, Window, WindowUsage
 from billing.gateway.upcoming import account_of
-from billing.invoice import Invoice, Line, decimal_units
+from billing.invoice import Invoice, Line, LineKind, decimal_units
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
@@ -108,14 +108,18 @@ class Explainer:
 
 
 async def _billed_before(connection: AsyncConnection, invoice: Invoice) -> Mapping[Window, Billed]:
+    if invoice.subscription_id is None:
+        return {}
     found = await invoices.billed(connection, [invoice.subscription_id], before_cut=invoice.cut)
     return found[invoice.subscription_id]
 
 
 def _why(line: Line) -> str:
     """Say in one sentence how a line's amount came about."""
-    if line.window is None:
+    if line.kind is LineKind.PLAN_BASE:
         return f"{line.description}: the base price, frozen when the period started."
+    if line.window is None:
+        return f"{line.description}: {line.quantity} at {line.unit_price}."
     span = f"{date_of(line.window.start)} to {date_of(line.window.end)}"
     earlier = " minus what earlier invoices billed" if line.cut_after else ""
     return (

@@ -7,9 +7,19 @@ from typing import Final
 
 from litestar import Router
 
+from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
+from billing.routes.seat import SEATS
 from billing.routes.subscription import SUBSCRIPTIONS
 from billing.routes.subscription_change import SUBSCRIPTION_CHANGES
 from billing.routes.test_clock import TEST_CLOCK
 
-ROUTES: Final[tuple[Router, ...]] = (SUBSCRIPTIONS, SUBSCRIPTION_CHANGES, INVOICES, UPCOMING, TEST_CLOCK)
+ROUTES: Final[tuple[Router, ...]] = (
+    SUBSCRIPTIONS,
+    SUBSCRIPTION_CHANGES,
+    INVOICES,
+    UPCOMING,
+    CREDITS,
+    SEATS,
+    TEST_CLOCK,
+)

@@ -1,25 +1,32 @@
-"""Invoices over HTTP: list, read, the events behind a line, and the invoice that is to come (rows 106 and 109)."""
+"""Invoices over HTTP: list, read, adjust, the events behind a line, and the invoice to come (rows 106, 109, 110)."""
 
 from typing import Any, Final
 
-from litestar import Response, Router, get
+import msgspec
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
 from aggregator.store.cut import InvoiceLineEvents
 from aggregator.usage_answer import Reader, event_wire
 from billing import wire as shape
+from billing.gateway.adjusting import AdjustmentWish, adjust
 from billing.gateway.upcoming import upcoming
 from billing.invoice import Invoice, Line
 from billing.routes.customer import customer_of
+from billing.store import credit
 from billing.store import invoice as invoices
-from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, reply, reply_list
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
+from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
 from kernel import ids, wire
 from kernel.engine.live.base import Live
 from kernel.errors import invalid, rejected
+from kernel.limits import AMOUNT_MINOR_MAX
 from kernel.position import Position
+from kernel.wire import Wire
 
 _RESOURCE: Final = "invoice"
 _STATUSES: Final = ("draft", "outstanding", "paid", "void", "uncollectible")
@@ -29,6 +36,16 @@ _QUERY: Final = {
     "subscriptionId": "`sub_…`",
     "status": f"one of {', '.join(_STATUSES)}",
 }
+
+
+class AdjustmentInput(Wire, frozen=True, kw_only=True):
+    """A correction by hand: `amount` in minor units of the customer's currency; `reason` is taken for `description`."""
+
+    customer_id: str
+    amount: int
+    description: str | None = None
+    reason: str | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @get("/", summary="List invoices, newest first", operation_class=documented(query=_QUERY))
@@ -67,6 +84,31 @@ async def read(caller: NamedDependency[Caller], invoice_id: FromPath[str]) -> Re
         lines = await invoices.lines(connection, invoice_id)
     details = shape.invoice_details(found.plan_name, lines, found.currency)
     return reply(caller.dialect, {**_members(caller, found), **details})
+
+
+@post("/", status_code=200, summary="Charge or credit a customer once", operation_class=documented(AdjustmentInput))
+async def adjust_customer(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
+    """A positive `amount` is a one-off charge, a negative one becomes account credit (row 110; R-INV-5, AMB-19)."""
+    caller.must_write(_RESOURCE)
+    wish = _wish(await read_body(request, AdjustmentInput))
+
+    async def work(connection: AsyncConnection) -> object:
+        made = await adjust(connection, caller.organization, wish, caller.real_ms)
+        lines = await invoices.lines(connection, made.id)
+        return {**_members(caller, made), **shape.invoice_details(made.plan_name, lines, made.currency)}
+
+    return await once(request, caller, work)
+
+
+def _wish(asked: AdjustmentInput) -> AdjustmentWish:
+    if not -AMOUNT_MINOR_MAX <= asked.amount <= AMOUNT_MINOR_MAX or asked.amount == 0:
+        raise invalid("amount", f"must be minor units from 1 to {AMOUNT_MINOR_MAX}, or negative to give a credit")
+    return AdjustmentWish(
+        customer=asked.customer_id,
+        amount_minor=asked.amount,
+        description=asked.description or asked.reason or "Adjustment",
+        metadata=asked.metadata,
+    )
 
 
 @get(
@@ -124,8 +166,10 @@ async def read_upcoming(
     customer = await customer_of(caller, customer_ref)
     catalog = caller.catalog
     draft = await upcoming(catalog.sql, live, catalog.deployment.lanes, customer.id_text)
-    details = shape.invoice_details(draft.plan_name, [(None, line) for line in draft.lines], draft.currency)
-    members = {**caller.object("invoice"), **shape.draft_members(draft, caller.now_ms), **details}
+    async with catalog.sql.snapshot() as connection:
+        amounts = await credit.due_of(connection, draft)
+    details = shape.invoice_details(draft.plan_name, [(None, line) for line in amounts.lines], draft.currency)
+    members = {**caller.object("invoice"), **shape.draft_members(draft, amounts, caller.now_ms), **details}
     return reply(caller.dialect, members)
 
 
@@ -144,7 +188,10 @@ def _members(caller: Caller, invoice: Invoice) -> dict[str, Any]:
 
 
 INVOICES: Final = Router(
-    path="/invoices", route_handlers=[list_all, read, line_events], dependencies=DEPENDENCIES, tags=["invoices"]
+    path="/invoices",
+    route_handlers=[list_all, adjust_customer, read, line_events],
+    dependencies=DEPENDENCIES,
+    tags=["invoices"],
 )
 UPCOMING: Final = Router(
     path="/customers", route_handlers=[read_upcoming], dependencies=DEPENDENCIES, tags=["invoices"]

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.frozen import PeriodTerms
-from billing.showing import AccountRow, snapshot_of
+from billing.showing import AccountRow, Bought, snapshot_of
+from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from catalog.terms import Snapshot
 
 _a = tables.accounts.c
@@ -120,4 +120,5 @@ async def snapshot(connection: AsyncConnection, customer_id: str) -> Snapshot | 
         return None
     shown = await subscriptions.current_of(connection, customer_id)
     periods: Sequence[PeriodTerms] = () if shown is None else await terms.of(connection, shown.id)
-    return snapshot_of(account, shown, periods)
+    held = (await purchase.seats_of(connection, [customer_id]))[customer_id]
+    return snapshot_of(account, shown, periods, Bought(seats=held))

@@ -11,7 +11,7 @@ from billing.beginning import after_trial, first_frame, keeps_windows, next_fram
 from billing.closing import advance_lines
 from billing.discount import Discount
 from billing.frozen import Frame, PeriodTerms, framed, freeze
-from billing.invoice import RECURRING, InvoiceDraft
+from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -53,7 +53,9 @@ async def charge_first(
         period_end_ms=first.until_day * DAY_MS,
         issued_ms=issued_ms,
         due_ms=issued_ms,
-        lines=tuple(line for line in advance_lines(first, cut)),
+        lines=tuple(advance_lines(first, cut)),
+        source=source_of(Source.START, subscription.id),
+        basis=Basis(cut=cut, terms=(first.term,)),
     )
     await invoices.write(connection, draft, now_ms)
 

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, Invoice, InvoiceDraft, Line, LineKind
+from billing.invoice import OUTSTANDING, PAID, Basis, Invoice, InvoiceDraft, Line, LineKind
+from billing.store import credit
 from kernel import ids
 from kernel.period import Period
 from kernel.quantity import to_units
@@ -23,16 +24,29 @@ OUTBOX_ID: Final = "obx_"
 _COLUMNS: Final = [_i[name] for name in Invoice.__struct_fields__]
 
 
+def _invoice(row: Row[Any]) -> Invoice:
+    return msgspec.convert(row, Invoice, from_attributes=True)
+
+
 async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> Invoice:
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
-    Raises IntegrityError when an invoice of the same (subscription, cut, kind) exists.
+    Account credit is applied and carried amounts are booked (`billing.amount_due`). One on which nothing is due is paid
+    at once. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
     """
+    assert draft.source is not None, "an invoice that is written has a source"
+    amounts = await credit.due_of(connection, draft)
     invoice = Invoice(
         id=ids.new_id(ids.INVOICE, now_ms),
         number=await _next_number(connection, draft.organization_id),
-        status=OUTSTANDING,
-        total_minor=draft.total_minor,
+        status=OUTSTANDING if amounts.due_minor else PAID,
+        total_minor=amounts.total_minor,
+        credit_applied_minor=amounts.credit_applied_minor,
+        credited_minor=amounts.credited_minor,
+        carried_in_minor=amounts.carried_in_minor,
+        carried_out_minor=amounts.carried_out_minor,
+        due_minor=amounts.due_minor,
+        discount_minor=amounts.discount_minor,
         created_ms=now_ms,
         organization_id=draft.organization_id,
         customer_id=draft.customer_id,
@@ -45,10 +59,20 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
         issued_ms=draft.issued_ms,
         due_ms=draft.due_ms,
         plan_name=draft.plan_name,
+        source=draft.source,
+        final=draft.final,
+        basis=draft.basis or Basis(cut=draft.cut),
+        days_remaining=draft.days_remaining,
+        days_in_cycle=draft.days_in_cycle,
+        memo=draft.memo,
+        metadata=draft.metadata,
     )
-    await connection.execute(insert(tables.invoices).values(**msgspec.structs.asdict(invoice)))
-    lines = [_line_row(invoice.id, at, line, now_ms) for at, line in enumerate(draft.lines)]
-    await connection.execute(insert(tables.invoice_lines), lines)
+    values = {**msgspec.structs.asdict(invoice), "basis": msgspec.to_builtins(invoice.basis)}
+    await connection.execute(insert(tables.invoices).values(**values))
+    lines = [_line_row(invoice.id, at, line, now_ms) for at, line in enumerate(amounts.lines)]
+    if lines:
+        await connection.execute(insert(tables.invoice_lines), lines)
+    await credit.settle(connection, invoice, amounts.lines[0].description if amounts.lines else draft.plan_name)
     await connection.execute(
         insert(tables.outbox).values(
             id=ids.new_id(OUTBOX_ID, now_ms),
@@ -60,6 +84,12 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
         )
     )
     return invoice
+
+
+async def made_by(connection: AsyncConnection, source: str) -> Invoice | None:
+    """Read the invoice of a source; None before it is written."""
+    row = (await connection.execute(select(*_COLUMNS).where(_i.source == source))).first()
+    return None if row is None else _invoice(row)
 
 
 async def _next_number(connection: AsyncConnection, organization_id: str) -> int:
@@ -98,13 +128,13 @@ async def read(connection: AsyncConnection, invoice_id: str, organization_id: st
     if organization_id is not None:
         query = query.where(_i.organization_id == organization_id)
     row = (await connection.execute(query)).first()
-    return None if row is None else Invoice(**row._asdict())
+    return None if row is None else _invoice(row)
 
 
 async def read_all(connection: AsyncConnection, invoice_ids: Sequence[str]) -> dict[str, Invoice]:
     """Read invoices by id."""
     rows = await connection.execute(select(*_COLUMNS).where(_i.id.in_(invoice_ids)))
-    return {row.id: Invoice(**row._asdict()) for row in rows}
+    return {row.id: _invoice(row) for row in rows}
 
 
 async def page(
@@ -124,7 +154,7 @@ async def page(
     if before is not None:
         query = query.where(_i.number < before)
     rows = await connection.execute(query.order_by(_i.number.desc()).limit(limit))
-    return [Invoice(**row._asdict()) for row in rows]
+    return [_invoice(row) for row in rows]
 
 
 async def lines(connection: AsyncConnection, invoice_id: str) -> list[tuple[str, Line]]:
@@ -149,7 +179,10 @@ def _line(row: Row[Any]) -> Line:
 async def billed(
     connection: AsyncConnection, subscription_ids: Sequence[str], *, before_cut: int | None = None
 ) -> Mapping[str, dict[Window, Billed]]:
-    """Sum what the invoices of subscriptions billed of each window so far, or by cuts below `before_cut`."""
+    """Sum what the invoices of subscriptions billed of each window so far, or by cuts below `before_cut`.
+
+    A window without a feature is a pool's: its overdraft.
+    """
     query = (
         select(_i.subscription_id, _l.feature_id, _l.term, _l.window_day, _l.quantity, _l.amount_minor, _l.cut)
         .join(tables.invoice_lines, _l.invoice_id == _i.id)
@@ -159,7 +192,7 @@ async def billed(
         query = query.where(_i.cut < before_cut)
     found: dict[str, dict[Window, Billed]] = {one: {} for one in subscription_ids}
     for row in await connection.execute(query):
-        window = Window(row.feature_id, row.term, row.window_day)
+        window = Window(row.feature_id or "", row.term, row.window_day)
         before = found[row.subscription_id].get(window, Billed(units=0, minor=0, cut=0))
         found[row.subscription_id][window] = Billed(
             units=before.units + to_units(row.quantity),

@@ -6,6 +6,7 @@ import msgspec
 
 from billing.agreement import Difference
 from billing.closing import Close, Window, WindowUsage, plan_close
+from billing.invoice import Source, source_of
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
@@ -62,7 +63,10 @@ async def settle(
                 totals[close.customer_id],
                 billed[subscription.id],
             )
-            invoice = None if draft is None else await invoices.write(connection, draft, now_ms)
+            invoice = None
+            if draft is not None:
+                sourced = msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id))
+                invoice = await invoices.write(connection, sourced, now_ms)
             await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
             await accounts.settle_cut(connection, close.customer_id, close.cut)
             done = done + Settled(settled=1, invoices=invoice is not None)

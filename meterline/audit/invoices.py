@@ -15,6 +15,12 @@ from meterline.audit.rows import Books
 
 USAGE_KINDS: Final = ("overage", "feature_overage", "late_usage")
 BASE_KINDS: Final = ("plan_base",)
+# Lines whose amount is quantity times unit price, and those that are a share of it.
+WHOLE_KINDS: Final = (
+    *("seats", "discount", "addon_base", "credit_pack", "balance_topup", "balance_overage", "adjustment"),
+    "account_credit_applied",
+)
+SHARE_KINDS: Final = ("seat_true_up", "addon_overage", "addon_proration", "proration_credit", "proration_charge")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _EXACT: Final = Context(prec=60)
 
@@ -45,8 +51,7 @@ class InvoiceAudit:
         bases: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for invoice in self._books.invoices:
             lines = self._lines[invoice["id"]]
-            total = sum(line["amount_minor"] for line in lines)
-            findings.same("invoice total", f"invoice {invoice['id']}", "total", invoice["total_minor"], total)
+            _check_amounts(findings, invoice, lines)
             for line in lines:
                 if line["kind"] in BASE_KINDS:
                     bases[invoice["subscription_id"]].append((invoice["cut"], line["amount_minor"]))
@@ -56,10 +61,16 @@ class InvoiceAudit:
                     self._check_line(findings, invoice, line, key)
                 else:
                     where = f"invoice {invoice['id']} line {line['position']}"
-                    findings.add("invoice line", where, f"the audit knows no lines of kind {line['kind']}")
+                    if line["kind"] in WHOLE_KINDS:
+                        findings.same("invoice line", where, "amount", line["amount_minor"], _product(invoice, line))
+                    elif line["kind"] not in SHARE_KINDS:
+                        findings.add("invoice line", where, f"the audit knows no lines of kind {line['kind']}")
         self._check_windows(findings, billed)
         self._check_bases(findings, bases)
         self._check_closes(findings)
+        for credit in self._books.credits:
+            spent = credit["amount_minor"] - credit["left_minor"]
+            findings.same("account credit", credit["id"], "what is applied", credit["applied_minor"], spent)
 
     def _check_line(
         self, findings: Findings, invoice: Mapping[str, Any], line: Mapping[str, Any], key: tuple[str, str, int, int]
@@ -166,6 +177,25 @@ class InvoiceAudit:
         places = minor_places(self._by_term[key[0], key[2]]["currency"])
         amount = _EXACT.scaleb(_EXACT.multiply(beyond, Decimal(rule["unitPrice"])), places)
         return int(amount.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def _check_amounts(findings: Findings, invoice: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> None:
+    """The total is the sum of the lines; total + carried in = due + carried out; what is below zero is credited."""
+    where = f"invoice {invoice['id']}"
+    total = sum(line["amount_minor"] for line in lines)
+    findings.same("invoice total", where, "total", invoice["total_minor"], total)
+    applied = -sum(line["amount_minor"] for line in lines if line["kind"] == "account_credit_applied")
+    findings.same("invoice total", where, "credit applied", invoice["credit_applied_minor"], applied)
+    findings.same("invoice total", where, "credited", invoice["credited_minor"], max(0, -total))
+    asked = max(0, total) + invoice["carried_in_minor"]
+    due = invoice["due_minor"] + invoice["carried_out_minor"]
+    findings.same("invoice total", where, "due and carried out", due, asked)
+
+
+def _product(invoice: Mapping[str, Any], line: Mapping[str, Any]) -> int:
+    amount = _EXACT.multiply(Decimal(line["quantity"]), Decimal(line["unit_price"]))
+    scaled = _EXACT.scaleb(amount, minor_places(invoice["currency"]))
+    return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def _day(day: int) -> str:

@@ -107,6 +107,7 @@ class Books(NamedTuple):
     closes: list[Mapping[str, Any]]
     invoices: list[Mapping[str, Any]]
     lines: list[Mapping[str, Any]]
+    credits: list[Mapping[str, Any]]
     features: dict[str, str]
 
 
@@ -136,13 +137,17 @@ async def books(sql: Sql) -> Books:
                 " invoice_id FROM closes"
             ),
             invoices=await rows(
-                "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency, total_minor"
-                " FROM invoices"
+                "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency, total_minor,"
+                " credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor, due_minor FROM invoices"
             ),
             lines=await rows(
                 "SELECT invoice_id, position, kind, feature_id, feature_code, quantity, unit_price, included, used,"
                 " overage, term, window_day, window_end_day, cut_after, cut, amount_minor FROM invoice_lines"
                 " ORDER BY invoice_id, position"
+            ),
+            credits=await rows(
+                "SELECT id, amount_minor, left_minor, (SELECT coalesce(sum(a.amount_minor), 0) FROM"
+                " credit_applications a WHERE a.credit_id = account_credits.id) AS applied_minor FROM account_credits"
             ),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )

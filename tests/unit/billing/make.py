@@ -1,12 +1,15 @@
 """Values for billing's tests: one subscription from 31 January 2026 on, and its periods."""
 
+import msgspec
+
 from billing.closing import Close
 from billing.frozen import FrozenFeature, PeriodTerms
-from billing.invoice import RECURRING
+from billing.invoice import RECURRING, InvoiceDraft, InvoiceType, Line, LineKind, amount_line
 from billing.subscription import Subscription
 from billing.turning import Bill
 from catalog.terms import SubscriptionStatus
 from kernel import ids
+from kernel.money import Money
 from kernel.period import DAY_US, Interval, boundary, parse_instant_us
 
 FEATURE = ids.id_text(ids.FEATURE, b"f" * 16)
@@ -106,3 +109,27 @@ def close(index: int, *, cut: int, final: bool = False, **changes) -> Close:
         final=final,
     )
     return Close(subscription=subscription(**changes), cut=cut, bill=bill)
+
+
+def line(minor: int, kind: LineKind = LineKind.PLAN_BASE, **changes) -> Line:
+    made = amount_line(kind, kind.value, Money(minor, "usd"), term=1, cut=1)
+    return msgspec.structs.replace(made, **changes)
+
+
+def draft(*lines: Line, **changes) -> InvoiceDraft:
+    values = {
+        "organization_id": ids.id_text(ids.ORGANIZATION, b"o" * 16),
+        "customer_id": ids.id_text(ids.CUSTOMER, b"c" * 16),
+        "subscription_id": ids.id_text(ids.SUBSCRIPTION, b"s" * 16),
+        "cut": 1,
+        "kind": InvoiceType.RECURRING,
+        "currency": "usd",
+        "plan_name": "Pro",
+        "period_start_ms": 0,
+        "period_end_ms": 1,
+        "issued_ms": 0,
+        "due_ms": 0,
+        "lines": lines,
+        "source": "close:cls_1",
+    }
+    return InvoiceDraft(**{**values, **changes})

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
+revision = "0005"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
@@ -16,22 +16,22 @@ def upgrade() -> None:
     """Apply the change. What there was until now is monthly, metered, without trials, pauses or discounts."""
     op.drop_index("uq_subscriptions_live", "subscriptions")
     op.drop_index("ix_subscriptions_due", "subscriptions")
-    with op.batch_alter_table("subscriptions") as table:
-        table.add_column(sa.Column("started", sa.Boolean(), nullable=False, server_default=sa.true()))
-        table.add_column(sa.Column("was_paid", sa.Boolean(), nullable=False, server_default=sa.false()))
-        table.add_column(sa.Column("next_day", sa.Integer(), nullable=True))
-        table.add_column(sa.Column("closed_day", sa.Integer(), nullable=False, server_default="0"))
-        table.add_column(sa.Column("trial_days", sa.Integer(), nullable=False, server_default="0"))
-        table.add_column(sa.Column("trial_end_day", sa.Integer(), nullable=True))
-        table.add_column(sa.Column("expires_us", sa.BigInteger(), nullable=True))
-        table.add_column(sa.Column("scheduled", sa.JSON(none_as_null=True), nullable=True))
-        table.add_column(sa.Column("scheduled_plan_id", sa.String(length=40), nullable=True))
-        table.add_column(sa.Column("pause", sa.JSON(none_as_null=True), nullable=True))
-        table.add_column(sa.Column("checkout_token", sa.String(length=64), nullable=True))
-        table.add_column(sa.Column("success_url", sa.Text(), nullable=True))
-        table.add_column(sa.Column("promo_code", sa.Text(), nullable=True))
-        table.add_column(sa.Column("due_ms", sa.BigInteger(), nullable=True))
-        table.create_unique_constraint("uq_subscriptions_checkout", ["checkout_token"])
+    # One column after the other: SQLite makes a table anew for more, and must not while others refer to it.
+    op.add_column("subscriptions", sa.Column("started", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.add_column("subscriptions", sa.Column("was_paid", sa.Boolean(), nullable=False, server_default=sa.false()))
+    op.add_column("subscriptions", sa.Column("next_day", sa.Integer(), nullable=True))
+    op.add_column("subscriptions", sa.Column("closed_day", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("subscriptions", sa.Column("trial_days", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("subscriptions", sa.Column("trial_end_day", sa.Integer(), nullable=True))
+    op.add_column("subscriptions", sa.Column("expires_us", sa.BigInteger(), nullable=True))
+    op.add_column("subscriptions", sa.Column("scheduled", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("subscriptions", sa.Column("scheduled_plan_id", sa.String(length=40), nullable=True))
+    op.add_column("subscriptions", sa.Column("pause", sa.JSON(none_as_null=True), nullable=True))
+    op.add_column("subscriptions", sa.Column("checkout_token", sa.String(length=64), nullable=True))
+    op.add_column("subscriptions", sa.Column("success_url", sa.Text(), nullable=True))
+    op.add_column("subscriptions", sa.Column("promo_code", sa.Text(), nullable=True))
+    op.add_column("subscriptions", sa.Column("due_ms", sa.BigInteger(), nullable=True))
+    op.create_index("uq_subscriptions_checkout", "subscriptions", ["checkout_token"], unique=True)
     op.execute(
         "UPDATE subscriptions SET was_paid = NOT free, next_day = period_end_day, closed_day = period_start_day,"
         " due_ms = CASE WHEN final_due THEN 0 WHEN status = 'active' AND NOT free THEN"
@@ -48,9 +48,8 @@ def upgrade() -> None:
     op.create_index("ix_subscriptions_due", "subscriptions", ["due_ms"], unique=False)
     op.create_index("ix_subscriptions_scheduled_plan", "subscriptions", ["scheduled_plan_id"], unique=False)
     _terms()
-    with op.batch_alter_table("closes") as table:
-        table.add_column(sa.Column("kind", sa.String(length=24), nullable=False, server_default="recurring"))
-        table.add_column(sa.Column("base_term", sa.Integer(), nullable=True))
+    op.add_column("closes", sa.Column("kind", sa.String(length=24), nullable=False, server_default="recurring"))
+    op.add_column("closes", sa.Column("base_term", sa.Integer(), nullable=True))
     op.execute(
         "UPDATE closes SET base_term = (SELECT s.term FROM subscriptions s WHERE s.id = closes.subscription_id)"
         " WHERE NOT final"

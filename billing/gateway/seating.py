@@ -1,0 +1,169 @@
+"""Changing seats: the transaction that reads what is held, decides, writes counts and events, and raises the account.
+
+Invariant: however many change at once, a count never passes a hard limit, because each change is one serializable
+transaction. Source: section 10 of the rules; contract 3.12 to 3.14.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.frozen import FrozenFeature, PeriodTerms
+from billing.seat import Operation, SeatEvent, count_after, refusal_of, seat_feature
+from billing.showing import shown_terms
+from billing.store import account as accounts
+from billing.store import seat as seats
+from billing.store import subscription as subscriptions
+from billing.store import terms
+from billing.subscription import Subscription
+from catalog.definition import Feature, Organization
+from catalog.store.customer import load_customer
+from catalog.terms import LIVE_STATUSES
+from kernel import ids
+from kernel.errors import Refusal, Rejected, invalid, rejected
+
+SEAT_EVENT_ID = "ste_"
+
+
+async def change_seats(
+    connection: AsyncConnection,
+    organization: Organization,
+    features: Iterable[Feature],
+    reference: str,
+    operation: Operation,
+    wanted: Mapping[str, int],
+    real_ms: int,
+) -> list[SeatEvent]:
+    """Change a customer's counts, all of them or none, and return the events in the order asked for (R-SEAT-3).
+
+    `wanted` maps seat types, as the client spells them, to counts; types that it does not name stay. Raises Rejected
+    with the contract's codes (R-SEAT-2, R-SEAT-4, R-SEAT-14).
+    """
+    named = _named(features, wanted)
+    customer = await load_customer(connection, organization.id, reference)
+    subscription = await subscriptions.live_of(connection, customer.id_text)
+    if subscription is None or subscription.status not in LIVE_STATUSES:
+        raise rejected("no_active_subscription", "The customer has no live subscription.")
+    now_ms = organization.now_ms(real_ms)
+    current = shown_terms(subscription, await terms.of(connection, subscription.id), now_ms)
+    held = await seats.counts(connection, customer.id_text)
+    number = await seats.next_number(connection, customer.id_text)
+    events: list[SeatEvent] = []
+    for feature, count in named:
+        before = held.get(feature.id_text, 0)
+        after = _allowed(current.feature(feature.id_text), subscription, operation, before, count)
+        event = _event(
+            subscription,
+            feature,
+            operation,
+            number=number + len(events),
+            quantity=count,
+            before=before,
+            after=after,
+            term=subscription.term,
+            now_ms=now_ms,
+            real_ms=real_ms,
+        )
+        await seats.record(connection, event)
+        events.append(event)
+    await accounts.raise_rev(connection, [customer.id_text])
+    return events
+
+
+async def begin_seats(
+    connection: AsyncConnection,
+    organization: Organization,
+    features: Iterable[Feature],
+    subscription: Subscription,
+    current: PeriodTerms,
+    wanted: Mapping[str, int],
+    real_ms: int,
+    *,
+    keep: bool = False,
+) -> dict[str, int]:
+    """Begin a subscription with `initialSeats`, and return what is then held, by feature id (R-SEAT-6).
+
+    Called in the transaction that makes the subscription, before its start invoice; the account is the caller's to
+    raise. `current` are the first terms. Types that are not named begin at 0, or with `keep` stay as they are (a free
+    plan that is upgraded, R-CHG-12). Raises Rejected with the contract's codes (R-SEAT-14).
+    """
+    known = list(features)
+    named = {feature.id_text: (feature, count) for feature, count in _named(known, wanted)}
+    for feature, count in named.values():
+        _allowed(current.feature(feature.id_text), subscription, Operation.SET, 0, count)
+    held = await seats.counts(connection, subscription.customer_id)
+    if not keep:
+        left = {feature.id_text: feature for feature in known}
+        for feature_id, count in held.items():
+            if count and feature_id not in named and feature_id in left:
+                named[feature_id] = (left[feature_id], 0)
+    number = await seats.next_number(connection, subscription.customer_id)
+    now_ms = organization.now_ms(real_ms)
+    for at, (feature, count) in enumerate(named.values()):
+        event = _event(
+            subscription,
+            feature,
+            Operation.SET,
+            number=number + at,
+            quantity=count,
+            before=held.get(feature.id_text, 0),
+            after=count,
+            term=subscription.term - 1,
+            now_ms=now_ms,
+            real_ms=real_ms,
+        )
+        await seats.record(connection, event)
+        held[feature.id_text] = count
+    return held
+
+
+def _allowed(
+    granted: FrozenFeature | None, subscription: Subscription, operation: Operation, before: int, count: int
+) -> int:
+    """Tell the count after a change. Raises Rejected when arithmetic or terms refuse it."""
+    after = count_after(operation, before, count)
+    if isinstance(after, Refusal):
+        raise Rejected(after)
+    refused = refusal_of(granted, before, after, status=subscription.status, free=subscription.free)
+    if refused is not None:
+        raise Rejected(refused)
+    return after
+
+
+def _named(features: Iterable[Feature], wanted: Mapping[str, int]) -> list[tuple[Feature, int]]:
+    known = list(features)
+    named = [(seat_feature(known, key), count) for key, count in wanted.items()]
+    if len({feature.id for feature, _ in named}) < len(named):
+        raise invalid("seats", "names one seat type twice")
+    return named
+
+
+def _event(
+    subscription: Subscription,
+    feature: Feature,
+    operation: Operation,
+    *,
+    number: int,
+    quantity: int,
+    before: int,
+    after: int,
+    term: int,
+    now_ms: int,
+    real_ms: int,
+) -> SeatEvent:
+    return SeatEvent(
+        id=ids.new_id(SEAT_EVENT_ID, real_ms),
+        organization_id=subscription.organization_id,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        feature_id=feature.id_text,
+        feature_code=feature.code,
+        number=number,
+        operation=operation,
+        quantity=quantity,
+        before=before,
+        after=after,
+        term=term,
+        ts_ms=now_ms,
+        created_ms=real_ms,
+    )

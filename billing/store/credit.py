@@ -1,0 +1,126 @@
+"""Account credit and carried amounts in SQL: what a customer has with the seller, and what is still to be charged.
+
+Invariants: of every credit, granted = applied + left; an amount that is carried out is carried in by one later invoice.
+All functions run in the transaction that writes the invoice. Source: R-CHG-11, R-INV-12; ADR 9.
+"""
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+from billing.amount_due import Amounts, Credit, amounts_of, oldest_first
+from billing.invoice import Invoice, InvoiceDraft
+from kernel import ids
+
+CREDIT_ID: Final = "crd_"
+
+_c = tables.account_credits.c
+_k = tables.carried_amounts.c
+
+
+class Origin(StrEnum):
+    """Where an account credit comes from (contract 6, CustomerCredit source)."""
+
+    API = "api"
+    PLAN_CHANGE = "plan_change"
+    ADJUSTMENT = "adjustment"
+
+
+class AccountCredit(msgspec.Struct, frozen=True, kw_only=True):
+    """A credit as its row has it; amounts in minor units."""
+
+    id: str
+    organization_id: str
+    customer_id: str
+    currency: str
+    amount_minor: int
+    left_minor: int
+    reason: str
+    origin: str
+    invoice_id: str | None
+    created_ms: int
+
+
+_COLUMNS: Final = [_c[name] for name in AccountCredit.__struct_fields__]
+
+
+async def grant(connection: AsyncConnection, credit: AccountCredit) -> None:
+    """Give a customer credit; it is the newest."""
+    last = select(func.coalesce(func.max(_c.number), 0)).where(_c.customer_id == credit.customer_id)
+    number = (await connection.execute(last)).scalar_one() + 1
+    await connection.execute(insert(tables.account_credits).values(**msgspec.structs.asdict(credit), number=number))
+
+
+async def of_customer(connection: AsyncConnection, customer_id: str) -> list[AccountCredit]:
+    """List a customer's credits, newest first."""
+    query = select(*_COLUMNS).where(_c.customer_id == customer_id).order_by(_c.number.desc())
+    return [AccountCredit(**row._asdict()) for row in await connection.execute(query)]
+
+
+async def due_of(connection: AsyncConnection, draft: InvoiceDraft) -> Amounts:
+    """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency."""
+    left = await _left(connection, draft.customer_id, draft.currency)
+    waiting = select(func.coalesce(func.sum(_k.amount_minor), 0)).where(*_waiting(draft))
+    carried = (await connection.execute(waiting)).scalar_one()
+    return amounts_of(draft, credit_minor=sum(one.left_minor for one in left), carried_minor=int(carried))
+
+
+async def settle(connection: AsyncConnection, invoice: Invoice, reason: str) -> None:
+    """Book what an invoice applied, granted, took over and left; `reason` names a credit that it grants."""
+    if invoice.credit_applied_minor:
+        left = await _left(connection, invoice.customer_id, invoice.currency)
+        for part in oldest_first(left, invoice.credit_applied_minor):
+            values = {"credit_id": part.id, "invoice_id": invoice.id, "amount_minor": part.left_minor}
+            await connection.execute(insert(tables.credit_applications).values(**values))
+            change = update(tables.account_credits).where(_c.id == part.id)
+            await connection.execute(change.values(left_minor=_c.left_minor - part.left_minor))
+    if invoice.credited_minor:
+        await grant(connection, _granted_by(invoice, reason))
+    if invoice.carried_in_minor:
+        taken = update(tables.carried_amounts).where(*_waiting(invoice)).values(taken_by=invoice.id)
+        await connection.execute(taken)
+    if invoice.carried_out_minor:
+        await connection.execute(
+            insert(tables.carried_amounts).values(
+                invoice_id=invoice.id,
+                organization_id=invoice.organization_id,
+                customer_id=invoice.customer_id,
+                currency=invoice.currency,
+                amount_minor=invoice.carried_out_minor,
+            )
+        )
+
+
+def _granted_by(invoice: Invoice, reason: str) -> AccountCredit:
+    try:
+        origin = Origin(invoice.kind)
+    except ValueError:
+        origin = Origin.ADJUSTMENT
+    return AccountCredit(
+        id=ids.new_id(CREDIT_ID, invoice.created_ms),
+        organization_id=invoice.organization_id,
+        customer_id=invoice.customer_id,
+        currency=invoice.currency,
+        amount_minor=invoice.credited_minor,
+        left_minor=invoice.credited_minor,
+        reason=reason,
+        origin=origin,
+        invoice_id=invoice.id,
+        created_ms=invoice.created_ms,
+    )
+
+
+async def _left(connection: AsyncConnection, customer_id: str, currency: str) -> list[Credit]:
+    query = select(_c.number, _c.id, _c.left_minor).where(
+        _c.customer_id == customer_id, _c.currency == currency, _c.left_minor > 0
+    )
+    return [Credit(row.number, row.id, row.left_minor) for row in await connection.execute(query)]
+
+
+def _waiting(of: InvoiceDraft | Invoice) -> list[Any]:
+    """Select what waits to be charged of a customer, in one currency."""
+    return [_k.customer_id == of.customer_id, _k.currency == of.currency, _k.taken_by.is_(None)]

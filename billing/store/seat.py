@@ -1,0 +1,68 @@
+"""Seats in SQL: counts, and the events that led to them.
+
+Invariant: a count is the last event's, since both are written in one transaction. Source: section 10 of the rules.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+from billing.seat import SeatBook, SeatEvent, book_of
+
+_n = tables.seat_counts.c
+_e = tables.seat_events.c
+_COLUMNS: Final = [_e[name] for name in SeatEvent.__struct_fields__]
+
+
+async def counts(connection: AsyncConnection, customer_id: str) -> dict[str, int]:
+    """Read what a customer holds, by feature id."""
+    rows = await connection.execute(select(_n.feature_id, _n.count.label("held")).where(_n.customer_id == customer_id))
+    return {row.feature_id: row.held for row in rows}
+
+
+async def counts_of_all(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Read what customers hold, by customer and feature id."""
+    found: dict[str, dict[str, int]] = {customer_id: {} for customer_id in customer_ids}
+    query = select(_n.customer_id, _n.feature_id, _n.count).where(_n.customer_id.in_(customer_ids))
+    for customer_id, feature_id, count in await connection.execute(query):
+        found[customer_id][feature_id] = count
+    return found
+
+
+async def next_number(connection: AsyncConnection, customer_id: str) -> int:
+    """Tell the number of the customer's next event."""
+    last = select(func.coalesce(func.max(_e.number), 0)).where(_e.customer_id == customer_id)
+    return int((await connection.execute(last)).scalar_one()) + 1
+
+
+async def record(connection: AsyncConnection, event: SeatEvent) -> None:
+    """Write an event and the count after it. Raises IntegrityError when another took its number."""
+    await connection.execute(insert(tables.seat_events).values(**msgspec.structs.asdict(event)))
+    own = (_n.customer_id == event.customer_id, _n.feature_id == event.feature_id)
+    changed = await connection.execute(update(tables.seat_counts).where(*own).values(count=event.after))
+    if not changed.rowcount:
+        values = {"customer_id": event.customer_id, "feature_id": event.feature_id, "count": event.after}
+        await connection.execute(insert(tables.seat_counts).values(**values))
+
+
+async def books(
+    connection: AsyncConnection, customer_id: str, *, term: int, since_ms: int, until_ms: int
+) -> dict[str, SeatBook]:
+    """Read the books of a customer's period by feature id, from `since_ms` up to, but without, `until_ms`.
+
+    `since_ms` is when the period began under the terms `term`: its first day, or later on that day the instant of
+    subscribing or of a change of plan. A period that begins now has the same instant twice, and what is held then.
+    """
+    query = select(*_COLUMNS).where(_e.customer_id == customer_id).order_by(_e.number)
+    by_feature: dict[str, list[SeatEvent]] = {}
+    for row in await connection.execute(query):
+        event = msgspec.convert(row, SeatEvent, from_attributes=True)
+        by_feature.setdefault(event.feature_id, []).append(event)
+    return {
+        feature_id: book_of(events, term=term, since_ms=since_ms, until_ms=until_ms)
+        for feature_id, events in by_feature.items()
+    }
