@@ -33,6 +33,7 @@ from catalog.store.seat_type import (
     load_seat_type,
     remove_seat_type,
     save_seat_type,
+    with_seat_type,
 )
 from catalog.store.version import raise_version, read_version
 
@@ -81,4 +82,5 @@ __all__ = [
     "save_price",
     "save_seat_type",
     "set_clock",
+    "with_seat_type",
 ]

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import SeatType
+from catalog.definition import Feature, FeatureKind, SeatType
 from catalog.store.version import raise_version
 from catalog.tables import features, seat_types
 from kernel import ids
@@ -29,6 +30,30 @@ async def create_seat_type(conn: AsyncConnection, made: SeatType) -> SeatType:
         )
     )
     return made
+
+
+async def with_seat_type(conn: AsyncConnection, feature: Feature, real_ms: int) -> Feature:
+    """Give a new seats feature its seat type: the one that it names, else one of its own code, made if missing.
+
+    Other features stay as they are. Raises Rejected `seat_type_not_found` for a named one that does not exist
+    (R-FEAT-8).
+    """
+    if feature.kind is not FeatureKind.SEATS:
+        return feature
+    if feature.seat_type is not None:
+        found = await load_seat_type(conn, feature.organization, feature.seat_type)
+        return msgspec.structs.replace(feature, seat_type=found.code)
+    if await find_seat_type(conn, feature.organization, feature.code) is None:
+        made = SeatType(
+            id=ids.new_id(ids.SEAT_TYPE, real_ms),
+            organization=feature.organization,
+            code=feature.code,
+            name=feature.name,
+            created_ms=feature.created_ms,
+            updated_ms=feature.updated_ms,
+        )
+        await create_seat_type(conn, made)
+    return msgspec.structs.replace(feature, seat_type=feature.code)
 
 
 async def find_seat_type(conn: AsyncConnection, organization: bytes, reference: str) -> SeatType | None:
