@@ -1,4 +1,4 @@
-"""What the catalog knows, as values: organizations, keys, features, plans, customers. Pure; public contract.
+"""What the catalog knows, as values: features, plans, customers, and of `seller` organizations and keys. Pure; public.
 
 Ids that travel in the log (organization, feature, customer) are 16 bytes here, the others text. Instants are unix
 milliseconds. Invariants: a value is one committed state; every value belongs to one organization, which is one
@@ -8,19 +8,57 @@ environment (R-GEN-7).
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from catalog.seller import (
+    PRODUCTION,
+    READ,
+    SANDBOX,
+    WRITE,
+    ApiKey,
+    DayCount,
+    Deployment,
+    Organization,
+    Principal,
+    UpgradeCharge,
+)
 from catalog.terms import ConsumptionModel, FeatureTerms
 from kernel import ids
+from kernel.money import Money
 from kernel.period import Interval
 from kernel.quantity import to_units
 
-SANDBOX: Final = "sandbox"
-PRODUCTION: Final = "production"
-READ: Final = "read"
-WRITE: Final = "write"
+__all__ = [
+    "PRODUCTION",
+    "READ",
+    "SANDBOX",
+    "WRITE",
+    "Addon",
+    "ApiKey",
+    "CreditPack",
+    "Customer",
+    "DayCount",
+    "Deployment",
+    "DiscountType",
+    "Feature",
+    "FeatureKind",
+    "IntroOffer",
+    "ModelPrice",
+    "Organization",
+    "Plan",
+    "PlanFeature",
+    "PlanGroup",
+    "PlanPrice",
+    "Principal",
+    "PromoCode",
+    "PromoDuration",
+    "RegionalPrice",
+    "RegionalRate",
+    "SeatType",
+    "UpgradeCharge",
+]
 
 
 class FeatureKind(StrEnum):
@@ -36,105 +74,6 @@ class DiscountType(StrEnum):
 
     PERCENT = "percent"
     FIXED = "fixed"
-
-
-class DayCount(StrEnum):
-    """How a change of plan counts days: an organization's setting `plan_change_day_count` (R-PRO-2, R-PRO-5)."""
-
-    MONTHS_OF_30 = "30/360"
-    ACTUAL = "actual"
-
-
-class UpgradeCharge(StrEnum):
-    """What an upgrade charges of the new price: an organization's setting `upgrade_charge` (R-CHG-4)."""
-
-    PRORATED = "prorated"
-    FULL = "full"
-
-
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """The deployment's facts: epoch of the log, its lanes, secret of the key digests (32 bytes).
-
-    `rules` is the number of the fold's rules by which the epoch is judged. All but the secret change with an epoch.
-    """
-
-    epoch: int
-    lanes: int
-    secret: bytes
-    rules: int
-
-
-class Organization(msgspec.Struct, frozen=True, kw_only=True):
-    """A seller in one environment.
-
-    `clock_ms` is its test clock (None: real time), `settle_ms` its delay before a close (None: the deployment's).
-    `payments` is `none` or `simulator` (decision 9).
-    """
-
-    id: bytes
-    name: str
-    environment: str
-    clock_ms: int | None = None
-    payments: str = "none"
-    currency: str = "usd"
-    settle_ms: int | None = None
-    created_ms: int = 0
-    day_count: DayCount = DayCount.MONTHS_OF_30
-    upgrade_charge: UpgradeCharge = UpgradeCharge.PRORATED
-
-    @property
-    def id_text(self) -> str:
-        """Spell the id."""
-        return ids.id_text(ids.ORGANIZATION, self.id)
-
-    @property
-    def livemode(self) -> bool:
-        """Tell whether this is production."""
-        return self.environment == PRODUCTION
-
-    def now_ms(self, real_now_ms: int) -> int:
-        """Tell the organization's now: its test clock, else real time (R-GEN-6)."""
-        return real_now_ms if self.clock_ms is None else self.clock_ms
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks: a key's organization and what it may do.
-
-    `permissions` maps a resource to `read` and `write`; `expires_ms` None is never.
-    """
-
-    organization: bytes
-    key_id: str
-    restricted: bool = False
-    permissions: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
-    expires_ms: int | None = None
-
-    def may(self, resource: str, action: str) -> bool:
-        """Tell whether the key may `read` or `write` the resource; a full key may everything."""
-        return not self.restricted or action in self.permissions.get(resource, ())
-
-
-class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is listed: never its secret, only the `prefix` that is shown."""
-
-    id: str
-    organization: bytes
-    name: str
-    prefix: str
-    hash: str
-    permissions: Mapping[str, tuple[str, ...]] | None
-    expires_ms: int | None
-    created_ms: int
-
-    def principal(self) -> Principal:
-        """Tell who comes with this key."""
-        return Principal(
-            organization=self.organization,
-            key_id=self.id,
-            restricted=self.permissions is not None,
-            permissions=self.permissions or {},
-            expires_ms=self.expires_ms,
-        )
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +98,18 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     def id_text(self) -> str:
         """Spell the id."""
         return ids.id_text(ids.FEATURE, self.id)
+
+
+class SeatType(msgspec.Struct, frozen=True, kw_only=True):
+    """A kind of seat that customers hold (R-FEAT-8); a seats feature names it by its `code` (R-FEAT-3)."""
+
+    id: str
+    organization: bytes
+    code: str
+    name: str
+    description: str | None = None
+    created_ms: int = 0
+    updated_ms: int = 0
 
 
 class IntroOffer(msgspec.Struct, frozen=True, kw_only=True):
@@ -285,6 +236,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             if price.interval == interval or (interval is None and price.is_default):
                 return price
         return None
+
+    def pool_of(self, price: PlanPrice | None) -> Decimal:
+        """Tell what a usage window gets of the plan's pool at a price (None: a free plan); 0 on a metered plan.
+
+        Credits, or money in the major unit of the price's currency: what the price says, else what the plan says, else
+        on a balance plan the undiscounted base price (R-BAL-1).
+        """
+        if self.model is ConsumptionModel.METERED:
+            return Decimal(0)
+        if price is None:
+            return self.included or Decimal(0)
+        if price.included is not None:
+            return price.included
+        if self.included is not None or self.model is ConsumptionModel.CREDITS:
+            return self.included or Decimal(0)
+        return Money(price.amount_minor, price.currency).major()
 
     def feature_terms(self) -> tuple[FeatureTerms, ...]:
         """Freeze what the plan grants now (R-PRICE-1)."""

@@ -1,4 +1,4 @@
-"""The catalog as one document: features, and plans with their prices and features, in TOML or YAML. Pure.
+"""The catalog as one document: features, seat types, and plans with prices and features, in TOML or YAML. Pure.
 
 Names are codes, so a document says the same in every organization. Amounts are in the major unit and exact: a plan's
 price is text (a bare number could be meant as minor units, as the API has it), quantities and unit prices are text or
@@ -6,8 +6,8 @@ a number, which never passes a float. Invariant: reading what was rendered gives
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
@@ -16,66 +16,14 @@ import tomli_w
 import yaml
 
 from catalog import rule
-from catalog.definition import Feature, FeatureKind, Plan, PlanFeature
-from kernel.errors import Rejected, invalid
-from kernel.money import Money, minor_places, parse_unit_price
-from kernel.period import Interval
-from kernel.quantity import EXACT, canonical
+from catalog.definition import Feature, Plan, SeatType
+from catalog.document_part import CatalogDocument, FeaturePart, PlanPart, SeatTypePart
+from catalog.document_plan import check_plan_part, plan_part, within
+from kernel.errors import invalid
+from kernel.quantity import canonical
 
 Format = Literal["toml", "yaml"]
 FORMATS: Final[Mapping[str, Format]] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-
-_NONE: Final = Decimal(0)  # the default itself, which msgspec leaves out by identity
-
-
-class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A part of the document: a misspelled member is refused, one at its default is not written."""
-
-
-class FeaturePart(_Part, frozen=True, kw_only=True):
-    """A feature. `type` and `event_code` never change; an empty `event_code` is the code."""
-
-    code: str
-    name: str
-    type: str = "metered"
-    event_code: str = ""
-    unit_name: str = ""
-    description: str = ""
-
-
-class GrantPart(_Part, frozen=True, kw_only=True):
-    """What a plan grants of a feature a month.
-
-    `overage` is the price of a unit beyond `included`, in the major unit; without it usage stops there.
-    """
-
-    enabled: bool = True
-    included: Decimal = _NONE
-    unlimited: bool = False
-    overage: Decimal | None = None
-
-
-class PlanPart(_Part, frozen=True, kw_only=True):
-    """A plan. `price` is a month's, in the major unit, `features` grants by feature code. `free` never changes."""
-
-    code: str
-    name: str
-    description: str = ""
-    public: bool = True
-    free: bool = False
-    price: Decimal | None = None
-    features: dict[str, GrantPart] = msgspec.field(default_factory=dict)
-
-    def prices(self) -> dict[str, Decimal]:
-        """Tell the prices by interval: billing knows months."""
-        return {} if self.price is None else {Interval.MONTHLY.value: self.price}
-
-
-class CatalogDocument(_Part, frozen=True, kw_only=True):
-    """The whole catalog."""
-
-    feature: tuple[FeaturePart, ...] = ()
-    plan: tuple[PlanPart, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
@@ -111,33 +59,23 @@ def render_document(document: CatalogDocument, kind: Format) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def document_of(features: Sequence[Feature], plans: Sequence[Plan]) -> CatalogDocument:
-    """Spell catalog values as a document, in order of their codes."""
+def document_of(
+    features: Sequence[Feature], plans: Sequence[Plan], seat_types: Sequence[SeatType] = ()
+) -> CatalogDocument:
+    """Spell catalog values as a document, in order of their codes.
+
+    A seat type that is what its feature would make of itself is not written.
+    """
+    own = {feature.code: feature.name for feature in features if feature.seat_type == feature.code}
     return CatalogDocument(
+        seat_type=tuple(
+            SeatTypePart(code=one.code, name=one.name, description=one.description or "")
+            for one in sorted(seat_types, key=lambda one: one.code)
+            if one.description or own.get(one.code) != one.name
+        ),
         feature=tuple(_feature_part(feature) for feature in sorted(features, key=lambda feature: feature.code)),
-        plan=tuple(_plan_part(plan) for plan in sorted(plans, key=lambda plan: plan.code)),
+        plan=tuple(plan_part(plan) for plan in sorted(plans, key=lambda plan: plan.code)),
     )
-
-
-def grant_of(part: GrantPart, feature: Feature) -> PlanFeature:
-    """Turn a grant of the document into the catalog's value."""
-    return PlanFeature(
-        feature=feature,
-        enabled=part.enabled,
-        included=part.included,
-        unlimited=part.unlimited,
-        overage=part.overage is not None,
-        unit_price=canonical(part.overage or Decimal(0)),
-    )
-
-
-def price_minor(part: PlanPart, currency: str) -> int:
-    """Turn a plan's price into minor units. Raises Rejected where the currency has fewer places."""
-    assert part.price is not None, "only a plan with a price is asked for it"
-    minor = EXACT.scaleb(part.price, minor_places(currency))
-    if minor != minor.to_integral_value():
-        raise invalid(f"plan.{part.code}.price", f"has more than the {minor_places(currency)} places of {currency}")
-    return rule.amount_of(int(minor))
 
 
 def _feature_part(feature: Feature) -> FeaturePart:
@@ -146,29 +84,9 @@ def _feature_part(feature: Feature) -> FeaturePart:
         name=feature.name,
         type=feature.kind.value,
         event_code="" if feature.event_code == feature.code else feature.event_code,
-        unit_name=feature.unit_name or "",
+        unit_name="" if feature.unit_name in (None, rule.unit_name_of(feature.kind, None)) else feature.unit_name,
         description=feature.description or "",
-    )
-
-
-def _plan_part(plan: Plan) -> PlanPart:
-    price = plan.price_of(Interval.MONTHLY)
-    return PlanPart(
-        code=plan.code,
-        name=plan.name,
-        description=plan.description or "",
-        public=plan.is_public,
-        free=plan.is_free,
-        price=None if price is None else Money(price.amount_minor, price.currency).major(),
-        features={
-            granted.feature.code: GrantPart(
-                enabled=granted.enabled,
-                included=granted.included or _NONE,
-                unlimited=granted.unlimited,
-                overage=Decimal(granted.unit_price) if granted.overage else None,
-            )
-            for granted in sorted(plan.features, key=lambda granted: granted.feature.code)
-        },
+        seat_type="" if feature.seat_type in (None, feature.code) else feature.seat_type,
     )
 
 
@@ -188,64 +106,57 @@ def _plain(value: Any) -> Any:
 def _check_prices_are_text(data: Any) -> None:
     plans = data.get("plan") if isinstance(data, Mapping) else None
     for plan in plans if isinstance(plans, list) else ():
-        if isinstance(plan, Mapping) and not isinstance(plan.get("price", ""), str):
-            raise invalid(
-                f"plan.{plan.get('code')}.price", 'must be text in the major unit of the currency, such as "20.00"'
-            )
+        if isinstance(plan, Mapping):
+            _check_price_is_text(plan, f"plan.{plan.get('code')}")
+            prices = plan.get("prices")
+            for interval, price in prices.items() if isinstance(prices, Mapping) else ():
+                _check_price_is_text(price, f"plan.{plan.get('code')}.prices.{interval}")
 
 
-@contextmanager
-def _within(place: str) -> Iterator[None]:
-    """Say where in the document a rule was broken."""
-    try:
-        yield
-    except Rejected as error:
-        raise invalid(f"{place}.{error.refusal.param}", error.refusal.message) from error
+def _check_price_is_text(part: Any, place: str) -> None:
+    if isinstance(part, Mapping) and not isinstance(part.get("price", ""), str):
+        raise invalid(f"{place}.price", 'must be text in the major unit of the currency, such as "20.00"')
 
 
 def _checked(document: CatalogDocument) -> CatalogDocument:
     """Check every part by the same rules as the API, and spell its words in one way."""
-    features = tuple(_checked_feature(part) for part in document.feature)
+    for part in document.seat_type:
+        with within(f"seat_type.{part.code}"):
+            rule.code_of(part.code)
+            rule.name_of(part.name)
+    seat_types = {part.code for part in document.seat_type}
+    features = tuple(_checked_feature(part, seat_types) for part in document.feature)
+    _once(document.seat_type, "seat_type")
     _once(features, "feature")
     _once(document.plan, "plan")
-    for part in document.plan:
-        with _within(f"plan.{part.code}"):
-            _check_plan(part, {feature.code: feature for feature in features})
-    return CatalogDocument(feature=features, plan=document.plan)
+    for plan in document.plan:
+        with within(f"plan.{plan.code}"):
+            check_plan_part(plan, {feature.code: feature for feature in features})
+    return msgspec.structs.replace(document, feature=features)
 
 
-def _checked_feature(part: FeaturePart) -> FeaturePart:
-    with _within(f"feature.{part.code}"):
+def _checked_feature(part: FeaturePart, seat_types: AbstractSet[str]) -> FeaturePart:
+    with within(f"feature.{part.code}"):
         event_code = "" if part.event_code in ("", part.code) else rule.code_of(part.event_code, "event_code")
         code, name, kind = rule.code_of(part.code), rule.name_of(part.name), rule.kind_of(part.type)
-        rule.check_event_code(
-            Feature(id=b"", organization=b"", code=code, event_code=event_code or code, name=name, kind=kind)
+        feature = Feature(
+            id=b"",
+            organization=b"",
+            code=code,
+            event_code=event_code or code,
+            name=name,
+            kind=kind,
+            seat_type=part.seat_type or None,
         )
-    return msgspec.structs.replace(part, type=kind.value, event_code=event_code)
+        rule.check_feature(feature)
+        if part.seat_type not in ("", code) and part.seat_type not in seat_types:
+            raise invalid("seat_type", f"{part.seat_type} is no seat_type of this document")
+    seat_type = "" if part.seat_type == code else part.seat_type
+    return msgspec.structs.replace(part, type=kind.value, event_code=event_code, seat_type=seat_type)
 
 
-def _once(parts: Sequence[FeaturePart | PlanPart], kind: str) -> None:
+def _once(parts: Sequence[FeaturePart | PlanPart | SeatTypePart], kind: str) -> None:
     codes = [part.code for part in parts]
     for code in codes:
         if codes.count(code) > 1:
             raise invalid(f"{kind}.{code}", "is there twice")
-
-
-def _check_plan(part: PlanPart, features: Mapping[str, FeaturePart]) -> None:
-    plan = Plan(id="", organization=b"", code=rule.code_of(part.code), name=part.name, is_free=part.free)
-    rule.name_of(part.name)
-    if part.price is not None:
-        rule.check_priced(plan)
-        try:
-            parse_unit_price(str(part.price))
-        except ValueError as error:
-            raise invalid("price", str(error)) from error
-    for code, grant in part.features.items():
-        if code not in features:
-            raise invalid(f"features.{code}", "is no feature of this document")
-        with _within(f"features.{code}"):
-            rule.included_of(grant.included)
-            rule.unit_price_of(None, str(grant.overage or 0))
-            kind = FeatureKind(features[code].type)
-            named = Feature(id=b"", organization=b"", code=code, event_code=code, name=code, kind=kind)
-            rule.check_granted(plan, grant_of(grant, named))

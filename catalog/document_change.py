@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from catalog.document import CatalogDocument, FeaturePart, GrantPart, PlanPart
+from catalog.document_part import CatalogDocument, FeaturePart, GrantPart, PlanPart, PricePart, SeatTypePart
 from kernel.errors import invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
+PLAN_FIELDS: Final = ("name", "description", "public", "deprecated", "model", "included", "overdraft")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One difference: what it concerns by codes, and by field what it was and what it becomes."""
 
     action: Literal["create", "update", "remove"]
-    kind: Literal["feature", "plan", "price", "plan_feature"]
+    kind: Literal["seat_type", "feature", "plan", "price", "plan_feature"]
     plan: str = ""
     name: str = ""
     fields: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
@@ -41,11 +42,12 @@ def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bo
     """Tell what turns `before` into `after`, in an order in which it can be done.
 
     Features and plans that `after` does not name stay, unless `prune`. Within a plan it names, prices and features that
-    are not there go. Raises Rejected for what never changes: a feature's type and event code, whether a plan is free.
+    are not there go. Raises Rejected for what never changes: a feature's type, event code and seat type, whether a plan
+    is free, and that it is deprecated (AMB-46).
     """
     old_features, new_features = ({part.code: part for part in side.feature} for side in (before, after))
     old_plans, new_plans = ({part.code: part for part in side.plan} for side in (before, after))
-    changes: list[Change] = []
+    changes = _seat_type_changes(before, after)
     gone: list[Change] = []
     for code, feature in new_features.items():
         changes += _feature_changes(old_features.get(code), feature)
@@ -56,13 +58,37 @@ def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bo
         gone += [
             Change(action="remove", kind="feature", name=code) for code in old_features if code not in new_features
         ]
+        kept = {part.code for part in after.seat_type} | {code for code, part in new_features.items() if _own(part)}
+        gone += [
+            Change(action="remove", kind="seat_type", name=part.code)
+            for part in before.seat_type
+            if part.code not in kept
+        ]
     return changes + gone
+
+
+def _own(part: FeaturePart) -> bool:
+    return part.type == "seats" and not part.seat_type
+
+
+def _seat_type_changes(before: CatalogDocument, after: CatalogDocument) -> list[Change]:
+    old = {part.code: part for part in before.seat_type}
+    for part in before.feature:
+        if _own(part):
+            old.setdefault(part.code, SeatTypePart(code=part.code, name=part.name))
+    changes = []
+    for new in after.seat_type:
+        if new.code not in old:
+            changes.append(Change(action="create", kind="seat_type", name=new.code))
+        elif fields := _changed(old[new.code], new, ("name", "description")):
+            changes.append(Change(action="update", kind="seat_type", name=new.code, fields=fields))
+    return changes
 
 
 def _feature_changes(old: FeaturePart | None, new: FeaturePart) -> list[Change]:
     if old is None:
         return [Change(action="create", kind="feature", name=new.code)]
-    for field in ("type", "event_code"):
+    for field in ("type", "event_code", "seat_type"):
         if getattr(old, field) != getattr(new, field):
             raise invalid(f"feature.{new.code}.{field}", "never changes: make another feature")
     fields = _changed(old, new, ("name", "unit_name", "description"))
@@ -71,14 +97,16 @@ def _feature_changes(old: FeaturePart | None, new: FeaturePart) -> list[Change]:
 
 def _plan_changes(old: PlanPart | None, new: PlanPart) -> list[Change]:
     if old is None:
-        old = PlanPart(code=new.code, name=new.name, description=new.description, public=new.public, free=new.free)
+        old = PlanPart(code=new.code, name=new.name)
         changes = [Change(action="create", kind="plan", plan=new.code)]
     else:
         if old.free != new.free:
             raise invalid(f"plan.{new.code}.free", "never changes: make another plan")
-        fields = _changed(old, new, ("name", "description", "public"))
+        if old.deprecated and not new.deprecated:
+            raise invalid(f"plan.{new.code}.deprecated", "stays: make another plan")
+        fields = _changed(old, new, PLAN_FIELDS)
         changes = [Change(action="update", kind="plan", plan=new.code, fields=fields)] if fields else []
-    changes += _entries(new.code, "price", old.prices(), new.prices())
+    changes += _entries(new.code, "price", old.every_price(), new.every_price())
     return changes + _entries(new.code, "plan_feature", old.features, new.features)
 
 
@@ -90,11 +118,8 @@ def _entries(
         if name not in old:
             changes.append(Change(action="create", kind=kind, plan=plan, name=name))
         elif old[name] != entry:
-            fields = (
-                {"price": (old[name], entry)}
-                if kind == "price"
-                else _changed(old[name], entry, GrantPart.__struct_fields__)
-            )
+            members = PricePart.__struct_fields__ if kind == "price" else GrantPart.__struct_fields__
+            fields = _changed(old[name], entry, members)
             changes.append(Change(action="update", kind=kind, plan=plan, name=name, fields=fields))
     return changes + [Change(action="remove", kind=kind, plan=plan, name=name) for name in old if name not in new]
 

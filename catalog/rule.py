@@ -7,7 +7,7 @@ import re
 from decimal import Decimal
 from typing import Final, TypeVar
 
-from catalog.definition import Feature, FeatureKind, Plan, PlanFeature
+from catalog.definition import Feature, FeatureKind
 from kernel import ids
 from kernel.errors import invalid
 from kernel.money import parse_unit_price
@@ -25,7 +25,13 @@ _RESERVED_CODES: Final = frozenset({"manage", "active", "batch", "bulk"})  # the
 REFERENCE_CHARS_MAX: Final = 255
 METADATA_DEPTH_MAX: Final = 20  # far beyond what anybody reads, far below where a JSON library gives up
 AMOUNT_MINOR_MAX: Final = 10**12  # ten billion of a currency with hundredths: far beyond any plan, far below 64 bits
-KINDS: Final = {"boolean": FeatureKind.BOOLEAN, "metered": FeatureKind.METERED, "usage": FeatureKind.METERED}
+UNIT_NAME: Final = "unit"  # of a metered feature that names none (R-FEAT-3)
+KINDS: Final = {
+    "boolean": FeatureKind.BOOLEAN,
+    "metered": FeatureKind.METERED,
+    "usage": FeatureKind.METERED,
+    "seats": FeatureKind.SEATS,
+}
 
 
 def code_of(text: str, field: str = "code") -> str:
@@ -80,21 +86,16 @@ def metadata_of(value: T, depth: int = METADATA_DEPTH_MAX) -> T:
 def kind_of(word: str) -> FeatureKind:
     """Read a feature's type; `usage` is the newer word for `metered`."""
     if word not in KINDS:
-        raise invalid("type", f"{word} is not supported: use boolean or metered (usage)")
+        raise invalid("type", f"{word} is not supported: use boolean, metered (usage) or seats")
     return KINDS[word]
 
 
 def interval_of(word: str) -> Interval:
-    """Read a price's interval; billing knows months."""
-    if word != Interval.MONTHLY:
-        raise invalid("billingInterval", f"{word} is not supported: use monthly")
-    return Interval.MONTHLY
-
-
-def consumption_of(word: str | None) -> None:
-    """Check a plan's consumption model; plans are metered."""
-    if word not in (None, "metered"):
-        raise invalid("consumptionModel", f"{word} is not supported: use metered")
+    """Read a price's interval (R-PLAN-3)."""
+    try:
+        return Interval(word)
+    except ValueError as error:
+        raise invalid("billingInterval", f"{word} is not supported: use monthly, quarterly or yearly") from error
 
 
 def amount_of(price: int | None) -> int:
@@ -129,23 +130,18 @@ def included_of(amount: Decimal) -> Decimal:
         raise invalid("includedAmount", str(error)) from error
 
 
-def check_priced(plan: Plan) -> None:
-    """Refuse a price on a free plan (R-PLAN-6)."""
-    if plan.is_free:
-        raise invalid("billingInterval", "A free plan has no prices.")
+def unit_name_of(kind: FeatureKind, text: str | None) -> str | None:
+    """Read a feature's unit name: a metered one always has one (R-FEAT-3)."""
+    return text or (UNIT_NAME if kind is FeatureKind.METERED else None)
 
 
-def check_granted(plan: Plan, granted: PlanFeature) -> PlanFeature:
-    """Refuse what a plan may not grant: overage on a free plan (R-PLAN-6), quantities of a boolean feature."""
-    if plan.is_free and granted.overage:
-        raise invalid("overage", "A free plan has no overage.")
-    if granted.feature.kind is FeatureKind.BOOLEAN and (granted.overage or granted.unlimited or granted.included):
-        raise invalid("includedAmount", "A boolean feature has no quantity: it is enabled or not.")
-    return granted
+def check_feature(feature: Feature) -> Feature:
+    """Refuse an event code on a feature that takes no events, and a seat type on one without seats (R-FEAT-3).
 
-
-def check_event_code(feature: Feature) -> Feature:
-    """Refuse an event code on a boolean feature that would shadow another feature's code: only events name it."""
-    if feature.kind is FeatureKind.BOOLEAN and feature.event_code != feature.code:
-        raise invalid("eventCode", "A boolean feature takes no events.")
+    Only events name an event code: on another feature it would shadow a code.
+    """
+    if feature.kind is not FeatureKind.METERED and feature.event_code != feature.code:
+        raise invalid("eventCode", f"A feature of type {feature.kind} takes no events.")
+    if feature.kind is not FeatureKind.SEATS and feature.seat_type is not None:
+        raise invalid("seatType", f"A feature of type {feature.kind} has no seats.")
     return feature

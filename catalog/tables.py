@@ -4,7 +4,21 @@ Ids are text, instants unix milliseconds, amounts minor units, unit prices and q
 stays with `deleted_ms` set (0: it lives), so that its code is free again and a gateway learns of the removal.
 """
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    false,
+    true,
+)
 from sqlalchemy import UniqueConstraint as Unique
 
 from kernel.engine.sql.base import metadata
@@ -55,6 +69,8 @@ organizations = Table(
     Column("settle_ms", BigInteger),
     *_changed(),
     Column("created_ms", BigInteger, nullable=False),
+    Column("day_count", String(16), nullable=False, server_default="30/360"),
+    Column("upgrade_charge", String(16), nullable=False, server_default="prorated"),
 )
 
 api_keys = Table(
@@ -84,8 +100,22 @@ features = Table(
     Column("description", Text),
     *_changed(),
     *_stamps(),
+    Column("seat_type", String(255)),
     Unique("organization_id", "code", "deleted_ms", name="uq_features_code"),
     Unique("organization_id", "event_code", "deleted_ms", name="uq_features_event_code"),
+)
+
+seat_types = Table(
+    "seat_types",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("code", String(255), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    *_changed(),
+    *_stamps(),
+    Unique("organization_id", "code", "deleted_ms", name="uq_seat_types_code"),
 )
 
 plans = Table(
@@ -103,6 +133,11 @@ plans = Table(
     Column("metadata", JSON(none_as_null=True)),
     *_changed(),
     *_stamps(),
+    Column("model", String(16), nullable=False, server_default="metered"),
+    Column("included", String(40)),
+    Column("overdraft", Boolean, nullable=False, server_default=true()),
+    Column("deprecated", Boolean, nullable=False, server_default=false()),
+    Column("ending", String(40)),
     Unique("organization_id", "code", "deleted_ms", name="uq_plans_code"),
 )
 
@@ -119,6 +154,11 @@ plan_prices = Table(
     Column("metadata", JSON, nullable=False),
     *_changed(),
     *_stamps(),
+    Column("trial_days", Integer, nullable=False, server_default="0"),
+    Column("included", String(40)),
+    Column("intro_type", String(16)),
+    Column("intro_value", String(40)),
+    Column("intro_cycles", Integer),
     Unique("plan_id", "interval", "deleted_ms", name="uq_plan_prices_interval"),
 )
 
@@ -135,6 +175,8 @@ plan_features = Table(
     Column("unit_price", String(40), nullable=False),
     *_changed(),
     Column("created_ms", BigInteger, nullable=False),
+    Column("credits", String(40), nullable=False, server_default="0"),
+    Column("margin", String(40)),
     Index("ix_plan_features_feature_id", "feature_id"),
 )
 

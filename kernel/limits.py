@@ -162,6 +162,9 @@ LOG_KEEP_KAFKA_MS: Final = 7 * DAY_MS
 CUSTOMERS_CACHED_MAX: Final = 50_000
 IDEMPOTENT_KEEP_MS: Final = DAY_MS
 
+# The longest an organization may wait for late events before a close: a week, far below the 35 days of late events.
+SETTLE_SECONDS_MAX: Final = 7 * DAY_MS // 1000
+
 # Where a test clock may stand. RAW's columns of time end with the year 2299; a century of room lets periods, late
 # events and the memory of windows reach beyond the clock, and the first year keeps everything after 1970.
 TEST_CLOCK_MS_MIN: Final = 365 * DAY_MS  # 1971-01-01

@@ -1,7 +1,7 @@
 """Documents beside a running server. An apply is one transaction, then visible, then billing is told."""
 
-from catalog.document import CatalogDocument
 from catalog.document_change import Change
+from catalog.document_part import CatalogDocument
 from catalog.gateway.catalog import Catalog
 from catalog.store.document import apply_document, diff_document, export_document
 from catalog.store.plan import load_plan

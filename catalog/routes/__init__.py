@@ -7,8 +7,19 @@ from litestar import Router
 from catalog.routes.customer import CUSTOMERS
 from catalog.routes.feature import FEATURES
 from catalog.routes.key import KEYS
+from catalog.routes.organization import ORGANIZATION
 from catalog.routes.plan import PLANS
 from catalog.routes.plan_feature import PLAN_FEATURES
 from catalog.routes.price import PRICES
+from catalog.routes.seat_type import SEAT_TYPES
 
-ROUTES: Final[tuple[Router, ...]] = (CUSTOMERS, FEATURES, PLANS, PRICES, PLAN_FEATURES, KEYS)
+ROUTES: Final[tuple[Router, ...]] = (
+    CUSTOMERS,
+    FEATURES,
+    SEAT_TYPES,
+    PLANS,
+    PRICES,
+    PLAN_FEATURES,
+    ORGANIZATION,
+    KEYS,
+)

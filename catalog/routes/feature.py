@@ -24,7 +24,10 @@ _QUERY: Final = {"customerId": "asks for a customer's access instead (era A)", "
 
 
 class FeatureInput(Wire, frozen=True, kw_only=True):
-    """A feature to be made; `eventCode` is the code unless it is given (R-FEAT-4)."""
+    """A feature to be made; `eventCode` is the code unless it is given (R-FEAT-4).
+
+    `seatType` is the code of a seat type that exists; without it a seats feature gets one of its own code and name.
+    """
 
     name: str
     code: str
@@ -32,6 +35,7 @@ class FeatureInput(Wire, frozen=True, kw_only=True):
     description: str | None = None
     unit_name: str | None = None
     event_code: str | None = None
+    seat_type: str | None = None
 
 
 class FeaturePatch(Wire, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ def feature_wire(caller: Caller, feature: Feature) -> dict[str, Any]:
         "type": type_word(feature.kind, caller.dialect),
         "description": feature.description,
         "unitName": feature.unit_name,
+        "seatType": feature.seat_type,
         "createdAt": instant_text(feature.created_ms),
         "updatedAt": instant_text(feature.updated_ms),
     }
@@ -68,23 +73,26 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     """A feature is defined once and put in many plans (R-FEAT-1)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, FeatureInput)
-    feature = rule.check_event_code(
+    kind = rule.kind_of(made.type)
+    feature = rule.check_feature(
         Feature(
             id=ids.new_bytes(caller.real_ms),
             organization=caller.organization.id,
             code=rule.code_of(made.code),
             event_code=rule.code_of(made.event_code or made.code, "eventCode"),
             name=rule.name_of(made.name),
-            kind=rule.kind_of(made.type),
-            unit_name=made.unit_name,
+            kind=kind,
+            unit_name=rule.unit_name_of(kind, made.unit_name),
             description=made.description,
             created_ms=caller.now_ms,
             updated_ms=caller.now_ms,
+            seat_type=made.seat_type,
         )
     )
 
     async def work(conn: AsyncConnection) -> object:
-        return feature_wire(caller, await store.create_feature(conn, feature))
+        seated = await store.with_seat_type(conn, feature, caller.real_ms)
+        return feature_wire(caller, await store.create_feature(conn, seated))
 
     return await once(request, caller, work)
 
@@ -147,6 +155,8 @@ async def update(request: HttpRequest, caller: NamedDependency[Caller], code: Fr
         changes = {name: value for name, value in msgspec.structs.asdict(patch).items() if value is not UNSET}
         if "name" in changes:
             rule.name_of(changes["name"])
+        if "unit_name" in changes:
+            changes["unit_name"] = rule.unit_name_of(feature.kind, changes["unit_name"])
         changed = msgspec.structs.replace(feature, **changes, updated_ms=max(caller.now_ms, feature.updated_ms))
         return feature_wire(caller, await store.save_feature(conn, changed))
 

@@ -1,7 +1,7 @@
 """What plans grant, over HTTP (contract rows 57 to 59)."""
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import HttpMethod, Response, Router, delete, post, route
@@ -10,13 +10,14 @@ from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog import rule, store
-from catalog.definition import Plan, PlanFeature
+from catalog import plan_rule, rule, store
+from catalog.definition import FeatureKind, Plan, PlanFeature
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
 from catalog.routes.plan_shape import plan_feature_wire
 from catalog.routes.told import told
+from catalog.terms import ConsumptionModel
 from kernel.errors import invalid, rejected
 from kernel.wire import Wire
 
@@ -32,7 +33,12 @@ class OverageInput(Wire, frozen=True, kw_only=True):
 
 
 class PlanFeaturePatch(Wire, frozen=True, kw_only=True):
-    """What a plan grants; absent members stay. The flat overage members are older eras' spelling."""
+    """What a plan grants; absent members stay. The flat overage members are older eras' spelling.
+
+    `unitPrice` (10,000 = 1 in the major unit) says the same as `overage.unitPrice`: what a unit beyond the included
+    ones, an extra seat a billing period, or on a balance plan every unit costs. `margin` counts basis points. The
+    decimal strings beside them are exact and win.
+    """
 
     enabled: bool | UnsetType = UNSET
     included_amount: Decimal | UnsetType = UNSET
@@ -40,9 +46,13 @@ class PlanFeaturePatch(Wire, frozen=True, kw_only=True):
     overage: OverageInput | None = None
     overage_enabled: bool | UnsetType = UNSET
     overage_unit_price: int | None = None
-    credits_per_unit: int | None = None
-    pricing_mode: str | None = None
+    unit_price: int | None = None
+    unit_price_decimal: str | None = None
+    credits_per_unit: int | UnsetType | None = UNSET
+    credits_per_unit_decimal: str | None = None
+    pricing_mode: Literal["fixed", "ai_model"] | None = None
     margin: int | None = None
+    margin_percent: str | None = None
 
 
 class PlanFeatureInput(PlanFeaturePatch, frozen=True, kw_only=True):
@@ -52,16 +62,49 @@ class PlanFeatureInput(PlanFeaturePatch, frozen=True, kw_only=True):
 
 
 def _granted(plan: Plan, before: PlanFeature, patch: PlanFeaturePatch) -> PlanFeature:
-    if patch.credits_per_unit or patch.margin or patch.pricing_mode not in (None, "fixed"):
-        raise invalid("pricingMode", "Credits and AI models are not supported: use fixed unit prices.")
     overage = patch.overage or OverageInput(enabled=patch.overage_enabled, unit_price=patch.overage_unit_price)
     changes: dict[str, Any] = {"enabled": patch.enabled, "unlimited": patch.unlimited, "overage": overage.enabled}
     changes = {name: value for name, value in changes.items() if value is not UNSET}
+    exact = overage.unit_price_decimal if patch.unit_price_decimal is None else patch.unit_price_decimal
+    rate = overage.unit_price if patch.unit_price is None else patch.unit_price
     if patch.included_amount is not UNSET:
         changes["included"] = rule.included_of(patch.included_amount)
-    if overage.unit_price is not None or overage.unit_price_decimal is not None:
-        changes["unit_price"] = rule.unit_price_of(overage.unit_price, overage.unit_price_decimal)
-    return rule.check_granted(plan, msgspec.structs.replace(before, **changes))
+    if rate is not None or exact is not None:
+        changes["unit_price"] = rule.unit_price_of(rate, exact)
+        if before.feature.kind is FeatureKind.SEATS:
+            changes.setdefault("overage", True)  # a price is what makes extra seats possible
+    if patch.credits_per_unit is not UNSET or patch.credits_per_unit_decimal is not None:
+        integer = None if patch.credits_per_unit is UNSET else patch.credits_per_unit
+        changes["credits"] = plan_rule.credits_of(integer, patch.credits_per_unit_decimal)
+    changes["margin"] = _margin(before, patch)
+    if before.margin is None and changes["margin"] is not None:
+        changes.setdefault("unit_price", "0")  # the model's price takes the place of a fixed one
+    return plan_rule.check_granted(plan, msgspec.structs.replace(before, **changes))
+
+
+def _margin(before: PlanFeature, patch: PlanFeaturePatch) -> str | None:
+    """Read the pricing mode: an AI model with a margin (0 unless it is said), or a fixed unit price (R-AI-1)."""
+    said = patch.margin is not None or patch.margin_percent is not None
+    mode = patch.pricing_mode or ("fixed" if before.margin is None else "ai_model")
+    if mode == "fixed":
+        if patch.margin or patch.margin_percent is not None:
+            raise invalid("margin", "is of features with pricingMode ai_model")
+        return None
+    return plan_rule.margin_of(patch.margin, patch.margin_percent) if said else before.margin or "0"
+
+
+def _check_said(plan: Plan, granted: PlanFeature, made: PlanFeaturePatch) -> None:
+    """Ask for what a use costs where every use draws on the pool; 0 is an answer, silence is not."""
+    if granted.feature.kind is not FeatureKind.METERED:
+        return
+    if plan.model is ConsumptionModel.CREDITS:
+        said = isinstance(made.credits_per_unit, int) or made.credits_per_unit_decimal is not None
+        if not said:
+            raise invalid("creditsPerUnit", "is required on a credits plan")
+    overage = made.overage or OverageInput(unit_price=made.overage_unit_price)
+    prices = (made.unit_price, made.unit_price_decimal, overage.unit_price, overage.unit_price_decimal)
+    if plan.model is ConsumptionModel.BALANCE and granted.margin is None and prices == (None,) * 4:
+        raise invalid("unitPrice", "is required on a balance plan, or pricingMode ai_model")
 
 
 def _find(plan: Plan, reference: str) -> PlanFeature:
@@ -85,6 +128,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
             raise rejected("feature_already_exists", f"The plan {plan.code} has {feature.code}.", param="featureId")
         changed[:] = [plan.id]
         granted = _granted(plan, PlanFeature(feature=feature), made)
+        _check_said(plan, granted, made)
         return plan_feature_wire(caller, plan, await store.put_plan_feature(conn, plan, granted, caller.now_ms))
 
     return await once(request, caller, work, after=told(caller, changed))
@@ -107,7 +151,10 @@ async def update(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        granted = _granted(plan, _find(plan, feature_ref), patch)
+        before = _find(plan, feature_ref)
+        granted = _granted(plan, before, patch)
+        if before.margin is not None and granted.margin is None:
+            _check_said(plan, granted, patch)
         changed[:] = [plan.id]
         return plan_feature_wire(caller, plan, await store.put_plan_feature(conn, plan, granted, caller.now_ms))
 

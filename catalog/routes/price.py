@@ -1,5 +1,6 @@
 """Prices of plans over HTTP (contract rows 60 and 63 to 65)."""
 
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -9,8 +10,8 @@ from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog import rule, store
-from catalog.definition import Plan, PlanPrice
+from catalog import plan_rule, rule, store
+from catalog.definition import IntroOffer, Plan, PlanPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
@@ -23,16 +24,39 @@ from kernel.wire import Wire
 _RESOURCE: Final = "plan"
 
 
+class IntroOfferInput(Wire, frozen=True, kw_only=True):
+    """What a price takes off its first billing periods; `enabled: false` takes the offer back.
+
+    `discountValue` counts basis points of a `percentage` and minor units of an `amount`; `discountValueDecimal` is the
+    percentage, or the amount in the major unit, exactly, and wins.
+    """
+
+    enabled: bool = True
+    discount_type: str | None = None
+    discount_value: int | None = None
+    discount_value_decimal: str | None = None
+    duration_cycles: int | None = None
+
+    def offer(self, currency: str) -> IntroOffer | None:
+        """Read it; None when it is not enabled."""
+        if not self.enabled:
+            return None
+        value, exact = self.discount_value, self.discount_value_decimal
+        return plan_rule.intro_of(self.discount_type, value, exact, self.duration_cycles, currency)
+
+
 class PriceInput(Wire, frozen=True, kw_only=True):
-    """A price to be added; `price` is in minor units."""
+    """A price to be added; `price` and `includedBalance` are in minor units, `includedBalanceDecimal` is exact."""
 
     billing_interval: str
     price: int | None = None
     is_default: bool | None = None
     metadata: dict[str, Any] | None = None
     trial_days: int | None = None
-    included_balance: int | None = None
-    included_credits: int | None = None
+    included_balance: int | UnsetType | None = UNSET
+    included_balance_decimal: str | UnsetType | None = UNSET
+    included_credits: Decimal | UnsetType | None = UNSET
+    intro_offer: IntroOfferInput | None = None
     market_prices: list[Any] | None = None
     inherits_from_price_id: str | None = None
 
@@ -43,23 +67,32 @@ class PricePatch(Wire, frozen=True, kw_only=True):
     price: int | UnsetType = UNSET
     is_default: bool | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
-    trial_days: int | None = None
-    included_balance: int | None = None
-    included_credits: int | None = None
+    trial_days: int | UnsetType = UNSET
+    included_balance: int | UnsetType | None = UNSET
+    included_balance_decimal: str | UnsetType | None = UNSET
+    included_credits: Decimal | UnsetType | None = UNSET
+    intro_offer: IntroOfferInput | UnsetType | None = UNSET
     market_prices: list[Any] | None = None
 
 
 def _check_supported(wanted: PriceInput | PricePatch) -> None:
     unsupported = {
-        "trialDays": wanted.trial_days,
-        "includedBalance": wanted.included_balance,
-        "includedCredits": wanted.included_credits,
         "marketPrices": wanted.market_prices,
         "inheritsFromPriceId": wanted.inherits_from_price_id if isinstance(wanted, PriceInput) else None,
     }
     for field, value in unsupported.items():
         if value:
-            raise invalid(field, "is not supported: a price has a monthly amount and nothing else")
+            raise invalid(field, "is not supported: a price stands for itself")
+
+
+def _pool(plan: Plan, wanted: PriceInput | PricePatch, currency: str) -> Decimal | UnsetType | None:
+    return plan_rule.pool_of(
+        plan.model,
+        currency,
+        units=wanted.included_credits,
+        balance=wanted.included_balance,
+        balance_exact=wanted.included_balance_decimal,
+    )
 
 
 def _price_of(plan: Plan, price_id: str) -> PlanPrice:
@@ -81,28 +114,47 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        rule.check_priced(plan)
-        if plan.price_of(interval) is not None:
-            raise rejected("duplicate", f"The plan {plan.code} has a {interval} price.", param="billingInterval")
-        changed[:] = [plan.id]
+        currency = caller.organization.currency
+        included = _pool(plan, made, currency)
         price = PlanPrice(
             id=ids.new_id(ids.PRICE, caller.real_ms),
             plan=plan.id,
             interval=interval,
             amount_minor=amount,
-            currency=caller.organization.currency,
+            currency=currency,
             is_default=bool(made.is_default) or not plan.prices,
             metadata=rule.metadata_of(made.metadata or {}),
             created_ms=caller.now_ms,
             updated_ms=caller.now_ms,
+            trial_days=plan_rule.trial_days_of(made.trial_days or 0),
+            included=None if included is UNSET else included,
+            intro=None if made.intro_offer is None else made.intro_offer.offer(currency),
         )
-        return price_wire(caller, await store.create_price(conn, caller.organization.id, price))
+        plan_rule.check_price(plan, price)
+        if plan.price_of(interval) is not None:
+            raise rejected("duplicate", f"The plan {plan.code} has a {interval} price.", param="billingInterval")
+        changed[:] = [plan.id]
+        return price_wire(caller, plan, await store.create_price(conn, caller.organization.id, price))
 
     return await once(request, caller, work, after=told(caller, changed))
 
 
+def _patched(plan: Plan, price: PlanPrice, patch: PricePatch) -> PlanPrice:
+    changes: dict[str, Any] = {"is_default": patch.is_default, "included": _pool(plan, patch, price.currency)}
+    if patch.price is not UNSET:
+        changes["amount_minor"] = rule.amount_of(patch.price)
+    if patch.metadata is not UNSET:
+        changes["metadata"] = rule.metadata_of(patch.metadata or {})
+    if patch.trial_days is not UNSET:
+        changes["trial_days"] = plan_rule.trial_days_of(patch.trial_days)
+    if patch.intro_offer is not UNSET:
+        changes["intro"] = None if patch.intro_offer is None else patch.intro_offer.offer(price.currency)
+    changes = {name: value for name, value in changes.items() if value is not UNSET}
+    return plan_rule.check_price(plan, msgspec.structs.replace(price, **changes))
+
+
 async def _change(
-    request: HttpRequest, caller: Caller, plan_ref: str, price_id: str, changes: dict[str, Any]
+    request: HttpRequest, caller: Caller, plan_ref: str, price_id: str, patch: PricePatch
 ) -> Response[bytes]:
     changed: list[str] = []
 
@@ -110,10 +162,11 @@ async def _change(
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
         price = _price_of(plan, price_id)
         changed[:] = [plan.id]
-        after = msgspec.structs.replace(price, **changes, updated_ms=max(caller.now_ms, price.updated_ms))
+        updated_ms = max(caller.now_ms, price.updated_ms)
+        after = msgspec.structs.replace(_patched(plan, price, patch), updated_ms=updated_ms)
         if price.is_default and not after.is_default:
             raise invalid("isDefault", "Make another price the default instead.")
-        return price_wire(caller, await store.save_price(conn, after))
+        return price_wire(caller, plan, await store.save_price(conn, after))
 
     return await once(request, caller, work, after=told(caller, changed))
 
@@ -132,14 +185,7 @@ async def update(
     caller.must_write(_RESOURCE)
     patch = await read_body(request, PricePatch)
     _check_supported(patch)
-    changes: dict[str, Any] = {}
-    if patch.price is not UNSET:
-        changes["amount_minor"] = rule.amount_of(patch.price)
-    if patch.is_default is not UNSET:
-        changes["is_default"] = patch.is_default
-    if patch.metadata is not UNSET:
-        changes["metadata"] = rule.metadata_of(patch.metadata or {})
-    return await _change(request, caller, plan_ref, price_id, changes)
+    return await _change(request, caller, plan_ref, price_id, patch)
 
 
 @put("/{price_id:str}/default", status_code=200, summary="Make a price the default")
@@ -148,7 +194,7 @@ async def set_default(
 ) -> Response[bytes]:
     """Exactly one price is the default."""
     caller.must_write(_RESOURCE)
-    return await _change(request, caller, plan_ref, price_id, {"is_default": True})
+    return await _change(request, caller, plan_ref, price_id, PricePatch(is_default=True))
 
 
 @delete("/{price_id:str}", status_code=200, summary="Remove a price")

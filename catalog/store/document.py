@@ -1,17 +1,30 @@
 """The catalog of one organization, exported to a document and brought to what a document says."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import Feature, FeatureKind, Organization, Plan, PlanPrice
-from catalog.document import CatalogDocument, FeaturePart, PlanPart, document_of, grant_of, price_minor
+from catalog import plan_rule, rule
+from catalog.definition import Feature, FeatureKind, Organization, Plan, PlanPrice, SeatType
+from catalog.document import document_of
 from catalog.document_change import Change, diff_documents
+from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
+from catalog.document_plan import grant_of, price_terms, within
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
-from catalog.store.plan import create_plan, list_plans, load_plan, remove_plan, save_plan
+from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
 from catalog.store.price import create_price, remove_price, save_price
+from catalog.store.seat_type import (
+    create_seat_type,
+    find_seat_type,
+    list_seat_types,
+    remove_seat_type,
+    save_seat_type,
+    with_seat_type,
+)
+from catalog.terms import ConsumptionModel
 from kernel import ids
 from kernel.errors import rejected
 from kernel.period import Interval
@@ -20,8 +33,13 @@ InUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 
 
 async def export_document(conn: AsyncConnection, organization: bytes) -> CatalogDocument:
-    """Write an organization's catalog as a document."""
-    return document_of(await list_features(conn, organization), await list_plans(conn, organization, private=True))
+    """Write an organization's catalog as a document; a plan that is deleted and waits for renewals is not in it."""
+    plans = await list_plans(conn, organization, private=True, deprecated=True)
+    return document_of(
+        await list_features(conn, organization),
+        [plan for plan in plans if plan.ending is None],
+        await list_seat_types(conn, organization),
+    )
 
 
 async def diff_document(
@@ -29,8 +47,9 @@ async def diff_document(
 ) -> list[Change]:
     """Tell what `apply_document` would change. Raises Rejected for what never changes, and for an impossible price."""
     for part in document.plan:
-        if part.price is not None:
-            price_minor(part, organization.currency)
+        for interval, price in part.every_price().items():
+            with within(f"plan.{part.code}" if price.price is part.price else f"plan.{part.code}.prices.{interval}"):
+                price_terms(price, organization.currency)
     return diff_documents(await export_document(conn, organization.id), document, prune=prune)
 
 
@@ -68,6 +87,7 @@ class _Applying:
     ) -> None:
         self._conn = conn
         self._organization = organization
+        self._seat_types = {part.code: part for part in document.seat_type}
         self._features = {part.code: part for part in document.feature}
         self._plans = {part.code: part for part in document.plan}
         self._real_ms = real_ms
@@ -75,7 +95,9 @@ class _Applying:
         self._plan_in_use = plan_in_use
 
     async def apply(self, change: Change) -> None:
-        if change.kind == "feature":
+        if change.kind == "seat_type":
+            await self._seat_type(change)
+        elif change.kind == "feature":
             await self._feature(change)
         elif change.kind == "plan":
             await self._plan(change)
@@ -84,9 +106,30 @@ class _Applying:
         else:
             await self._grant(change)
 
+    async def _seat_type(self, change: Change) -> None:
+        found = await find_seat_type(self._conn, self._organization.id, change.name)
+        if change.action == "remove":
+            assert found is not None, "the diff found it"
+            await remove_seat_type(self._conn, found, self._real_ms)
+            return
+        part = self._seat_types[change.name]
+        texts = {"name": part.name, "description": part.description or None, "updated_ms": self._now_ms}
+        if found is not None:
+            await save_seat_type(self._conn, msgspec.structs.replace(found, **texts))
+            return
+        made = SeatType(
+            id=ids.new_id(ids.SEAT_TYPE, self._real_ms),
+            organization=self._organization.id,
+            code=part.code,
+            name=part.name,
+            created_ms=self._now_ms,
+        )
+        await create_seat_type(self._conn, msgspec.structs.replace(made, **texts))
+
     async def _feature(self, change: Change) -> None:
         if change.action == "create":
-            await create_feature(self._conn, self._new_feature(self._features[change.name]))
+            made = self._new_feature(self._features[change.name])
+            await create_feature(self._conn, await with_seat_type(self._conn, made, self._real_ms))
             return
         feature = await load_feature(self._conn, self._organization.id, change.name)
         if change.action == "remove":
@@ -96,7 +139,7 @@ class _Applying:
         changed = msgspec.structs.replace(
             feature,
             name=part.name,
-            unit_name=part.unit_name or None,
+            unit_name=rule.unit_name_of(feature.kind, part.unit_name),
             description=part.description or None,
             updated_ms=self._now_ms,
         )
@@ -110,10 +153,11 @@ class _Applying:
             event_code=part.event_code or part.code,
             name=part.name,
             kind=FeatureKind(part.type),
-            unit_name=part.unit_name or None,
+            unit_name=rule.unit_name_of(FeatureKind(part.type), part.unit_name),
             description=part.description or None,
             created_ms=self._now_ms,
             updated_ms=self._now_ms,
+            seat_type=part.seat_type or None,
         )
 
     async def _plan(self, change: Change) -> None:
@@ -122,32 +166,29 @@ class _Applying:
             return
         plan = await load_plan(self._conn, self._organization.id, change.plan)
         if change.action == "remove":
-            if self._plan_in_use is not None and await self._plan_in_use(self._conn, plan.id):
-                raise rejected("plan_in_use", f"Customers are subscribed to the plan {plan.code}.")
+            if await plans_moving_to(self._conn, plan.id) or await self._in_use(plan):
+                raise rejected("plan_in_use", f"Customers are subscribed to the plan {plan.code}, or move to it.")
             await remove_plan(self._conn, plan, self._real_ms)
             return
-        part = self._plans[change.plan]
-        changed = msgspec.structs.replace(
-            plan,
-            name=part.name,
-            description=part.description or None,
-            is_public=part.public,
-            updated_ms=self._now_ms,
-        )
+        changed = msgspec.structs.replace(plan, **_said(self._plans[change.plan]), updated_ms=self._now_ms)
+        if changed.model is not plan.model and await self._in_use(plan):
+            plan_rule.check_model(changed, in_use=True)
         await save_plan(self._conn, changed)
 
+    async def _in_use(self, plan: Plan) -> bool:
+        return self._plan_in_use is not None and await self._plan_in_use(self._conn, plan.id)
+
     def _new_plan(self, part: PlanPart) -> Plan:
-        return Plan(
+        made = Plan(
             id=ids.new_id(ids.PLAN, self._real_ms),
             organization=self._organization.id,
             code=part.code,
             name=part.name,
-            description=part.description or None,
-            is_public=part.public,
             is_free=part.free,
             created_ms=self._now_ms,
             updated_ms=self._now_ms,
         )
+        return msgspec.structs.replace(made, **_said(part))
 
     async def _price(self, change: Change) -> None:
         plan = await load_plan(self._conn, self._organization.id, change.plan)
@@ -157,9 +198,11 @@ class _Applying:
             assert price is not None, "the diff found it"
             await remove_price(self._conn, price, self._real_ms)
             return
-        amount = price_minor(self._plans[change.plan], self._organization.currency)
+        part = self._plans[change.plan].every_price()[change.name]
+        amount, intro = price_terms(part, self._organization.currency)
+        said = {"amount_minor": amount, "trial_days": part.trial_days, "included": part.included, "intro": intro}
         if price is not None:
-            await save_price(self._conn, msgspec.structs.replace(price, amount_minor=amount, updated_ms=self._now_ms))
+            await save_price(self._conn, msgspec.structs.replace(price, **said, updated_ms=self._now_ms))
             return
         made = PlanPrice(
             id=ids.new_id(ids.PRICE, self._real_ms),
@@ -171,7 +214,7 @@ class _Applying:
             created_ms=self._now_ms,
             updated_ms=self._now_ms,
         )
-        await create_price(self._conn, self._organization.id, made)
+        await create_price(self._conn, self._organization.id, msgspec.structs.replace(made, **said))
 
     async def _grant(self, change: Change) -> None:
         plan = await load_plan(self._conn, self._organization.id, change.plan)
@@ -182,3 +225,16 @@ class _Applying:
         feature = await load_feature(self._conn, self._organization.id, change.name)
         part = self._plans[change.plan].features[change.name]
         await put_plan_feature(self._conn, plan, grant_of(part, feature), self._now_ms)
+
+
+def _said(part: PlanPart) -> dict[str, Any]:
+    """Tell what a document says of a plan itself, by the plan's members."""
+    return {
+        "name": part.name,
+        "description": part.description or None,
+        "is_public": part.public,
+        "deprecated": part.deprecated,
+        "model": ConsumptionModel(part.model),
+        "included": part.included,
+        "overdraft": part.overdraft,
+    }

@@ -25,6 +25,7 @@ def feature_of_row(row: Row[Any]) -> Feature:
         description=row.description,
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
+        seat_type=row.seat_type,
     )
 
 
@@ -47,6 +48,7 @@ async def create_feature(conn: AsyncConnection, feature: Feature) -> Feature:
             kind=feature.kind.value,
             unit_name=feature.unit_name,
             description=feature.description,
+            seat_type=feature.seat_type,
             version=await raise_version(conn),
             created_ms=feature.created_ms,
             updated_ms=feature.updated_ms,

@@ -1,11 +1,11 @@
-"""Organizations: making one, reading one, and setting its test clock."""
+"""Organizations: making one, reading one, its settings, and its test clock."""
 
 from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import PRODUCTION, SANDBOX, Organization
+from catalog.definition import PRODUCTION, SANDBOX, DayCount, Organization, UpgradeCharge
 from catalog.store.version import raise_version
 from catalog.tables import organizations
 from kernel import ids
@@ -23,6 +23,8 @@ def organization_of(row: Row[Any]) -> Organization:
         currency=row.currency,
         settle_ms=row.settle_ms,
         created_ms=row.created_ms,
+        day_count=DayCount(row.day_count),
+        upgrade_charge=UpgradeCharge(row.upgrade_charge),
     )
 
 
@@ -74,6 +76,23 @@ async def load_organization(conn: AsyncConnection, organization: bytes) -> Organ
     wanted = ids.id_text(ids.ORGANIZATION, organization)
     row = (await conn.execute(select(organizations).where(organizations.c.id == wanted))).one_or_none()
     return None if row is None else organization_of(row)
+
+
+async def save_organization(conn: AsyncConnection, organization: Organization) -> Organization:
+    """Store an organization's name and settings; its test clock has a function of its own."""
+    await conn.execute(
+        update(organizations)
+        .where(organizations.c.id == organization.id_text)
+        .values(
+            name=organization.name,
+            payments=organization.payments,
+            settle_ms=organization.settle_ms,
+            day_count=organization.day_count.value,
+            upgrade_charge=organization.upgrade_charge.value,
+            version=await raise_version(conn),
+        )
+    )
+    return organization
 
 
 async def list_organizations(conn: AsyncConnection) -> list[Organization]:

@@ -7,13 +7,15 @@ from typing import Any, Final
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import Feature, Plan, PlanFeature, PlanPrice
+from catalog.definition import DiscountType, Feature, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.store.feature import feature_of_row
 from catalog.store.version import raise_version
 from catalog.tables import features, plan_features, plan_prices, plans
+from catalog.terms import ConsumptionModel
 from kernel import ids
 from kernel.errors import rejected
 from kernel.period import Interval
+from kernel.quantity import canonical
 
 _IN_ONE_QUERY: Final = 500  # SQLite takes 32,766 variables, PostgreSQL's driver as many
 
@@ -38,6 +40,7 @@ async def create_plan(conn: AsyncConnection, plan: Plan) -> Plan:
             is_default=plan.is_default,
             sort_order=plan.sort_order,
             metadata=plan.metadata,
+            **_terms(plan),
             version=await raise_version(conn),
             created_ms=plan.created_ms,
             updated_ms=plan.updated_ms,
@@ -64,8 +67,13 @@ async def load_plan(conn: AsyncConnection, organization: bytes, reference: str, 
     return (await _whole(conn, [row]))[0]
 
 
-async def list_plans(conn: AsyncConnection, organization: bytes, *, private: bool) -> list[Plan]:
-    """Read an organization's plans whole, in their order; private ones only with `private` (R-PLAN-5)."""
+async def list_plans(
+    conn: AsyncConnection, organization: bytes, *, private: bool, deprecated: bool = False
+) -> list[Plan]:
+    """Read an organization's plans whole, in their order.
+
+    Private ones only with `private` (R-PLAN-5), deprecated and ending ones only with `deprecated` (R-PLAN-8).
+    """
     statement = (
         select(plans)
         .where(plans.c.organization_id == ids.id_text(ids.ORGANIZATION, organization), plans.c.deleted_ms == 0)
@@ -73,11 +81,13 @@ async def list_plans(conn: AsyncConnection, organization: bytes, *, private: boo
     )
     if not private:
         statement = statement.where(plans.c.is_public)
+    if not deprecated:
+        statement = statement.where(~plans.c.deprecated)
     return await _whole(conn, list(await conn.execute(statement)))
 
 
 async def save_plan(conn: AsyncConnection, plan: Plan) -> Plan:
-    """Store a plan's texts, visibility and metadata."""
+    """Store all that may change of a plan itself: texts, visibility, metadata, model, pool, and its end."""
     await conn.execute(
         update(plans)
         .where(plans.c.id == plan.id)
@@ -86,11 +96,18 @@ async def save_plan(conn: AsyncConnection, plan: Plan) -> Plan:
             description=plan.description,
             is_public=plan.is_public,
             metadata=plan.metadata,
+            **_terms(plan),
             updated_ms=plan.updated_ms,
             version=await raise_version(conn),
         )
     )
     return plan
+
+
+async def plans_moving_to(conn: AsyncConnection, plan_id: str) -> list[str]:
+    """Read the codes of the plans whose subscribers move to a plan when they renew (R-PLAN-9)."""
+    statement = select(plans.c.code).where(plans.c.ending == plan_id, plans.c.deleted_ms == 0).order_by(plans.c.code)
+    return list((await conn.execute(statement)).scalars())
 
 
 async def touch_plan(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
@@ -124,7 +141,27 @@ def price_of_row(row: Row[Any]) -> PlanPrice:
         metadata=row.metadata,
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
+        trial_days=row.trial_days,
+        included=None if row.included is None else Decimal(row.included),
+        intro=_intro(row),
     )
+
+
+def _intro(row: Row[Any]) -> IntroOffer | None:
+    if row.intro_type is None:
+        return None
+    return IntroOffer(type=DiscountType(row.intro_type), value=Decimal(row.intro_value), cycles=row.intro_cycles)
+
+
+def _terms(plan: Plan) -> dict[str, Any]:
+    """Spell model, pool and end as columns."""
+    return {
+        "model": plan.model.value,
+        "included": None if plan.included is None else canonical(plan.included),
+        "overdraft": plan.overdraft,
+        "deprecated": plan.deprecated,
+        "ending": plan.ending,
+    }
 
 
 async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
@@ -160,6 +197,11 @@ async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
             features=tuple(granted[row.id]),
             created_ms=row.created_ms,
             updated_ms=row.updated_ms,
+            model=ConsumptionModel(row.model),
+            included=None if row.included is None else Decimal(row.included),
+            overdraft=row.overdraft,
+            deprecated=row.deprecated,
+            ending=row.ending,
         )
         for row in rows
     ]
@@ -178,6 +220,8 @@ def _plan_feature(row: Row[Any], feature: Feature) -> PlanFeature:
         unlimited=row.unlimited,
         overage=row.overage,
         unit_price=row.unit_price,
+        credits=row.credits,
+        margin=row.margin,
     )
 
 

@@ -19,6 +19,8 @@ async def put_plan_feature(conn: AsyncConnection, plan: Plan, granted: PlanFeatu
         "unlimited": granted.unlimited,
         "overage": granted.overage,
         "unit_price": granted.unit_price,
+        "credits": granted.credits,
+        "margin": granted.margin,
         "version": version,
     }
     link = (plan_features.c.plan_id == plan.id) & (plan_features.c.feature_id == granted.feature.id_text)

@@ -12,6 +12,7 @@ from catalog.definition import PlanPrice
 from catalog.store.plan import touch_plan
 from catalog.tables import plan_prices
 from kernel import ids
+from kernel.quantity import canonical
 
 
 async def create_price(conn: AsyncConnection, organization: bytes, price: PlanPrice) -> PlanPrice:
@@ -29,6 +30,7 @@ async def create_price(conn: AsyncConnection, organization: bytes, price: PlanPr
             currency=price.currency,
             is_default=price.is_default,
             metadata=dict(price.metadata),
+            **_terms(price),
             version=version,
             created_ms=price.created_ms,
             updated_ms=price.updated_ms,
@@ -38,7 +40,7 @@ async def create_price(conn: AsyncConnection, organization: bytes, price: PlanPr
 
 
 async def save_price(conn: AsyncConnection, price: PlanPrice) -> PlanPrice:
-    """Store a price's amount, default and metadata; a default one takes the default from the others."""
+    """Store all that may change of a price; a default one takes the default from the others."""
     version = await touch_plan(conn, price.plan, price.updated_ms)
     if price.is_default:
         await _clear_default(conn, price.plan, version)
@@ -48,6 +50,7 @@ async def save_price(conn: AsyncConnection, price: PlanPrice) -> PlanPrice:
         amount_minor=price.amount_minor,
         is_default=price.is_default,
         metadata=dict(price.metadata),
+        **_terms(price),
         updated_ms=price.updated_ms,
         version=version,
     )
@@ -58,6 +61,18 @@ async def remove_price(conn: AsyncConnection, price: PlanPrice, now_ms: int) -> 
     """Remove a price; nobody can newly subscribe to it."""
     version = await touch_plan(conn, price.plan, now_ms)
     await _update(conn, price.id, deleted_ms=now_ms, updated_ms=now_ms, is_default=False, version=version)
+
+
+def _terms(price: PlanPrice) -> dict[str, Any]:
+    """Spell trial, pool and intro offer as columns."""
+    intro = price.intro
+    return {
+        "trial_days": price.trial_days,
+        "included": None if price.included is None else canonical(price.included),
+        "intro_type": None if intro is None else intro.type.value,
+        "intro_value": None if intro is None else canonical(intro.value),
+        "intro_cycles": None if intro is None else intro.cycles,
+    }
 
 
 async def _update(conn: AsyncConnection, price_id: str, **values: Any) -> None:

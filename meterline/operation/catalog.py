@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from catalog.document import FORMATS, CatalogDocument, Format, parse_document, render_document
+from catalog.document import FORMATS, Format, parse_document, render_document
 from catalog.document_change import Change
+from catalog.document_part import CatalogDocument
 from catalog.gateway import document as documents
 from kernel.errors import Misconfigured, Rejected
 from meterline.operation.organization import chosen

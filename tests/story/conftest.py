@@ -5,6 +5,9 @@ import pytest
 from meterline.stack.servers import Servers
 from tests.story.cluster import Cluster, Seller, stands
 from tests.story.harness import Server
+from tests.story.shop import api, shop
+
+__all__ = ["api", "shop"]  # fixtures
 
 STANDING = pytest.StashKey[Cluster]()
 

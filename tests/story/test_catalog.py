@@ -1,110 +1,23 @@
 """The management API from outside: real SQLite, the lead's HTTP front, and a gateway that has to see every change."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from decimal import Decimal
 
-import httpx
 import msgspec
 import pytest
-from litestar import Response
 
 from catalog import store
 from catalog.document import parse_document
 from catalog.gateway import Catalog
 from catalog.gateway.document import apply, export
-from catalog.routes import ROUTES
 from kernel import limits
 from kernel.clock import ManualClock
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.sql.base import metadata
 from kernel.errors import Misconfigured, Rejected
-from tests.surface import surface
+from tests.story.shop import NOW, SECRET
 
-NOW = 1_767_225_600_000  # 2026-01-01
-SECRET = "ck_sandbox_test"
 DAY = limits.DAY_MS
-
-
-class SaidAccess:
-    """Feature access stands in here as what it was asked; the aggregator's own tests answer it."""
-
-    async def list(self, principal, dialect, customer_ref, request):
-        return Response(b'["list"]', media_type="application/json", headers={"asked": customer_ref})
-
-    async def one(self, principal, dialect, code, customer_ref, request):
-        return Response(b'["one"]', media_type="application/json", headers={"asked": f"{code} of {customer_ref}"})
-
-
-class Shop:
-    """One database and one LIVE; as many gateways before them as a test opens."""
-
-    def __init__(self, sql, live, clock, organization):
-        self.sql, self.live, self.clock, self.organization = sql, live, clock, organization
-
-    async def catalog(self):
-        catalog = Catalog(self.sql, self.live, self.clock)
-        await catalog.start()
-        return catalog
-
-    @asynccontextmanager
-    async def gateway(self, key=SECRET, prefix="/api/v1", version=None):
-        catalog = await self.catalog()
-        headers = {"x-api-key": key} | ({} if version is None else {"commet-version": version})
-        with surface(ROUTES, {"catalog": catalog, "access": SaidAccess()}) as app:
-            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://test" + prefix, headers=headers) as http:
-                yield Api(http, catalog)
-
-
-class Api:
-    def __init__(self, http, catalog):
-        self.http, self.catalog = http, catalog
-
-    async def call(self, method, path, body=None, *, status=200, **headers):
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        content = None if body is None else msgspec.json.encode(body)
-        answer = await self.http.request(
-            method, path, content=content, headers={"content-type": "application/json", **named}
-        )
-        assert answer.status_code == status, (answer.status_code, answer.text)
-        return msgspec.json.decode(answer.content)
-
-    async def refused(self, method, path, body=None, *, status, code, field=None, **headers):
-        answer = await self.call(method, path, body, status=status, **headers)
-        assert answer["code"] == answer["error"]["code"] == code, answer
-        assert answer["success"] is False
-        if field is not None:
-            assert [detail["field"] for detail in answer["details"]] == [field], answer
-        return answer
-
-    async def pro(self, **overage):
-        """A plan `pro` with one metered feature; returns (plan, feature)."""
-        feature = await self.call("POST", "/features", {"name": "Calls", "code": "api_calls", "type": "usage"})
-        plan = await self.call("POST", "/plans", {"name": "Pro", "code": "pro"})
-        await self.call("POST", f"/plans/{plan['id']}/prices", {"billingInterval": "monthly", "price": 9900})
-        granted = {"featureId": feature["id"], "includedAmount": 10_000, "overage": overage or {"enabled": False}}
-        await self.call("POST", f"/plans/{plan['id']}/features", granted)
-        return plan, feature
-
-
-@pytest.fixture
-async def shop(sql):
-    clock = ManualClock(NOW)
-    live = MemoryLive(clock)
-    async with sql.transaction() as conn:
-        await conn.run_sync(metadata.create_all)
-        await store.ensure_deployment(conn, 4)
-        organization = await store.create_organization(conn, "Test", "sandbox", NOW)
-        await store.create_key(conn, organization, name="test", now_ms=NOW, secret=SECRET)
-    yield Shop(sql, live, clock, organization)
-    await live.close()
-
-
-@pytest.fixture
-async def api(shop):
-    async with shop.gateway() as api:
-        yield api
 
 
 async def test_only_a_known_key_is_let_in_by_either_header(api):
@@ -299,7 +212,9 @@ async def test_features_are_defined_changed_and_removed(api):
         ({"name": "x", "code": "", "type": "metered"}, "code"),
         ({"name": "x", "code": "batch", "type": "metered"}, "code"),
         ({"name": " ", "code": "x", "type": "metered"}, "name"),
-        ({"name": "x", "code": "x", "type": "seats"}, "type"),
+        ({"name": "x", "code": "x", "type": "quota"}, "type"),
+        ({"name": "x", "code": "x", "type": "boolean", "eventCode": "y"}, "eventCode"),
+        ({"name": "x", "code": "x", "type": "metered", "seatType": "y"}, "seatType"),
         ({"name": "x", "code": "x"}, "type"),
     ],
 )
@@ -371,11 +286,11 @@ async def test_what_billing_does_not_know_is_refused_by_field(api):
     async def refused(method, path, body, field):
         await api.refused(method, path, body, status=400, code="validation_error", field=field)
 
-    await refused("POST", "/plans", {"name": "x", "code": "x", "consumptionModel": "credits"}, "consumptionModel")
-    await refused("POST", prices, {"billingInterval": "yearly", "price": 1}, "billingInterval")
+    await refused("POST", "/plans", {"name": "x", "code": "x", "consumptionModel": "barter"}, "consumptionModel")
+    await refused("POST", prices, {"billingInterval": "weekly", "price": 1}, "billingInterval")
     await refused("POST", prices, {"billingInterval": "monthly"}, "price")
     await refused("POST", prices, {"billingInterval": "monthly", "price": -1}, "price")
-    await refused("POST", prices, {"billingInterval": "monthly", "price": 1, "trialDays": 7}, "trialDays")
+    await refused("POST", prices, {"billingInterval": "monthly", "price": 1, "trialDays": -1}, "trialDays")
     await refused("PATCH", links, {"includedAmount": -1}, "includedAmount")
     await refused("PATCH", links, {"includedAmount": Decimal("0.1234567891")}, "includedAmount")
     await refused("PATCH", links, {"overage": {"unitPrice": -1}}, "overage.unitPrice")

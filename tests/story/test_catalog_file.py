@@ -43,7 +43,7 @@ def test_a_file_is_applied_once_and_comes_back(meterline, tmp_path):
     assert catalog(meterline, "apply", EXAMPLE)["changes"] == []
     for name in ("exported.toml", "exported.yaml"):
         exported = tmp_path / name
-        assert catalog(meterline, "export", exported) == {"file": str(exported), "features": 4, "plans": 3}
+        assert catalog(meterline, "export", exported) == {"file": str(exported), "features": 7, "plans": 5}
         assert "20.00" in exported.read_text()
         assert catalog(meterline, "diff", exported)["changes"] == []
 

@@ -41,10 +41,10 @@ def test_a_reference_never_looks_like_ours():
 
 def test_words_that_are_sold_and_words_that_are_not():
     assert rule.kind_of("usage") is rule.kind_of("metered")
-    assert field_of(rule.kind_of, "seats") == "type"
+    assert rule.kind_of("seats") == "seats"
+    assert field_of(rule.kind_of, "quota") == "type"
     assert rule.interval_of("monthly") == "monthly"
-    assert field_of(rule.interval_of, "yearly") == "billingInterval"
-    assert field_of(rule.consumption_of, "credits") == "consumptionModel"
+    assert field_of(rule.interval_of, "weekly") == "billingInterval"
 
 
 @pytest.mark.parametrize(
