@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import Router
 
+from catalog.routes.ai_model import AI_MODELS
 from catalog.routes.customer import CUSTOMERS
 from catalog.routes.feature import FEATURES
 from catalog.routes.key import KEYS

@@ -16,6 +16,7 @@ from catalog.store.deployment import ensure_deployment, load_deployment
 from catalog.store.document import apply_document, export_document
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.key import create_key, find_key, hash_key, list_keys, revoke_key
+from catalog.store.model_price import add_model_prices, list_editions, load_price_book, save_edition
 from catalog.store.organization import (
     create_organization,
     list_organizations,
@@ -39,6 +40,7 @@ from catalog.store.version import raise_version, read_version
 
 __all__ = [
     "CustomerFilter",
+    "add_model_prices",
     "apply_document",
     "create_customer",
     "create_feature",
@@ -54,6 +56,7 @@ __all__ = [
     "find_seat_type",
     "hash_key",
     "list_customers",
+    "list_editions",
     "list_features",
     "list_keys",
     "list_organizations",
@@ -64,6 +67,7 @@ __all__ = [
     "load_feature",
     "load_organization",
     "load_plan",
+    "load_price_book",
     "load_seat_type",
     "plans_moving_to",
     "put_plan_feature",
@@ -76,6 +80,7 @@ __all__ = [
     "remove_seat_type",
     "revoke_key",
     "save_customer",
+    "save_edition",
     "save_feature",
     "save_organization",
     "save_plan",
