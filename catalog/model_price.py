@@ -88,11 +88,8 @@ class ModelPriceBook:
         """
         provider, name = model_name(text)
         maker = provider or next((who for starts, who in _MAKERS if name.startswith(starts)), None)
-        for spelled in spellings(name) if maker is not None else ():
-            for scope in (organization, None):
-                model = _one_of(self._names.get((scope, maker, spelled), set()), spelled)
-                if model is not None:
-                    return model
+        if maker is not None and (model := self._served(organization, maker, name)) is not None:
+            return model
         for spelled in spellings(name) if provider is None else ():
             found = {model for scope in (organization, None) for model in self._bare.get((scope, spelled), ())}
             if len(found) == 1:
@@ -100,6 +97,14 @@ class ModelPriceBook:
             if found:
                 return _unknown(text, f"It means several ({', '.join(sorted(found)[:_NAMED_MAX])}): name one of them.")
         return _unknown(text, "Name one of GET /ai-models.")
+
+    def _served(self, organization: bytes, provider: str, name: str) -> str | None:
+        for spelled in spellings(name):
+            for scope in (organization, None):
+                model = _one_of(self._names.get((scope, provider, spelled), set()), spelled)
+                if model is not None:
+                    return model
+        return None
 
     def find(self, organization: bytes, text: str, at_ms: int) -> ModelPrice | Refusal:
         """Tell the price of a model in force at an instant: the merchant's own, else the catalog's (R-AI-8)."""

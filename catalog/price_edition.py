@@ -21,6 +21,7 @@ from kernel.quantity import canonical
 
 PriceFormat = Literal["json", "csv"]
 PRICE_FORMATS: Final = ("json", "csv")
+EDITION_CHARS_MAX: Final = 200
 _COLUMNS: Final = ("model", "input", "output", "cache_read", "cache_write", "since")
 
 

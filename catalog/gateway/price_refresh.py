@@ -1,7 +1,7 @@
 """Taking in AI prices: by a refresh from their source, from a file, and as a merchant's own.
 
-Invariants: what is taken in adds dated prices, so that nothing that was priced is priced anew (R-AI-8); a source that is
-away changes nothing and fails nothing.
+Invariants: what is taken in adds dated prices, so that nothing that was priced is priced anew (R-AI-8); a source that
+is away changes nothing and fails nothing.
 """
 
 from collections.abc import Callable

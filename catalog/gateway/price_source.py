@@ -81,21 +81,25 @@ def _timeline(model: str, prices: Any, aliases: tuple[str, ...]) -> Iterator[Mod
         constraint = None if conditional is None else conditional.constraint
         if constraint is not None and not isinstance(constraint, StartDateConstraint):
             continue  # a price by the hour of the day
-        values = _values(prices if conditional is None else conditional.prices)
-        if values["input"] is None or values["output"] is None:
+        said = prices if conditional is None else conditional.prices
+        spent, made, read, written = (_text(getattr(said, kind, None)) for kind in _KINDS)
+        if spent is None or made is None:
             continue
         since_ms = 0
         if constraint is not None:
             start = constraint.start_date
             since_ms = int(datetime(start.year, start.month, start.day, tzinfo=UTC).timestamp()) * 1000
         dated[since_ms] = ModelPrice(
-            model=model, since_ms=since_ms, version="", aliases=aliases, **{k: v for k, v in values.items() if v}
+            model=model,
+            since_ms=since_ms,
+            input=spent,
+            output=made,
+            cache_read=read,
+            cache_write=written,
+            version="",
+            aliases=aliases,
         )
     yield from (dated[since_ms] for since_ms in sorted(dated))
-
-
-def _values(prices: "types.ModelPrice") -> dict[str, str | None]:
-    return {kind.removesuffix("_mtok"): _text(getattr(prices, kind, None)) for kind in _KINDS}
 
 
 def _text(price: Any) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import ModelPrice
@@ -80,3 +80,9 @@ def _values(price: ModelPrice, version: int) -> dict[str, Any]:
         "aliases": list(price.aliases),
         "version": version,
     }
+
+
+async def last_edition_ms(conn: AsyncConnection) -> int | None:
+    """Read when an edition was last taken in; None before the first."""
+    found: int | None = await conn.scalar(select(func.max(price_editions.c.recorded_ms)))
+    return found

@@ -109,7 +109,8 @@ async def test_a_merchants_own_model_has_a_price_where_the_catalog_has_none(pric
 
 async def test_a_file_adds_dated_prices_once(priced):
     """R-AI-8."""
-    text = "model,input,output,cache_read,cache_write,since\nopenai/gpt-4o,2.6,10,,,2026-03-01\nacme/one,0.1,0.2,0.3,0.4,\n"
+    head = "model,input,output,cache_read,cache_write,since"
+    text = f"{head}\nopenai/gpt-4o,2.6,10,,,2026-03-01\nacme/one,0.1,0.2,0.3,0.4,\n"
     lines = parse_price_file(text, "csv")
     assert (await import_lines(priced.catalog, lines, version="prices.csv")).added == 2
     assert (await import_lines(priced.catalog, lines, version="prices.csv")).added == 0
