@@ -205,7 +205,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `overdraft` a balance may go below zero on a paid, active subscription (R-BAL-3, R-BAL-6). A deprecated plan takes
     no new subscribers (R-PLAN-8). `group_id` and `group_position` place it in its plan group (R-GROUP-1). `ending` is
     what a deletion does to its subscribers at their renewals: `cancel`, or the id of the plan that they move to
-    (R-PLAN-9).
+    (R-PLAN-9). `exchange_rates` are what one unit of its currency is worth in others (R-REG-3).
     """
 
     id: str
@@ -229,6 +229,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     group_id: str | None = None
     group_position: int = 0
     ending: str | None = None
+    exchange_rates: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def price_of(self, interval: Interval | None) -> PlanPrice | None:
         """Tell the price of an interval, or the default one for None; None when there is none."""
@@ -306,7 +307,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     """A code that takes something off the base price (R-DISC-8); `code` is kept in upper case.
 
     `value` is a percentage or an amount in the major unit, `cycles` counts the periods of a repeating one. It is valid
-    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all.
+    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all, `interval` None any.
     """
 
     id: str
@@ -323,6 +324,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
     created_ms: int = 0
     updated_ms: int = 0
+    interval: Interval | None = None
 
 
 class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):

@@ -213,6 +213,16 @@ def cut_page(
     return page, encode_cursor(*key(page[-1]))
 
 
+def page_of(
+    rows: Sequence[T], query: Mapping[str, str], key: Callable[[T], tuple[int, str]], *, newest_first: bool = False
+) -> tuple[Sequence[T], str | None]:
+    """Cut the page that `limit` and `cursor` of a query name from a whole list in the order of `key`."""
+    if "cursor" in query:
+        after = tuple(decode_cursor(query["cursor"], int, str))
+        rows = [row for row in rows if (key(row) < after if newest_first else key(row) > after)]
+    return cut_page(rows, page_limit(query.get("limit")), key)
+
+
 def flag(name: str, text: str | None) -> bool | None:
     """Read a boolean of the query; None when it is absent. Raises Rejected."""
     if text is None:

@@ -34,13 +34,15 @@ _LOOK_UPS_MAX = 8  # a look-up is repeated only when the catalog changed under i
 PlanChanged = Callable[[bytes, str], Awaitable[None]]
 CustomerArchived = Callable[[bytes, bytes], Awaitable[None]]
 PlanInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
+AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 
 
 class Catalog:
-    """The cached view. Three hooks, set by the composition root, tell billing what it has to know.
+    """The cached view. Its hooks, set by the composition root, tell billing what it has to know.
 
     `on_plan_changed(organization, plan id)` and `on_customer_archived(organization, customer)` are awaited after the
-    commit; `plan_in_use(connection, plan id)` is asked within the transaction that would remove the plan.
+    commit; `plan_in_use(connection, plan id)` is asked within the transaction that would remove the plan, as is
+    `addon_in_use(connection, add-on id)` within the one that would archive an add-on (R-ADDON-11).
     """
 
     def __init__(self, sql: Sql, live: Live, clock: Clock, *, customers_max: int = CUSTOMERS_CACHED_MAX) -> None:
@@ -51,6 +53,7 @@ class Catalog:
         self.on_plan_changed: PlanChanged | None = None
         self.on_customer_archived: CustomerArchived | None = None
         self.plan_in_use: PlanInUse | None = None
+        self.addon_in_use: AddonInUse | None = None
         self._deployment: Deployment | None = None
         self._organizations: dict[bytes, Organization] = {}
         self._principals: dict[str, Principal] = {}

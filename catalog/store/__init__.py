@@ -4,6 +4,8 @@ Every function that changes something raises the catalog's version and stamps th
 decides; what may be changed is decided before, from values that they read.
 """
 
+from catalog.store.addon import archive_addon, create_addon, list_addons, load_addon, save_addon
+from catalog.store.credit_pack import create_pack, list_packs, load_pack, remove_pack, save_pack
 from catalog.store.customer import (
     CustomerFilter,
     create_customer,
@@ -25,7 +27,10 @@ from catalog.store.organization import (
     set_clock,
 )
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
+from catalog.store.organization import create_organization, list_organizations, load_organization, set_clock
+from catalog.store.plan import create_plan, list_plans, load_plan, plan_ids, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
+from catalog.store.plan_group import create_group, list_groups, load_group, order_group, remove_group, save_group
 from catalog.store.price import create_price, remove_price, save_price
 from catalog.store.seat_type import (
     create_seat_type,
@@ -35,6 +40,14 @@ from catalog.store.seat_type import (
     remove_seat_type,
     save_seat_type,
     with_seat_type,
+from catalog.store.promo import create_promo, has_redeemed, list_promos, load_promo, redeem, save_promo
+from catalog.store.region import (
+    clear_regional_price,
+    manual_price,
+    put_exchange_rate,
+    put_regional_price,
+    put_regional_rate,
+    remove_currency,
 )
 from catalog.store.version import raise_version, read_version
 
@@ -42,43 +55,69 @@ __all__ = [
     "CustomerFilter",
     "add_model_prices",
     "apply_document",
+    "archive_addon",
+    "clear_regional_price",
+    "create_addon",
     "create_customer",
     "create_feature",
+    "create_group",
     "create_key",
     "create_organization",
+    "create_pack",
     "create_plan",
     "create_price",
     "create_seat_type",
+    "create_promo",
     "ensure_deployment",
     "export_document",
     "find_customers",
     "find_key",
     "find_seat_type",
+    "has_redeemed",
     "hash_key",
+    "list_addons",
     "list_customers",
     "list_editions",
     "list_features",
+    "list_groups",
     "list_keys",
     "list_organizations",
+    "list_packs",
     "list_plans",
     "list_seat_types",
+    "list_promos",
+    "load_addon",
     "load_customer",
     "load_deployment",
     "load_feature",
+    "load_group",
     "load_organization",
+    "load_pack",
     "load_plan",
     "load_price_book",
     "load_seat_type",
     "plans_moving_to",
+    "load_promo",
+    "manual_price",
+    "order_group",
+    "plan_ids",
+    "put_exchange_rate",
     "put_plan_feature",
+    "put_regional_price",
+    "put_regional_rate",
     "raise_version",
     "read_version",
+    "redeem",
+    "remove_currency",
     "remove_feature",
+    "remove_group",
+    "remove_pack",
     "remove_plan",
     "remove_plan_feature",
     "remove_price",
     "remove_seat_type",
     "revoke_key",
+    "save_addon",
     "save_customer",
     "save_edition",
     "save_feature",
@@ -86,6 +125,9 @@ __all__ = [
     "save_plan",
     "save_price",
     "save_seat_type",
+    "save_group",
+    "save_pack",
+    "save_promo",
     "set_clock",
     "with_seat_type",
 ]
