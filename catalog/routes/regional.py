@@ -58,9 +58,9 @@ class RegionInput(Wire, frozen=True, kw_only=True):
 
     currency: str
     exchange_rate: Decimal
-    prices: list[RegionalPriceInput] = []
-    features: list[RegionalRateInput] = []
-    intro_offers: list[RegionalIntroInput] = []
+    prices: tuple[RegionalPriceInput, ...] = ()
+    features: tuple[RegionalRateInput, ...] = ()
+    intro_offers: tuple[RegionalIntroInput, ...] = ()
 
 
 class OverrideInput(Wire, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Promo codes and their redemptions.
 
-Invariant: a code is redeemed at most `max_redemptions` times, and once a customer. Redemptions are no change of the catalog: they raise no version.
+Invariant: a code is redeemed at most `max_redemptions` times, and once a customer. Redemptions are no change of the
+catalog: they raise no version.
 """
 
 from decimal import Decimal
