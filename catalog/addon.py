@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from catalog.definition import Addon, FeatureKind, Plan
+from catalog.plan_rule import check_granted
 from catalog.regional import converted_unit_price
 from catalog.terms import ConsumptionModel
 from kernel.errors import invalid
@@ -43,18 +44,16 @@ def model_word(addon: Addon) -> str:
 
 
 def check_addon(addon: Addon) -> Addon:
-    """Refuse a model that the add-on's one feature cannot have (R-ADDON-1). Raises Rejected."""
+    """Refuse a model that the add-on's one feature cannot have, and prices of another model (R-ADDON-1)."""
     kind = addon.granted.feature.kind
     if kind is FeatureKind.SEATS:
         raise invalid("featureId", "An add-on brings a boolean or a metered feature, no seats.")
     if (addon.model is None) != (kind is FeatureKind.BOOLEAN):
         raise invalid("consumptionModel", f"An add-on of a {kind} feature is {_WORDS_OF[kind]}.")
-    if kind is FeatureKind.BOOLEAN and (addon.granted.included or addon.granted.unlimited or addon.granted.overage):
-        raise invalid("includedUnits", "A boolean feature has no quantity.")
-    if addon.granted.margin is not None and addon.model is not ConsumptionModel.BALANCE:
-        raise invalid("margin", "AI models are priced on balance add-ons alone.")
     if addon.model is ConsumptionModel.CREDITS and Decimal(addon.granted.credits) <= 0:
         raise invalid("creditCost", "A credits add-on says how many credits one use costs.")
+    model = addon.model or ConsumptionModel.METERED
+    check_granted(Plan(id="", organization=addon.organization, code="", name="", model=model), addon.granted)
     return addon
 
 

@@ -1,4 +1,4 @@
-"""What the catalog knows, as values: features, plans, customers, and of `seller` organizations and keys. Pure; public.
+"""What the catalog knows, as values: features, plans, customers; `seller` and `ai_price` hold more. Pure; public.
 
 Ids that travel in the log (organization, feature, customer) are 16 bytes here, the others text. Instants are unix
 milliseconds. Invariants: a value is one committed state; every value belongs to one organization, which is one
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from catalog.ai_price import ModelPrice
 from catalog.seller import (
     PRODUCTION,
     READ,
@@ -338,53 +339,6 @@ class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):
     is_public: bool = True
     created_ms: int = 0
     updated_ms: int = 0
-
-
-class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """What an AI model's tokens cost from `since_ms` on: USD per million tokens, decimal strings (R-AI-7, R-AI-8).
-
-    `model` is `provider/name`. `organization` is None for the catalog's price, else whose override it is. A cache price
-    that is missing falls back to the input price (R-AI-5). `version` names the edition that the price came from, and
-    `recorded_ms` says when it was taken in: of two prices since the same instant the later recorded one holds. With
-    `ended` an override ends there, and the catalog's price holds again. `aliases` are other names of the model.
-    """
-
-    model: str
-    since_ms: int
-    input: str
-    output: str
-    version: str
-    cache_read: str | None = None
-    cache_write: str | None = None
-    organization: bytes | None = None
-    recorded_ms: int = 0
-    ended: bool = False
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def provider(self) -> str:
-        """Tell who serves the model: what stands before the first slash."""
-        return self.model.partition("/")[0]
-
-    @property
-    def name(self) -> str:
-        """Tell the model's name at its provider; it may have slashes itself."""
-        return self.model.partition("/")[2]
-
-    @property
-    def cache_read_price(self) -> str:
-        """Tell what a token read from the cache costs: its own price, else the input price (R-AI-5)."""
-        return self.input if self.cache_read is None else self.cache_read
-
-    @property
-    def cache_write_price(self) -> str:
-        """Tell what a token written to the cache costs: its own price, else the input price (R-AI-5)."""
-        return self.input if self.cache_write is None else self.cache_write
-
-    @property
-    def four(self) -> tuple[str, str, str | None, str | None]:
-        """Tell the four prices as the source gives them: input, output, cache read, cache write."""
-        return self.input, self.output, self.cache_read, self.cache_write
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,15 +15,11 @@ from catalog.routes.plan import PLANS
 from catalog.routes.plan_feature import PLAN_FEATURES
 from catalog.routes.plan_group import PLAN_GROUPS
 from catalog.routes.price import PRICES
+from catalog.routes.promo_code import PROMO_CODES
+from catalog.routes.regional import REGIONAL
 from catalog.routes.seat_type import SEAT_TYPES
 
 ROUTES: Final[tuple[Router, ...]] = (
-    CUSTOMERS,
-    FEATURES,
-    SEAT_TYPES,
-    PLANS,
-    PRICES,
-    PLAN_FEATURES,
-    ORGANIZATION,
-    KEYS,
+    *(CUSTOMERS, FEATURES, SEAT_TYPES, PLANS, PRICES, PLAN_FEATURES, ORGANIZATION, KEYS),
+    *(AI_MODELS, ADDONS, CREDIT_PACKS, PROMO_CODES, PLAN_GROUPS, REGIONAL),
 )

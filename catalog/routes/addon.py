@@ -10,27 +10,29 @@ from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog import rule, store
+from catalog import plan_rule, rule, store
 from catalog.addon import check_addon, model_of, model_word, slug_from, slug_of
 from catalog.definition import Addon, Feature, PlanFeature
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
 from catalog.routes.feature import type_word
+from catalog.terms import ConsumptionModel
 from kernel import ids, wire
 from kernel.errors import invalid, rejected
 from kernel.period import Interval, instant_text
-from kernel.quantity import canonical
 from kernel.wire import Wire, rate_of_unit_price
 
 _RESOURCE: Final = "addon"
+_BASIS_POINTS: Final = Decimal(100)  # of a per cent
 
 
 class AddonPatch(Wire, frozen=True, kw_only=True):
     """What may change of an add-on; absent members stay.
 
-    `overageRate` is a unit price at the rate scale, `unitPriceDecimal` the same as a decimal; `intervalPrices` are
-    prices in cents by billing interval (R-ADDON-12); `margin` is a percentage for features priced by AI model.
+    `overageRate` is a unit price at the rate scale, `unitPriceDecimal` the same as a decimal: beyond `includedUnits` on
+    a metered add-on, of every unit on a balance one. `intervalPrices` are prices in cents by billing interval
+    (R-ADDON-12); `margin` counts basis points on an AI model's price, `marginPercent` is the same as a decimal.
     """
 
     name: str | UnsetType = UNSET
@@ -41,8 +43,10 @@ class AddonPatch(Wire, frozen=True, kw_only=True):
     unlimited: bool | UnsetType = UNSET
     overage_rate: int | UnsetType | None = UNSET
     unit_price_decimal: str | UnsetType | None = UNSET
-    credit_cost: Decimal | UnsetType | None = UNSET
-    margin: Decimal | UnsetType | None = UNSET
+    credit_cost: int | UnsetType | None = UNSET
+    credit_cost_decimal: str | UnsetType | None = UNSET
+    margin: int | UnsetType | None = UNSET
+    margin_percent: str | UnsetType | None = UNSET
 
 
 class AddonInput(AddonPatch, frozen=True, kw_only=True):
@@ -77,7 +81,9 @@ def addon_wire(caller: Caller, addon: Addon) -> dict[str, Any]:
         "overageRate": rate_of_unit_price(granted.unit_price) if granted.overage or granted.unit_price != "0" else None,
         "unitPriceDecimal": granted.unit_price,
         "creditCost": None if granted.credits == "0" else Decimal(granted.credits),
-        "margin": None if granted.margin is None else Decimal(granted.margin),
+        "creditCostDecimal": None if granted.credits == "0" else granted.credits,
+        "margin": None if granted.margin is None else Decimal(granted.margin) * _BASIS_POINTS,
+        "marginPercent": granted.margin,
         "createdAt": instant_text(addon.created_ms),
         "updatedAt": instant_text(addon.updated_ms),
     }
@@ -180,26 +186,28 @@ def _patched(addon: Addon, patch: AddonPatch) -> Addon:
         changes["base_minor"] = rule.amount_of(patch.base_price)
     if patch.interval_prices is not UNSET:
         changes["interval_minor"] = _interval_prices(patch.interval_prices or {})
-    granted = _granted(addon.granted, patch)
-    return check_addon(msgspec.structs.replace(addon, **changes, granted=granted))
+    return check_addon(msgspec.structs.replace(addon, **changes, granted=_granted(addon, patch)))
 
 
-def _granted(before: PlanFeature, patch: AddonPatch) -> PlanFeature:
+def _granted(addon: Addon, patch: AddonPatch) -> PlanFeature:
+    """Read what the add-on grants: of two spellings of one price the decimal wins, null takes it back."""
     changes: dict[str, Any] = {}
     if patch.included_units is not UNSET:
         changes["included"] = rule.included_of(patch.included_units or Decimal(0))
     if patch.unlimited is not UNSET:
         changes["unlimited"] = patch.unlimited
-    rate = None if patch.overage_rate is UNSET else patch.overage_rate
-    decimal = None if patch.unit_price_decimal is UNSET else patch.unit_price_decimal
     if patch.overage_rate is not UNSET or patch.unit_price_decimal is not UNSET:
-        changes["unit_price"] = rule.unit_price_of(rate, decimal)
-        changes["overage"] = rate is not None or decimal is not None
-    if patch.credit_cost is not UNSET:
-        changes["credits"] = canonical(rule.included_of(patch.credit_cost or Decimal(0)))
-    if patch.margin is not UNSET:
-        changes["margin"] = None if patch.margin is None else canonical(rule.included_of(patch.margin))
-    return msgspec.structs.replace(before, **changes)
+        rate, exact = patch.overage_rate or None, patch.unit_price_decimal or None
+        changes["unit_price"] = rule.unit_price_of(rate, exact)
+        said = patch.overage_rate not in (UNSET, None) or exact is not None
+        changes["overage"] = said and addon.model is ConsumptionModel.METERED
+    if patch.credit_cost is not UNSET or patch.credit_cost_decimal is not UNSET:
+        changes["credits"] = plan_rule.credits_of(patch.credit_cost or None, patch.credit_cost_decimal or None)
+    if patch.margin is not UNSET or patch.margin_percent is not UNSET:
+        given = patch.margin not in (UNSET, None) or patch.margin_percent not in (UNSET, None)
+        margin = plan_rule.margin_of(patch.margin or None, patch.margin_percent or None) if given else None
+        changes["margin"] = margin
+    return msgspec.structs.replace(addon.granted, **changes)
 
 
 def _interval_prices(prices: dict[str, int]) -> dict[str, int]:

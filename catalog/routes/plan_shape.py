@@ -6,9 +6,9 @@ from typing import Any
 from catalog.definition import DiscountType, FeatureKind, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.gateway.http import Caller
 from catalog.routes.feature import type_word
+from catalog.routes.regional_shape import exchange_rates_wire, regional_prices_wire, regional_rates_wire
 from catalog.terms import ConsumptionModel
 from kernel.money import round_half_away
-from catalog.routes.regional_shape import exchange_rates_wire, regional_prices_wire, regional_rates_wire
 from kernel.period import instant_text
 from kernel.quantity import canonical
 from kernel.wire import rate_of_unit_price
@@ -37,9 +37,6 @@ def plan_wire(caller: Caller, plan: Plan) -> dict[str, Any]:
         "updatedAt": instant_text(plan.updated_ms),
         "prices": [_price(plan, price) for price in plan.prices],
         "features": [_feature(caller, plan, granted) for granted in plan.features],
-        "exchangeRates": [],
-        "prices": [_price(price) for price in plan.prices],
-        "features": [_feature(caller, granted) for granted in plan.features],
         "exchangeRates": exchange_rates_wire(plan),
     }
 
@@ -145,8 +142,6 @@ def _feature(caller: Caller, plan: Plan, granted: PlanFeature) -> dict[str, Any]
         "overageUnitPrice": rate_of_unit_price(granted.unit_price) if granted.overage else None,
         "overage": _overage(granted) if counted else None,
         **_use(plan, granted),
-        "regionalPrices": [],
-        "overage": _overage(granted) if metered else None,
         "regionalPrices": regional_rates_wire(granted),
     }
 

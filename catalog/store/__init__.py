@@ -26,20 +26,10 @@ from catalog.store.organization import (
     save_organization,
     set_clock,
 )
-from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
-from catalog.store.organization import create_organization, list_organizations, load_organization, set_clock
-from catalog.store.plan import create_plan, list_plans, load_plan, plan_ids, remove_plan, save_plan
+from catalog.store.plan import create_plan, list_plans, load_plan, plan_ids, plans_moving_to, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
 from catalog.store.plan_group import create_group, list_groups, load_group, order_group, remove_group, save_group
 from catalog.store.price import create_price, remove_price, save_price
-from catalog.store.seat_type import (
-    create_seat_type,
-    find_seat_type,
-    list_seat_types,
-    load_seat_type,
-    remove_seat_type,
-    save_seat_type,
-    with_seat_type,
 from catalog.store.promo import create_promo, has_redeemed, list_promos, load_promo, redeem, save_promo
 from catalog.store.region import (
     clear_regional_price,
@@ -48,6 +38,15 @@ from catalog.store.region import (
     put_regional_price,
     put_regional_rate,
     remove_currency,
+)
+from catalog.store.seat_type import (
+    create_seat_type,
+    find_seat_type,
+    list_seat_types,
+    load_seat_type,
+    remove_seat_type,
+    save_seat_type,
+    with_seat_type,
 )
 from catalog.store.version import raise_version, read_version
 
@@ -66,8 +65,8 @@ __all__ = [
     "create_pack",
     "create_plan",
     "create_price",
-    "create_seat_type",
     "create_promo",
+    "create_seat_type",
     "ensure_deployment",
     "export_document",
     "find_customers",
@@ -84,8 +83,8 @@ __all__ = [
     "list_organizations",
     "list_packs",
     "list_plans",
-    "list_seat_types",
     "list_promos",
+    "list_seat_types",
     "load_addon",
     "load_customer",
     "load_deployment",
@@ -95,12 +94,12 @@ __all__ = [
     "load_pack",
     "load_plan",
     "load_price_book",
-    "load_seat_type",
-    "plans_moving_to",
     "load_promo",
+    "load_seat_type",
     "manual_price",
     "order_group",
     "plan_ids",
+    "plans_moving_to",
     "put_exchange_rate",
     "put_plan_feature",
     "put_regional_price",
@@ -121,13 +120,13 @@ __all__ = [
     "save_customer",
     "save_edition",
     "save_feature",
+    "save_group",
     "save_organization",
+    "save_pack",
     "save_plan",
     "save_price",
-    "save_seat_type",
-    "save_group",
-    "save_pack",
     "save_promo",
+    "save_seat_type",
     "set_clock",
     "with_seat_type",
 ]

@@ -70,6 +70,12 @@ async def load_plan(conn: AsyncConnection, organization: bytes, reference: str, 
     return (await _whole(conn, [row]))[0]
 
 
+async def plan_ids(conn: AsyncConnection, organization: bytes, references: Sequence[str]) -> tuple[str, ...]:
+    """Read the ids of plans that are named by id or code, each once. Raises Rejected `plan_not_found`."""
+    found = [(await load_plan(conn, organization, reference)).id for reference in references]
+    return tuple(dict.fromkeys(found))
+
+
 async def list_plans(
     conn: AsyncConnection, organization: bytes, *, private: bool, deprecated: bool = False
 ) -> list[Plan]:
@@ -77,12 +83,6 @@ async def list_plans(
 
     Private ones only with `private` (R-PLAN-5), deprecated and ending ones only with `deprecated` (R-PLAN-8).
     """
-async def plan_ids(conn: AsyncConnection, organization: bytes, references: Sequence[str]) -> tuple[str, ...]:
-    """Read the ids of plans that are named by id or code, each once. Raises Rejected `plan_not_found`."""
-    found = [(await load_plan(conn, organization, reference)).id for reference in references]
-    return tuple(dict.fromkeys(found))
-async def list_plans(conn: AsyncConnection, organization: bytes, *, private: bool) -> list[Plan]:
-    """Read an organization's plans whole, in their order; private ones only with `private` (R-PLAN-5)."""
     statement = (
         select(plans)
         .where(plans.c.organization_id == ids.id_text(ids.ORGANIZATION, organization), plans.c.deleted_ms == 0)

@@ -11,9 +11,9 @@ from catalog.definition import ModelPrice
 from catalog.gateway.price_refresh import import_lines, refresh
 from catalog.price_edition import parse_price_file
 from kernel.errors import Refusal
-from tests.story.test_catalog import DAY, NOW, api, shop
+from kernel.limits import DAY_MS as DAY
+from tests.story.shop import NOW
 
-__all__ = ["api", "shop"]  # fixtures
 PRO = {"inputPrice": "2.5", "outputPrice": 10}
 
 

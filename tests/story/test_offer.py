@@ -8,9 +8,8 @@ from catalog import store
 from catalog.definition import Customer, PromoCode
 from kernel import ids
 from kernel.errors import Rejected
-from tests.story.test_catalog import NOW, api, shop
+from tests.story.shop import NOW
 
-__all__ = ["api", "shop"]  # fixtures
 REDEEMERS = 64
 
 
@@ -67,6 +66,22 @@ async def test_a_metered_addon_is_shown_whole_and_changed(api):
     assert (changed["basePrice"], changed["unitPriceDecimal"], changed["includedUnits"]) == (1200, "0.0000025", 100)
     assert (await api.call("PUT", "/addons/exports", {"name": "More"}))["name"] == "More"
     assert (await api.call("PATCH", "/addons/exports", {"overageRate": None}))["overageRate"] is None
+    await api.invalid("PATCH", "/addons/exports", {"creditCost": 2}, "creditsPerUnit")
+
+
+async def test_an_addon_of_each_model_says_what_a_use_costs(api):
+    """R-ADDON-1."""
+    for code in ("drawn", "paid", "asked"):
+        await feature(api, code, "usage")
+    body = {"basePrice": 1000, "consumptionModel": "credits", "creditCost": 10}
+    made = await api.call("POST", "/addons", body | {"name": "Drawn", "featureId": "drawn"})
+    assert (made["consumptionModel"], made["creditCost"], made["overageRate"]) == ("credits", 10, None)
+    body = {"basePrice": 1000, "consumptionModel": "balance", "unitPriceDecimal": "0.0025"}
+    made = await api.call("POST", "/addons", body | {"name": "Paid", "featureId": "paid"})
+    assert (made["overageRate"], made["unitPriceDecimal"], made["margin"]) == (25, "0.0025", None)
+    body = {"basePrice": 1000, "consumptionModel": "balance", "margin": 2050}
+    made = await api.call("POST", "/addons", body | {"name": "Asked", "featureId": "asked"})
+    assert (made["margin"], made["marginPercent"]) == (2050, "20.5")
 
 
 async def test_an_addon_in_use_is_not_archived(api):
@@ -120,7 +135,7 @@ async def test_a_pack_is_for_credits_plans_alone(api):
     await api.refused("POST", "/credit-packs", body | {"planIds": ["nope"]}, status=404, code="plan_not_found")
 
 
-async def test_a_promo_code_is_made_limited_and_switched_off(api):
+async def test_a_promo_code_is_made_limited_and_switched_off(shop, api):
     """R-DISC-8, R-DISC-12."""
     plan, _ = await api.pro()
     body = {"code": "launch", "discountType": "percentage", "discountValue": 5000, "planIds": ["pro"]}
@@ -139,6 +154,7 @@ async def test_a_promo_code_is_made_limited_and_switched_off(api):
     off = await api.call("PATCH", "/promo-codes/LAUNCH", {"active": False, "maxRedemptions": None, "expiresAt": None})
     assert (off["isActive"], off["maxRedemptions"], off["expiresAt"]) == (False, None, None)
     assert (await api.call("PUT", "/promo-codes/LAUNCH", {"isActive": True, "planIds": None}))["planIds"] is None
+    shop.clock.advance(1)
     fixed = await api.call(
         "POST", "/promo-codes", {"code": "TEN", "discountType": "amount", "discountValue": 1000, "durationCycles": None}
     )
@@ -247,6 +263,10 @@ async def test_a_group_orders_its_plans(api):
     assert (await api.call("PUT", f"/plan-groups/{group['id']}/plans/reorder", wanted))["reordered"] is True
     assert await order() == ["free", "starter", "pro"]
     assert (await api.call("GET", "/plans/pro"))["planGroupId"] == group["id"]
+    top = await api.call("POST", "/plans", {"name": "Top", "code": "top", "planGroupId": group["id"]})
+    assert top["planGroupId"] == group["id"]
+    assert await order() == ["free", "starter", "pro", "top"]
+    await api.call("DELETE", "/plans/top")
     other = await api.call("POST", "/plan-groups", {"name": "Other"})
     await api.refused("POST", f"/plan-groups/{other['id']}/plans", {"planId": "pro"}, status=409, code="duplicate")
     assert (await api.call("DELETE", f"/plan-groups/{group['id']}/plans/starter"))["removed"] is True
