@@ -1,4 +1,4 @@
-"""What the catalog knows, as values: features, plans, customers, and of `seller` organizations and keys. Pure; public.
+"""What the catalog knows, as values: features, plans, customers; `seller` and `ai_price` hold more. Pure; public.
 
 Ids that travel in the log (organization, feature, customer) are 16 bytes here, the others text. Instants are unix
 milliseconds. Invariants: a value is one committed state; every value belongs to one organization, which is one
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from catalog.ai_price import ModelPrice
 from catalog.seller import (
     PRODUCTION,
     READ,
@@ -205,7 +206,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `overdraft` a balance may go below zero on a paid, active subscription (R-BAL-3, R-BAL-6). A deprecated plan takes
     no new subscribers (R-PLAN-8). `group_id` and `group_position` place it in its plan group (R-GROUP-1). `ending` is
     what a deletion does to its subscribers at their renewals: `cancel`, or the id of the plan that they move to
-    (R-PLAN-9).
+    (R-PLAN-9). `exchange_rates` are what one unit of its currency is worth in others (R-REG-3).
     """
 
     id: str
@@ -229,6 +230,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     group_id: str | None = None
     group_position: int = 0
     ending: str | None = None
+    exchange_rates: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def price_of(self, interval: Interval | None) -> PlanPrice | None:
         """Tell the price of an interval, or the default one for None; None when there is none."""
@@ -306,7 +308,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     """A code that takes something off the base price (R-DISC-8); `code` is kept in upper case.
 
     `value` is a percentage or an amount in the major unit, `cycles` counts the periods of a repeating one. It is valid
-    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all.
+    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all, `interval` None any.
     """
 
     id: str
@@ -323,6 +325,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     active: bool = True
     created_ms: int = 0
     updated_ms: int = 0
+    interval: Interval | None = None
 
 
 class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,23 +339,6 @@ class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):
     is_public: bool = True
     created_ms: int = 0
     updated_ms: int = 0
-
-
-class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """What an AI model's tokens cost from `since_ms` on: USD per million tokens, decimal strings (R-AI-7, R-AI-8).
-
-    `model` is `provider/name`. `organization` is None for the catalog's price, else whose override it is. A cache price
-    that is missing falls back to the input price (R-AI-5). `version` names the edition that the price came from.
-    """
-
-    model: str
-    since_ms: int
-    input: str
-    output: str
-    version: str
-    cache_read: str | None = None
-    cache_write: str | None = None
-    organization: bytes | None = None
 
 
 class Customer(msgspec.Struct, frozen=True, kw_only=True):

@@ -210,3 +210,154 @@ idempotent_requests = Table(
     Column("body", LargeBinary, nullable=False),
     Column("created_ms", BigInteger, nullable=False, index=True),
 )
+
+model_prices = Table(
+    "model_prices",
+    metadata,
+    # Whose price it is: an organization's id, or empty for the catalog's.
+    Column("scope", String(40), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("since_ms", BigInteger, primary_key=True),
+    Column("recorded_ms", BigInteger, primary_key=True),
+    Column("input", String(40), nullable=False),
+    Column("output", String(40), nullable=False),
+    Column("cache_read", String(40)),
+    Column("cache_write", String(40)),
+    Column("edition", String(255), nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("aliases", JSON, nullable=False),
+    *_changed(),
+)
+
+price_editions = Table(
+    "price_editions",
+    metadata,
+    Column("edition", String(255), primary_key=True),
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("models", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+)
+
+addons = Table(
+    "addons",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("slug", String(255), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("feature_id", String(40), ForeignKey("features.id"), nullable=False),
+    Column("model", String(16)),
+    Column("base_minor", BigInteger, nullable=False),
+    Column("interval_minor", JSON, nullable=False),
+    Column("included", String(40), nullable=False),
+    Column("unlimited", Boolean, nullable=False),
+    Column("overage", Boolean, nullable=False),
+    Column("unit_price", String(40), nullable=False),
+    Column("credits", String(40), nullable=False),
+    Column("margin", String(40)),
+    *_changed(),
+    *_stamps(),
+    Unique("organization_id", "slug", "deleted_ms", name="uq_addons_slug"),
+    Unique("feature_id", "deleted_ms", name="uq_addons_feature_id"),
+)
+
+credit_packs = Table(
+    "credit_packs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("name", String(255), nullable=False),
+    Column("description", Text),
+    Column("credits", String(40), nullable=False),
+    Column("price_minor", BigInteger, nullable=False),
+    Column("plans", JSON(none_as_null=True)),
+    Column("active", Boolean, nullable=False),
+    *_changed(),
+    *_stamps(),
+    Unique("organization_id", "name", "deleted_ms", name="uq_credit_packs_name"),
+)
+
+promo_codes = Table(
+    "promo_codes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("code", String(255), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("value", String(40), nullable=False),
+    Column("duration", String(16), nullable=False),
+    Column("cycles", Integer),
+    Column("interval", String(16)),
+    Column("max_redemptions", Integer),
+    Column("redemptions", Integer, nullable=False),
+    Column("expires_day", Integer),
+    Column("plans", JSON(none_as_null=True)),
+    Column("active", Boolean, nullable=False),
+    *_changed(),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Unique("organization_id", "code", name="uq_promo_codes_code"),
+)
+
+promo_redemptions = Table(
+    "promo_redemptions",
+    metadata,
+    Column("promo_code_id", String(40), ForeignKey("promo_codes.id"), primary_key=True),
+    Column("customer_id", String(40), ForeignKey("customers.id"), primary_key=True),
+    Column("redeemed_ms", BigInteger, nullable=False),
+)
+
+plan_groups = Table(
+    "plan_groups",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("is_public", Boolean, nullable=False),
+    *_changed(),
+    *_stamps(),
+)
+
+plan_group_members = Table(
+    "plan_group_members",
+    metadata,
+    Column("plan_id", String(40), ForeignKey("plans.id"), primary_key=True),
+    Column("group_id", String(40), ForeignKey("plan_groups.id"), nullable=False, index=True),
+    Column("position", Integer, nullable=False),
+)
+
+exchange_rates = Table(
+    "exchange_rates",
+    metadata,
+    Column("plan_id", String(40), ForeignKey("plans.id"), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("rate", String(40), nullable=False),
+    *_changed(),
+)
+
+# Manual values alone: what is synced is computed from the rate and the price in USD when a plan is read.
+regional_prices = Table(
+    "regional_prices",
+    metadata,
+    Column("price_id", String(40), ForeignKey("plan_prices.id"), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("plan_id", String(40), ForeignKey("plans.id"), nullable=False, index=True),
+    Column("amount_minor", BigInteger),
+    Column("included", String(40)),
+    Column("intro_type", String(16)),
+    Column("intro_value", String(40)),
+    Column("intro_cycles", Integer),
+    *_changed(),
+)
+
+regional_rates = Table(
+    "regional_rates",
+    metadata,
+    Column("plan_id", String(40), ForeignKey("plans.id"), primary_key=True),
+    Column("feature_id", String(40), ForeignKey("features.id"), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("unit_price", String(40), nullable=False),
+    *_changed(),
+)

@@ -22,7 +22,7 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _ONE_PROCESS: Final = (EMBEDDED, "memory://", "chdb://", "sqlite://")
 _NOT_NEGATIVE: Final = (
     *("embedded_memory_bytes", "log_capacity_bytes", "log_retain_bytes", "log_retain_ms"),
-    *("settle_ms", "close_every_ms"),
+    *("settle_ms", "close_every_ms", "prices_refresh_ms"),
 )
 _KIND_WORDS: Final = {int: "a whole number", str: "text", Path: "a path"}
 # What each URL may begin with; empty stands for the place within `data_dir`.
@@ -83,6 +83,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         3_600_000
     )
     close_every_ms: Annotated[int, "How often the closer looks for due work."] = 1_000
+    prices_refresh_ms: Annotated[
+        int, "How often the billing role asks for newer prices of AI models; 0: never, `meterline prices` loads them."
+    ] = 86_400_000
+    prices_url: Annotated[
+        str,
+        "Where it asks for them; empty: the address of the `genai-prices` package, `none`: what is installed alone.",
+    ] = ""
     log_level: Annotated[str, "`debug`, `info`, `warning` or `error`."] = "info"
     shared: Annotated[Path, "Folder with the reference data that tests read."] = Path("../shared")
 

@@ -118,6 +118,11 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "invoice_not_found": 404,
         "event_not_found": 404,
         "api_key_not_found": 404,
+        "addon_not_found": 404,
+        "credit_pack_not_found": 404,
+        "promo_code_not_found": 404,
+        "plan_group_not_found": 404,
+        "model_not_found": 404,
         "endpoint_not_available": 404,
         "endpoint_deprecated": 410,
     },
@@ -138,6 +143,8 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "feature_in_use": 409,
         "seat_type_in_use": 409,
         "price_in_use": 409,
+        "addon_has_activations": 409,
+        "promo_code_expired": 409,
         "plan_in_use": 409,
         "idempotency_key_mismatch": 409,
         "idempotency_in_progress": 409,
@@ -204,6 +211,16 @@ def cut_page(
         return rows, None
     page = rows[:limit]
     return page, encode_cursor(*key(page[-1]))
+
+
+def page_of(
+    rows: Sequence[T], query: Mapping[str, str], key: Callable[[T], tuple[int, str]], *, newest_first: bool = False
+) -> tuple[Sequence[T], str | None]:
+    """Cut the page that `limit` and `cursor` of a query name from a whole list in the order of `key`."""
+    if "cursor" in query:
+        after = tuple(decode_cursor(query["cursor"], int, str))
+        rows = [row for row in rows if (key(row) < after if newest_first else key(row) > after)]
+    return cut_page(rows, page_limit(query.get("limit")), key)
 
 
 def flag(name: str, text: str | None) -> bool | None:

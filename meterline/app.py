@@ -23,6 +23,7 @@ from aggregator.worker.sink import Sink
 from billing.gateway.plan_sync import PlanSync
 from billing.store.subscription import plan_in_use
 from billing.worker.closer import Closer
+from billing.worker.prices import PriceWorker
 from billing.worker.relay import Relay
 from catalog.gateway import Catalog
 from ingest.gateway import Admission, VerdictHub, VerdictListener
@@ -145,6 +146,7 @@ async def opened(
             _run(stack, "presence", presence.run())
         if role is not Role.AGGREGATOR:
             _start_billing(app, stack, relays=not ending)
+            await _start_prices(app, stack)
             _start_gateway(app, stack)
         yield app
 
@@ -222,6 +224,14 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
         _run(stack, "plans", plans.follow_all())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)
+
+
+async def _start_prices(app: App, stack: AsyncExitStack) -> None:
+    """Where the role bills: the prices of AI models, there before the first request and refreshed day by day."""
+    if app.role.bills:
+        prices = PriceWorker(app.catalog, app.clock, app.settings.prices_refresh_ms, app.settings.prices_url)
+        await prices.begin()
+        _run(stack, "prices", prices.run())
 
 
 def _start_gateway(app: App, stack: AsyncExitStack) -> None:

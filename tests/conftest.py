@@ -25,6 +25,9 @@ __all__ = [
     "valkey_cluster",
 ]  # fixtures
 
+# No test asks the network, and few want two thousand prices: those that do take them in themselves.
+os.environ.setdefault("METERLINE_PRICES_REFRESH_MS", "0")
+
 CI = os.environ.get("CI") == "true"
 SOAK = bool(os.environ.get("METERLINE_SOAK"))
 PROOFS = pytest.StashKey[ProofTable]()

@@ -10,19 +10,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import Customer, Deployment, Feature, Organization, Principal
+from catalog.definition import Customer, Deployment, Feature, ModelPrice, Organization, Principal
 from catalog.gateway.customer import CustomerCache, SharedLookUp
+from catalog.model_price import ModelPriceBook
 from catalog.store import customer as customer_store
 from catalog.store import version as version_store
 from catalog.store.deployment import load_deployment
 from catalog.store.feature import feature_of_row
 from catalog.store.key import hash_key, key_of_row
+from catalog.store.model_price import model_price_of_row
 from catalog.store.organization import organization_of
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.sql.base import Sql
-from kernel.errors import Misconfigured, Unavailable
+from kernel.errors import Misconfigured, Refusal, Unavailable
 from kernel.limits import CATALOG_RELAYED_MS_MAX, CATALOG_STALE_MS_MAX, CUSTOMERS_CACHED_MAX
 from kernel.telemetry import logger
 
@@ -32,13 +34,15 @@ _LOOK_UPS_MAX = 8  # a look-up is repeated only when the catalog changed under i
 PlanChanged = Callable[[bytes, str], Awaitable[None]]
 CustomerArchived = Callable[[bytes, bytes], Awaitable[None]]
 PlanInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
+AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 
 
 class Catalog:
-    """The cached view. Three hooks, set by the composition root, tell billing what it has to know.
+    """The cached view. Its hooks, set by the composition root, tell billing what it has to know.
 
     `on_plan_changed(organization, plan id)` and `on_customer_archived(organization, customer)` are awaited after the
-    commit; `plan_in_use(connection, plan id)` is asked within the transaction that would remove the plan.
+    commit; `plan_in_use(connection, plan id)` is asked within the transaction that would remove the plan, as is
+    `addon_in_use(connection, add-on id)` within the one that would archive an add-on (R-ADDON-11).
     """
 
     def __init__(self, sql: Sql, live: Live, clock: Clock, *, customers_max: int = CUSTOMERS_CACHED_MAX) -> None:
@@ -49,12 +53,14 @@ class Catalog:
         self.on_plan_changed: PlanChanged | None = None
         self.on_customer_archived: CustomerArchived | None = None
         self.plan_in_use: PlanInUse | None = None
+        self.addon_in_use: AddonInUse | None = None
         self._deployment: Deployment | None = None
         self._organizations: dict[bytes, Organization] = {}
         self._principals: dict[str, Principal] = {}
         self._features: dict[bytes, Feature] = {}
         self._by_code: dict[tuple[bytes, str], Feature] = {}
         self._by_event_code: dict[tuple[bytes, str], Feature] = {}
+        self.model_prices = ModelPriceBook()
         self._customers = CustomerCache(customers_max)
         self._looked_up = SharedLookUp(self._look_up)
         self._absent: set[tuple[bytes, str]] = set()
@@ -154,6 +160,13 @@ class Catalog:
         own = [feature for feature in self._features.values() if feature.organization == organization]
         return sorted(own, key=lambda feature: (feature.created_ms, feature.id))
 
+    def model_price(self, organization: bytes, model: str, at_ms: int) -> ModelPrice | Refusal:
+        """Find what an AI model's tokens cost at an instant, by a name as events give it (R-AI-6, R-AI-8).
+
+        Refusal `model_not_found`: the name means no model, or several, or the model had no price then.
+        """
+        return self.model_prices.find(organization, model, at_ms)
+
     def customer_cached(self, organization: bytes, reference: str) -> Customer | None:
         """Find a customer in memory alone; None says nothing about SQL."""
         return self._customers.get(organization, reference)
@@ -202,6 +215,7 @@ class Catalog:
         organizations = await version_store.organizations_since(conn, since)
         keys = await version_store.keys_since(conn, since)
         features = await version_store.features_since(conn, since)
+        priced = await version_store.model_prices_since(conn, since)
         changed = await version_store.customers_since(conn, since) if since else []  # before the first, none is cached
         for row in organizations:
             organization = organization_of(row)
@@ -213,6 +227,7 @@ class Catalog:
                 self._principals[row.hash] = key_of_row(row).principal()
         for row in features:
             self._take(feature_of_row(row), removed=bool(row.deleted_ms))
+        self.model_prices.take([model_price_of_row(row) for row in priced])
         for customer in changed:
             self._customers.drop(ids.id_bytes(customer))
         if version != since:

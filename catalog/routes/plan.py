@@ -15,12 +15,12 @@ from catalog.definition import Plan
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
+from catalog.plan_group import placed
 from catalog.routes.plan_end import deprecate, in_use, remove
 from catalog.routes.plan_shape import plan_wire
 from catalog.routes.told import told
 from catalog.terms import ConsumptionModel
 from kernel import ids, wire
-from kernel.errors import invalid
 from kernel.wire import Wire
 
 _RESOURCE: Final = "plan"
@@ -74,8 +74,6 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     made = await read_body(request, PlanInput)
     model = plan_rule.model_of(made.consumption_model)
     pool = _pool(caller, model, made)
-    if made.plan_group_id is not None:
-        raise invalid("planGroupId", "Plan groups are not supported.")
     plan = Plan(
         id=ids.new_id(ids.PLAN, caller.real_ms),
         organization=caller.organization.id,
@@ -93,7 +91,11 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     )
 
     async def work(conn: AsyncConnection) -> object:
-        return plan_wire(caller, await store.create_plan(conn, plan))
+        await store.create_plan(conn, plan)
+        if made.plan_group_id is not None:
+            group = await store.load_group(conn, caller.organization.id, made.plan_group_id)
+            await store.order_group(conn, group, placed(group, plan, None), caller.now_ms)
+        return plan_wire(caller, await store.load_plan(conn, caller.organization.id, plan.id))
 
     return await once(request, caller, work)
 

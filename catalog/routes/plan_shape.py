@@ -6,6 +6,7 @@ from typing import Any
 from catalog.definition import DiscountType, FeatureKind, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.gateway.http import Caller
 from catalog.routes.feature import type_word
+from catalog.routes.regional_shape import exchange_rates_wire, regional_prices_wire, regional_rates_wire
 from catalog.terms import ConsumptionModel
 from kernel.money import round_half_away
 from kernel.period import instant_text
@@ -30,13 +31,13 @@ def plan_wire(caller: Caller, plan: Plan) -> dict[str, Any]:
         "blockOnExhaustion": _blocks(plan),
         **_pool(plan.model, plan.included, caller.organization.currency),
         "sortOrder": plan.sort_order,
-        "planGroupId": None,
+        "planGroupId": plan.group_id,
         "metadata": plan.metadata,
         "createdAt": instant_text(plan.created_ms),
         "updatedAt": instant_text(plan.updated_ms),
         "prices": [_price(plan, price) for price in plan.prices],
         "features": [_feature(caller, plan, granted) for granted in plan.features],
-        "exchangeRates": [],
+        "exchangeRates": exchange_rates_wire(plan),
     }
 
 
@@ -141,7 +142,7 @@ def _feature(caller: Caller, plan: Plan, granted: PlanFeature) -> dict[str, Any]
         "overageUnitPrice": rate_of_unit_price(granted.unit_price) if granted.overage else None,
         "overage": _overage(granted) if counted else None,
         **_use(plan, granted),
-        "regionalPrices": [],
+        "regionalPrices": regional_rates_wire(granted),
     }
 
 
@@ -183,5 +184,5 @@ def _price(plan: Plan, price: PlanPrice) -> dict[str, Any]:
         "inheritsFromPriceId": None,
         "metadata": price.metadata,
         "marketPrices": [],
-        "regionalPrices": [],
+        "regionalPrices": regional_prices_wire(price),
     }

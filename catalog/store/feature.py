@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Feature, FeatureKind
 from catalog.store.version import raise_version
-from catalog.tables import features, plan_features
+from catalog.tables import addons, features, plan_features
 from kernel import ids
 from kernel.errors import rejected
 
@@ -106,6 +106,9 @@ async def remove_feature(conn: AsyncConnection, feature: Feature, now_ms: int) -
     """Remove a feature that no plan has. Raises Rejected `feature_in_use` (R-FEAT-6)."""
     if await plans_with_feature(conn, feature):
         raise rejected("feature_in_use", f"A plan has the feature {feature.code}: take it out of all plans first.")
+    brought = select(addons.c.slug).where(addons.c.feature_id == feature.id_text, addons.c.deleted_ms == 0)
+    if (slug := await conn.scalar(brought)) is not None:
+        raise rejected("feature_in_use", f"The add-on {slug} brings the feature {feature.code}: archive it first.")
     await conn.execute(
         update(features)
         .where(features.c.id == feature.id_text)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import DiscountType, Feature, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.store.feature import feature_of_row
+from catalog.store.plan_group import leave_group, with_groups
+from catalog.store.region import with_regions
 from catalog.store.version import raise_version
 from catalog.tables import features, plan_features, plan_prices, plans
 from catalog.terms import ConsumptionModel
@@ -17,6 +19,7 @@ from kernel.errors import rejected
 from kernel.period import Interval
 from kernel.quantity import canonical
 
+T = TypeVar("T")
 _IN_ONE_QUERY: Final = 500  # SQLite takes 32,766 variables, PostgreSQL's driver as many
 
 
@@ -65,6 +68,12 @@ async def load_plan(conn: AsyncConnection, organization: bytes, reference: str, 
     if row is None:
         raise rejected("plan_not_found", f"There is no plan {reference}.", param="planId")
     return (await _whole(conn, [row]))[0]
+
+
+async def plan_ids(conn: AsyncConnection, organization: bytes, references: Sequence[str]) -> tuple[str, ...]:
+    """Read the ids of plans that are named by id or code, each once. Raises Rejected `plan_not_found`."""
+    found = [(await load_plan(conn, organization, reference)).id for reference in references]
+    return tuple(dict.fromkeys(found))
 
 
 async def list_plans(
@@ -127,6 +136,7 @@ async def remove_plan(conn: AsyncConnection, plan: Plan, now_ms: int) -> None:
             .values(deleted_ms=now_ms, updated_ms=now_ms, version=version)
         )
     await conn.execute(plan_features.delete().where(plan_features.c.plan_id == plan.id))
+    await leave_group(conn, plan.id)
 
 
 def price_of_row(row: Row[Any]) -> PlanPrice:
@@ -181,7 +191,7 @@ async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
             .order_by(plan_features.c.created_ms, plan_features.c.feature_id)
         ):
             granted[link.plan_id].append(_plan_feature(link, known[link.feature_id]))
-    return [
+    found = [
         Plan(
             id=row.id,
             organization=ids.id_bytes(row.organization_id),
@@ -205,6 +215,10 @@ async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
         )
         for row in rows
     ]
+    whole: list[Plan] = []
+    for some_plans in _slices(found):
+        whole += await with_regions(conn, await with_groups(conn, some_plans))
+    return whole
 
 
 async def _features_of(conn: AsyncConnection, plan_ids: Sequence[str]) -> list[Feature]:
@@ -225,5 +239,5 @@ def _plan_feature(row: Row[Any], feature: Feature) -> PlanFeature:
     )
 
 
-def _slices(all_ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (all_ids[at : at + _IN_ONE_QUERY] for at in range(0, len(all_ids), _IN_ONE_QUERY))
+def _slices(everything: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (everything[at : at + _IN_ONE_QUERY] for at in range(0, len(everything), _IN_ONE_QUERY))

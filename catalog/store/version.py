@@ -10,7 +10,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import api_keys as keys
-from catalog.tables import catalog_version, customers, features, organizations
+from catalog.tables import catalog_version, customers, features, model_prices, organizations
 
 _ONLY: Final = 1
 
@@ -54,3 +54,8 @@ async def features_since(conn: AsyncConnection, version: int) -> list[Row[Any]]:
 async def customers_since(conn: AsyncConnection, version: int) -> list[str]:
     """Read the ids of customers changed after `version`."""
     return list((await conn.execute(select(customers.c.id).where(customers.c.version > version))).scalars())
+
+
+async def model_prices_since(conn: AsyncConnection, version: int) -> list[Row[Any]]:
+    """Read prices of AI models added after `version`."""
+    return list(await conn.execute(select(model_prices).where(model_prices.c.version > version)))

@@ -6,7 +6,7 @@ The command line and the operator's socket call these by name; nothing here prin
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from meterline.operation import backup, catalog, explain, export, organization, proof, replay
+from meterline.operation import backup, catalog, explain, export, organization, prices, proof, replay
 
 Operation = Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -27,6 +27,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "catalog_apply": catalog.apply,
     "catalog_diff": catalog.diff,
     "catalog_export": catalog.export,
+    "prices_refresh": prices.refresh,
+    "prices_import": prices.import_file,
 }
 
 __all__ = ["OPERATIONS", "Operation"]

@@ -1,0 +1,78 @@
+"""Promo codes: how they are spelled, and what keeps one from being used. Pure.
+
+What a code takes off, and what it has to leave, is billing's; that it is redeemed once is the store's.
+Source: R-DISC-5, R-DISC-8, R-DISC-12.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from catalog.definition import DiscountType, PromoCode, PromoDuration
+from kernel.errors import Refusal, invalid
+from kernel.period import Interval
+
+_CODE: Final = re.compile(r"[A-Z0-9_-]{1,64}")
+_PERCENT_MAX: Final = Decimal(100)
+CYCLES_MAX: Final = 1_200  # a century of months: beyond it a code is `forever`
+REDEMPTIONS_MAX: Final = 10**9
+
+
+def promo_text(text: str) -> str:
+    """Spell a code in its one way: codes are case-insensitive (R-DISC-12). Raises Rejected for what is none."""
+    code = text.strip().upper()
+    if not _CODE.fullmatch(code):
+        raise invalid("code", "must be 1 to 64 letters, digits, - and _")
+    return code
+
+
+def check_promo(promo: PromoCode) -> PromoCode:
+    """Refuse values that a code cannot have (R-DISC-8). Raises Rejected with the field."""
+    if promo.value <= 0:
+        raise invalid("discountValue", "must be greater than 0")
+    if promo.type is DiscountType.PERCENT and promo.value > _PERCENT_MAX:
+        raise invalid("discountValue", "must be at most 10,000 basis points: the whole price")
+    if promo.duration is PromoDuration.REPEATING and not 1 <= (promo.cycles or 0) <= CYCLES_MAX:
+        raise invalid("durationCycles", f"must be from 1 to {CYCLES_MAX}, or null for ever")
+    if promo.max_redemptions is not None and not 1 <= promo.max_redemptions <= REDEMPTIONS_MAX:
+        raise invalid("maxRedemptions", f"must be from 1 to {REDEMPTIONS_MAX}, or null for any number")
+    return promo
+
+
+def cycles_of(promo: PromoCode) -> int | None:
+    """Tell how many billing periods a code covers; None is for ever (R-DISC-5)."""
+    if promo.duration is PromoDuration.ONCE:
+        return 1
+    return None if promo.duration is PromoDuration.FOREVER else promo.cycles
+
+
+def refusal_of(promo: PromoCode, plan: str, interval: Interval, day: int) -> Refusal | None:
+    """Tell why a code cannot be used for a plan (its id) and interval on a day; None: it can (R-DISC-8, R-DISC-12).
+
+    `day` is of the organization's now, in UTC; a code is valid through the whole of its last day.
+    """
+    if not promo.active:
+        return _refused(f"The code {promo.code} is not active.")
+    if promo.expires_day is not None and day > promo.expires_day:
+        return Refusal(code="promo_code_expired", message=f"The code {promo.code} has expired.", param="promoCode")
+    if promo.plans is not None and plan not in promo.plans:
+        return _refused(f"The code {promo.code} is not for this plan.")
+    if promo.interval is not None and promo.interval is not interval:
+        return _refused(f"The code {promo.code} is for {promo.interval} prices.")
+    if promo.max_redemptions is not None and promo.redemptions >= promo.max_redemptions:
+        return exhausted(promo)
+    return None
+
+
+def exhausted(promo: PromoCode) -> Refusal:
+    """Say that a code is used up, or was switched off."""
+    return _refused(f"The code {promo.code} has no redemptions left.")
+
+
+def redeemed_before(promo: PromoCode) -> Refusal:
+    """Say that this customer has used the code."""
+    return _refused(f"This customer has used the code {promo.code}.")
+
+
+def _refused(message: str) -> Refusal:
+    return Refusal(code="offer_not_applicable", message=message, param="promoCode")

@@ -1,0 +1,249 @@
+"""Prices of plans in other currencies over HTTP (contract rows 61, 62 and 66)."""
+
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from litestar import Response, Router, delete, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from catalog import rule, store
+from catalog.definition import DiscountType, Plan, PlanFeature, PlanPrice
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
+from catalog.gateway.once import once
+from catalog.gateway.openapi import documented
+from catalog.regional import ManualPrice, check_ungrouped, currency_of, intro_by_hand, rate_of
+from catalog.routes.told import told
+from kernel.errors import invalid, rejected
+from kernel.money import minor_places
+from kernel.quantity import EXACT
+from kernel.wire import Wire
+
+_RESOURCE: Final = "plan"
+_TYPES: Final = {"percentage": DiscountType.PERCENT, "amount": DiscountType.FIXED}
+_BASIS_POINTS: Final = Decimal(100)  # of a per cent
+
+
+class RegionalPriceInput(Wire, frozen=True, kw_only=True):
+    """A price set by hand, in minor units of the currency; `synced` lets it follow the rate again."""
+
+    price_id: str
+    price: int | None = None
+    included_balance: int | None = None
+    synced: bool = False
+
+
+class RegionalRateInput(Wire, frozen=True, kw_only=True):
+    """A feature's unit price set by hand: at the rate scale, or a decimal; `synced` lets it follow the rate again."""
+
+    feature_id: str
+    overage_unit_price: int | None = None
+    unit_price_decimal: str | None = None
+    synced: bool = False
+
+
+class RegionalIntroInput(Wire, frozen=True, kw_only=True):
+    """An intro offer of this currency: `percentage` in basis points, `amount` in minor units (R-DISC-14)."""
+
+    price_id: str
+    discount_type: str
+    discount_value: int
+    duration_cycles: int | None = None
+
+
+class RegionInput(Wire, frozen=True, kw_only=True):
+    """A currency of a plan: its rate, and what is set by hand; what is not named stays as it was."""
+
+    currency: str
+    exchange_rate: Decimal
+    prices: tuple[RegionalPriceInput, ...] = ()
+    features: tuple[RegionalRateInput, ...] = ()
+    intro_offers: tuple[RegionalIntroInput, ...] = ()
+
+
+class OverrideInput(Wire, frozen=True, kw_only=True):
+    """A price set by hand in one currency."""
+
+    currency: str
+    price: int
+    included_balance: int | None = None
+
+
+class OverridesInput(Wire, frozen=True, kw_only=True):
+    """What is set by hand of one price, whole: a currency that is not named is not set by hand any more."""
+
+    overrides: list[OverrideInput]
+
+
+@put(
+    "/{plan_ref:str}/regional",
+    status_code=200,
+    summary="Price a plan in one currency",
+    operation_class=documented(RegionInput),
+)
+async def set_region(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
+    """Prices follow the exchange rate but for those that are set by hand (R-REG-3)."""
+    caller.must_write(_RESOURCE)
+    made = await read_body(request, RegionInput)
+    rate = rate_of(made.exchange_rate)
+    changed: list[str] = []
+
+    async def work(conn: AsyncConnection) -> object:
+        plan = check_ungrouped(await store.load_plan(conn, caller.organization.id, plan_ref))
+        currency = currency_of(made.currency, caller.organization.currency)
+        await store.put_exchange_rate(conn, plan, currency, rate, caller.now_ms)
+        await _set_prices(conn, caller, plan, currency, made)
+        await _set_rates(conn, caller, plan, currency, made)
+        changed[:] = [plan.id]
+        after = await store.load_plan(conn, caller.organization.id, plan.id)
+        return {
+            **caller.object("plan_regional_pricing"),
+            "id": after.id,
+            "planId": after.id,
+            "currency": currency,
+            "exchangeRate": Decimal(rate),
+            "pricesConfigured": sum(price.in_currency(currency) is not None for price in after.prices),
+            "featuresConfigured": sum(
+                any(one.currency == currency for one in granted.regional) for granted in after.features
+            ),
+        }
+
+    return await once(request, caller, work, after=told(caller, changed))
+
+
+async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currency: str, made: RegionInput) -> None:
+    by_hand: dict[str, ManualPrice] = {}
+    for wanted in made.prices:
+        price = _price_of(plan, wanted.price_id)
+        before = by_hand.get(price.id) or await store.manual_price(conn, price, currency)
+        if not wanted.synced and wanted.price is None and wanted.included_balance is None:
+            raise invalid("prices.price", "is required, unless the price is synced")
+        by_hand[price.id] = msgspec.structs.replace(
+            before,
+            amount_minor=None if wanted.synced or wanted.price is None else rule.amount_of(wanted.price),
+            included=None if wanted.synced else _balance(wanted.included_balance, currency) or before.included,
+        )
+    for offer in made.intro_offers:
+        price = _price_of(plan, offer.price_id)
+        if offer.discount_type not in _TYPES:
+            raise invalid("introOffers.discountType", f"{offer.discount_type} is not supported: use percentage, amount")
+        kind = _TYPES[offer.discount_type]
+        value = (
+            EXACT.divide(Decimal(offer.discount_value), _BASIS_POINTS)
+            if kind is DiscountType.PERCENT
+            else EXACT.scaleb(Decimal(offer.discount_value), -minor_places(currency))
+        )
+        before = by_hand.get(price.id) or await store.manual_price(conn, price, currency)
+        intro = intro_by_hand(price, kind, value, offer.duration_cycles)
+        by_hand[price.id] = msgspec.structs.replace(before, intro=intro)
+    for price_id, manual in by_hand.items():
+        await store.put_regional_price(conn, _price_of(plan, price_id), currency, manual, caller.now_ms)
+
+
+async def _set_rates(conn: AsyncConnection, caller: Caller, plan: Plan, currency: str, made: RegionInput) -> None:
+    for wanted in made.features:
+        granted = _feature_of(plan, wanted.feature_id)
+        if not wanted.synced and wanted.overage_unit_price is None and wanted.unit_price_decimal is None:
+            raise invalid("features.overageUnitPrice", "is required, unless the price is synced")
+        unit_price = None if wanted.synced else rule.unit_price_of(wanted.overage_unit_price, wanted.unit_price_decimal)
+        await store.put_regional_rate(conn, plan, granted, currency, unit_price, caller.now_ms)
+
+
+@delete("/{plan_ref:str}/regional/{currency:str}", status_code=200, summary="Drop a currency of a plan")
+async def drop_region(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], currency: FromPath[str]
+) -> Response[bytes]:
+    """New subscribers pay the plan's own currency; those who pay in it take the change at their renewal (R-REG-7)."""
+    caller.must_write(_RESOURCE)
+    changed: list[str] = []
+
+    async def work(conn: AsyncConnection) -> object:
+        plan = await store.load_plan(conn, caller.organization.id, plan_ref)
+        await store.remove_currency(conn, plan, currency.lower(), caller.now_ms)
+        changed[:] = [plan.id]
+        return {**caller.object("plan_regional_pricing"), "id": plan.id, "deleted": True}
+
+    return await once(request, caller, work, after=told(caller, changed))
+
+
+@put(
+    "/{plan_ref:str}/prices/{price_id:str}/regional",
+    status_code=200,
+    summary="Set a price by hand in other currencies",
+    operation_class=documented(OverridesInput),
+)
+async def set_overrides(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
+) -> Response[bytes]:
+    """Prices by hand follow neither the rate nor the price in USD (R-REG-3)."""
+    caller.must_write(_RESOURCE)
+    made = await read_body(request, OverridesInput)
+    changed: list[str] = []
+
+    async def work(conn: AsyncConnection) -> object:
+        plan = check_ungrouped(await store.load_plan(conn, caller.organization.id, plan_ref))
+        price = _price_of(plan, price_id)
+        await store.clear_regional_price(conn, price, caller.now_ms)
+        for wanted in made.overrides:
+            currency = currency_of(wanted.currency, caller.organization.currency)
+            manual = ManualPrice(
+                amount_minor=rule.amount_of(wanted.price), included=_balance(wanted.included_balance, currency)
+            )
+            await store.put_regional_price(conn, price, currency, manual, caller.now_ms)
+        changed[:] = [plan.id]
+        return {
+            **caller.object("plan_regional_pricing"),
+            "id": price.id,
+            "priceId": price.id,
+            "overrides": [msgspec.to_builtins(wanted) for wanted in made.overrides],
+        }
+
+    return await once(request, caller, work, after=told(caller, changed))
+
+
+@delete("/{plan_ref:str}/prices/{price_id:str}/regional", status_code=200, summary="Drop a price's overrides")
+async def drop_overrides(
+    request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
+) -> Response[bytes]:
+    """From then on the price follows the exchange rates."""
+    caller.must_write(_RESOURCE)
+    changed: list[str] = []
+
+    async def work(conn: AsyncConnection) -> object:
+        plan = await store.load_plan(conn, caller.organization.id, plan_ref)
+        price = _price_of(plan, price_id)
+        await store.clear_regional_price(conn, price, caller.now_ms)
+        changed[:] = [plan.id]
+        return {**caller.object("plan_regional_pricing"), "id": price.id, "deleted": True}
+
+    return await once(request, caller, work, after=told(caller, changed))
+
+
+def _price_of(plan: Plan, price_id: str) -> PlanPrice:
+    for price in plan.prices:
+        if price.id == price_id:
+            return price
+    raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.", param="priceId")
+
+
+def _feature_of(plan: Plan, reference: str) -> PlanFeature:
+    for granted in plan.features:
+        if reference in (granted.feature.id_text, granted.feature.code):
+            return granted
+    raise rejected("feature_not_found", f"The plan {plan.code} has no feature {reference}.", param="featureId")
+
+
+def _balance(minor: int | None, currency: str) -> Decimal | None:
+    if minor is None:
+        return None
+    return EXACT.scaleb(Decimal(rule.amount_of(minor)), -minor_places(currency))
+
+
+REGIONAL: Final = Router(
+    path="/plans",
+    route_handlers=[set_region, drop_region, set_overrides, drop_overrides],
+    dependencies=DEPENDENCIES,
+    tags=["plans"],
+)

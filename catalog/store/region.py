@@ -1,0 +1,120 @@
+"""Exchange rates of plans, and what a merchant set by hand of prices in other currencies (R-REG-2, R-REG-3).
+
+Synced values are stored nowhere: they are computed when a plan is read, so they follow rate and price.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, Table, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from catalog import regional
+from catalog.definition import DiscountType, IntroOffer, Plan, PlanFeature, PlanPrice
+from catalog.regional import ManualPrice
+from catalog.store.version import raise_version
+from catalog.tables import exchange_rates, plans, regional_prices, regional_rates
+from kernel.quantity import canonical
+
+
+async def put_exchange_rate(conn: AsyncConnection, plan: Plan, currency: str, rate: str, now_ms: int) -> None:
+    """Store a plan's exchange rate of a currency; synced values follow it."""
+    own = (exchange_rates.c.plan_id == plan.id) & (exchange_rates.c.currency == currency)
+    version = await _touch(conn, plan.id, now_ms)
+    await _put(conn, exchange_rates, own, {"rate": rate, "version": version}, plan_id=plan.id, currency=currency)
+
+
+async def put_regional_price(
+    conn: AsyncConnection, price: PlanPrice, currency: str, manual: ManualPrice, now_ms: int
+) -> None:
+    """Store what is set by hand of a price in one currency, in place of what was."""
+    version = await _touch(conn, price.plan, now_ms)
+    intro = manual.intro
+    values = {
+        "plan_id": price.plan,
+        "amount_minor": manual.amount_minor,
+        "included": None if manual.included is None else canonical(manual.included),
+        "intro_type": None if intro is None else intro.type.value,
+        "intro_value": None if intro is None else canonical(intro.value),
+        "intro_cycles": None if intro is None else intro.cycles,
+        "version": version,
+    }
+    own = (regional_prices.c.price_id == price.id) & (regional_prices.c.currency == currency)
+    await _put(conn, regional_prices, own, values, price_id=price.id, currency=currency)
+
+
+async def put_regional_rate(
+    conn: AsyncConnection, plan: Plan, granted: PlanFeature, currency: str, unit_price: str | None, now_ms: int
+) -> None:
+    """Store a feature's unit price of one currency set by hand; None lets it follow the rate again."""
+    version = await _touch(conn, plan.id, now_ms)
+    own = (
+        (regional_rates.c.plan_id == plan.id)
+        & (regional_rates.c.feature_id == granted.feature.id_text)
+        & (regional_rates.c.currency == currency)
+    )
+    if unit_price is None:
+        await conn.execute(delete(regional_rates).where(own))
+        return
+    values = {"unit_price": unit_price, "version": version}
+    key = {"plan_id": plan.id, "feature_id": granted.feature.id_text, "currency": currency}
+    await _put(conn, regional_rates, own, values, **key)
+
+
+async def manual_price(conn: AsyncConnection, price: PlanPrice, currency: str) -> ManualPrice:
+    """Read what is set by hand of a price in one currency."""
+    statement = select(regional_prices).where(
+        regional_prices.c.price_id == price.id, regional_prices.c.currency == currency
+    )
+    row = (await conn.execute(statement)).first()
+    return ManualPrice() if row is None else _manual(row)
+
+
+async def clear_regional_price(conn: AsyncConnection, price: PlanPrice, now_ms: int) -> None:
+    """Drop what is set by hand of a price in all currencies."""
+    await _touch(conn, price.plan, now_ms)
+    await conn.execute(delete(regional_prices).where(regional_prices.c.price_id == price.id))
+
+
+async def remove_currency(conn: AsyncConnection, plan: Plan, currency: str, now_ms: int) -> None:
+    """Drop a currency of a plan: its rate and what is set by hand."""
+    await _touch(conn, plan.id, now_ms)
+    for table in (exchange_rates, regional_prices, regional_rates):
+        await conn.execute(delete(table).where(table.c.plan_id == plan.id, table.c.currency == currency))
+
+
+async def with_regions(conn: AsyncConnection, found: Sequence[Plan]) -> list[Plan]:
+    """Tell plans their exchange rates, and prices and features what they cost in other currencies."""
+    named = [plan.id for plan in found]
+    rates: dict[str, dict[str, str]] = {plan_id: {} for plan_id in named}
+    prices: dict[str, dict[tuple[str, str], ManualPrice]] = {plan_id: {} for plan_id in named}
+    units: dict[str, dict[tuple[str, str], str]] = {plan_id: {} for plan_id in named}
+    for row in await conn.execute(
+        select(exchange_rates).where(exchange_rates.c.plan_id.in_(named)).order_by(exchange_rates.c.currency)
+    ):
+        rates[row.plan_id][row.currency] = row.rate
+    for row in await conn.execute(select(regional_prices).where(regional_prices.c.plan_id.in_(named))):
+        prices[row.plan_id][row.price_id, row.currency] = _manual(row)
+    for row in await conn.execute(select(regional_rates).where(regional_rates.c.plan_id.in_(named))):
+        units[row.plan_id][row.feature_id, row.currency] = row.unit_price
+    return [regional.with_regions(plan, rates[plan.id], prices[plan.id], units[plan.id]) for plan in found]
+
+
+def _manual(row: Row[Any]) -> ManualPrice:
+    intro = None
+    if row.intro_type is not None:
+        intro = IntroOffer(type=DiscountType(row.intro_type), value=Decimal(row.intro_value), cycles=row.intro_cycles)
+    included = None if row.included is None else Decimal(row.included)
+    return ManualPrice(amount_minor=row.amount_minor, included=included, intro=intro)
+
+
+async def _touch(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
+    version = await raise_version(conn)
+    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
+    return version
+
+
+async def _put(conn: AsyncConnection, table: Table, own: Any, values: dict[str, Any], **key: str) -> None:
+    if (await conn.execute(update(table).where(own).values(**values))).rowcount == 0:
+        await conn.execute(insert(table).values(**key, **values))

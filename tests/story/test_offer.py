@@ -1,0 +1,416 @@
+"""Add-ons, credit packs, promo codes, plan groups and regional prices from outside."""
+
+import asyncio
+
+import pytest
+
+from catalog import store
+from catalog.definition import Customer, PromoCode
+from kernel import ids
+from kernel.errors import Rejected
+from tests.story.shop import NOW
+
+REDEEMERS = 64
+
+
+async def feature(api, code="sso", kind="boolean"):
+    return await api.call("POST", "/features", {"name": code.upper(), "code": code, "type": kind})
+
+
+async def test_an_addon_brings_one_feature(api):
+    """R-ADDON-1."""
+    sso = await feature(api)
+    body = {"name": "SSO access", "basePrice": 5000, "featureId": sso["id"], "consumptionModel": "boolean"}
+    made = await api.call("POST", "/addons", body)
+    assert (made["object"], made["slug"], made["featureCode"], made["basePrice"]) == (
+        "addon",
+        "sso-access",
+        "sso",
+        5000,
+    )
+    assert await api.call("GET", "/addons/sso-access") == await api.call("GET", f"/addons/{made['id']}") == made
+    assert [one["id"] for one in (await api.call("GET", "/addons"))["data"]] == [made["id"]]
+    await api.refused("POST", "/addons", body | {"name": "Other"}, status=409, code="duplicate", field=None)
+    other = await feature(api, "audit")
+    same = body | {"featureId": other["id"]}
+    await api.refused("POST", "/addons", same, status=409, code="duplicate")
+    for wrong, field in (
+        ({"consumptionModel": "metered"}, "consumptionModel"),
+        ({"consumptionModel": "hourly"}, "consumptionModel"),
+        ({"basePrice": -1}, "price"),
+        ({"slug": "No Slug"}, "slug"),
+        ({"intervalPrices": {"weekly": 1}}, "intervalPrices"),
+    ):
+        await api.refused(
+            "POST", "/addons", same | {"name": "Audit"} | wrong, status=400, code="validation_error", field=field
+        )
+    await api.refused("DELETE", "/features/sso", status=409, code="feature_in_use")
+
+
+async def test_a_metered_addon_is_shown_whole_and_changed(api):
+    """R-ADDON-12."""
+    await feature(api, "exports", "usage")
+    body = {
+        "name": "Exports",
+        "basePrice": 1000,
+        "featureId": "exports",
+        "consumptionModel": "metered",
+        "includedUnits": 100,
+        "overageRate": 50,
+        "intervalPrices": {"yearly": 9600},
+    }
+    made = await api.call("POST", "/addons", body)
+    assert (made["includedUnits"], made["overageRate"], made["unitPriceDecimal"]) == (100, 50, "0.005")
+    assert made["intervalPrices"] == {"yearly": 9600}
+    changed = await api.call("PATCH", "/addons/exports", {"basePrice": 1200, "unitPriceDecimal": "0.0000025"})
+    assert (changed["basePrice"], changed["unitPriceDecimal"], changed["includedUnits"]) == (1200, "0.0000025", 100)
+    assert (await api.call("PUT", "/addons/exports", {"name": "More"}))["name"] == "More"
+    assert (await api.call("PATCH", "/addons/exports", {"overageRate": None}))["overageRate"] is None
+    await api.invalid("PATCH", "/addons/exports", {"creditCost": 2}, "creditsPerUnit")
+
+
+async def test_an_addon_of_each_model_says_what_a_use_costs(api):
+    """R-ADDON-1."""
+    for code in ("drawn", "paid", "asked"):
+        await feature(api, code, "usage")
+    body = {"basePrice": 1000, "consumptionModel": "credits", "creditCost": 10}
+    made = await api.call("POST", "/addons", body | {"name": "Drawn", "featureId": "drawn"})
+    assert (made["consumptionModel"], made["creditCost"], made["overageRate"]) == ("credits", 10, None)
+    body = {"basePrice": 1000, "consumptionModel": "balance", "unitPriceDecimal": "0.0025"}
+    made = await api.call("POST", "/addons", body | {"name": "Paid", "featureId": "paid"})
+    assert (made["overageRate"], made["unitPriceDecimal"], made["margin"]) == (25, "0.0025", None)
+    body = {"basePrice": 1000, "consumptionModel": "balance", "margin": 2050}
+    made = await api.call("POST", "/addons", body | {"name": "Asked", "featureId": "asked"})
+    assert (made["margin"], made["marginPercent"]) == (2050, "20.5")
+
+
+async def test_an_addon_in_use_is_not_archived(api):
+    """R-ADDON-11."""
+    await feature(api)
+    body = {"name": "SSO", "basePrice": 5000, "featureId": "sso", "consumptionModel": "boolean"}
+    made = await api.call("POST", "/addons", body)
+    used = {made["id"]}
+
+    async def in_use(_conn, addon_id):
+        return addon_id in used
+
+    api.catalog.addon_in_use = in_use
+    await api.refused("DELETE", "/addons/sso", status=409, code="addon_has_activations")
+    used.clear()
+    assert (await api.call("DELETE", "/addons/sso"))["deleted"] is True
+    await api.refused("GET", "/addons/sso", status=404, code="addon_not_found")
+    again = await api.call("POST", "/addons", body)
+    assert again["id"] != made["id"]
+
+
+async def test_credit_packs_are_listed_as_era_a_reads_them(shop, api):
+    """R-PACK-1, R-PACK-4."""
+    starter = {"name": "Starter Pack", "credits": 100, "price": 1000}
+    made = await api.call("POST", "/credit-packs", starter)
+    assert made["id"].startswith("cpk_")
+    await api.refused("POST", "/credit-packs", starter, status=409, code="duplicate")
+    big = await api.call("POST", "/credit-packs", {"name": "Big", "credits": 1000, "price": 9000, "isActive": False})
+    async with shop.gateway(prefix="/api") as old:
+        listed = (await old.call("GET", "/credit-packs"))["data"]
+    known = {"id": made["id"], "name": "Starter Pack", "description": None, "credits": 100, "price": 1000}
+    assert [{name: one[name] for name in (*known, "currency")} for one in listed] == [known | {"currency": "usd"}]
+    await api.refused("PATCH", f"/credit-packs/{big['id']}", {"name": "Starter Pack"}, status=409, code="duplicate")
+    await api.call("PATCH", f"/credit-packs/{big['id']}", {"isActive": True, "credits": 1200})
+    assert [one["credits"] for one in (await api.call("GET", "/credit-packs"))["data"]] == [100, 1200]
+    await api.call("DELETE", f"/credit-packs/{big['id']}")
+    assert len((await api.call("GET", "/credit-packs?includeInactive=true"))["data"]) == 1
+    async with shop.gateway(version="2026-07-11") as c:
+        managed = await c.call("POST", "/credit-packs/manage", {"name": "Big", "credits": 5, "price": 1})
+        assert managed["data"]["credits"] == 5
+    for wrong, field in (({"credits": 0}, "credits"), ({"price": -1}, "price"), ({"name": " "}, "name")):
+        body = {"name": "X", "credits": 1, "price": 1} | wrong
+        await api.refused("POST", "/credit-packs", body, status=400, code="validation_error", field=field)
+
+
+async def test_a_pack_is_for_credits_plans_alone(api):
+    """R-PACK-1."""
+    await api.pro()
+    body = {"name": "X", "credits": 1, "price": 1, "planIds": ["pro"]}
+    await api.refused("POST", "/credit-packs", body, status=400, code="validation_error", field="planIds")
+    await api.refused("POST", "/credit-packs", body | {"planIds": ["nope"]}, status=404, code="plan_not_found")
+
+
+async def test_a_promo_code_is_made_limited_and_switched_off(shop, api):
+    """R-DISC-8, R-DISC-12."""
+    plan, _ = await api.pro()
+    body = {"code": "launch", "discountType": "percentage", "discountValue": 5000, "planIds": ["pro"]}
+    made = await api.call("POST", "/promo-codes", body | {"maxRedemptions": 10, "expiresAt": "2026-03-31"})
+    assert (made["code"], made["discountValue"], made["durationCycles"], made["duration"]) == (
+        "LAUNCH",
+        5000,
+        1,
+        "once",
+    )
+    assert made["expiresAt"] == "2026-03-31T23:59:59.999Z"
+    assert (made["isActive"], made["active"], made["redemptionCount"]) == (True, True, 0)
+    assert made["planIds"] == [plan["id"]]
+    await api.refused("POST", "/promo-codes", body | {"code": "Launch"}, status=409, code="duplicate")
+    assert await api.call("GET", "/promo-codes/lAuNcH") == await api.call("GET", f"/promo-codes/{made['id']}") == made
+    off = await api.call("PATCH", "/promo-codes/LAUNCH", {"active": False, "maxRedemptions": None, "expiresAt": None})
+    assert (off["isActive"], off["maxRedemptions"], off["expiresAt"]) == (False, None, None)
+    assert (await api.call("PUT", "/promo-codes/LAUNCH", {"isActive": True, "planIds": None}))["planIds"] is None
+    shop.clock.advance(1)
+    fixed = await api.call(
+        "POST", "/promo-codes", {"code": "TEN", "discountType": "amount", "discountValue": 1000, "durationCycles": None}
+    )
+    assert (fixed["discountType"], fixed["discountValue"], fixed["duration"]) == ("amount", 1000, "forever")
+    page = await api.call("GET", "/promo-codes?limit=1")
+    assert [one["code"] for one in page["data"]] == ["TEN"], "the newest first"
+    rest = await api.call("GET", f"/promo-codes?limit=1&cursor={page['nextCursor']}")
+    assert ([one["code"] for one in rest["data"]], rest["hasMore"]) == (["LAUNCH"], False)
+    for wrong, field in (
+        ({"discountValue": 10_001}, "discountValue"),
+        ({"discountType": "free"}, "discountType"),
+        ({"code": "a b"}, "code"),
+        ({"expiresAt": "never"}, "expiresAt"),
+        ({"maxRedemptions": 0}, "maxRedemptions"),
+    ):
+        await api.refused(
+            "POST", "/promo-codes", body | {"code": "Z"} | wrong, status=400, code="validation_error", field=field
+        )
+
+
+async def redeemers(shop, count):
+    """Make customers, and return their ids."""
+    made = []
+    async with shop.sql.transaction() as conn:
+        for number in range(count):
+            customer = Customer(
+                id=ids.new_bytes(NOW),
+                organization=shop.organization.id,
+                external_id=f"user_{number}",
+                email="a@example.com",
+                created_ms=NOW,
+                updated_ms=NOW,
+            )
+            await store.create_customer(conn, customer)
+            made.append(customer.id)
+    return made
+
+
+async def code_with(api, shop, slots):
+    await api.call(
+        "POST",
+        "/promo-codes",
+        {"code": "LAST", "discountType": "percentage", "discountValue": 2000, "maxRedemptions": slots},
+    )
+    async with shop.sql.snapshot() as conn:
+        return await store.load_promo(conn, shop.organization.id, "last")
+
+
+async def redeemed(shop, promo: PromoCode, customer):
+    """Redeem in a transaction of its own; returns the refusal's code, None for a winner."""
+    try:
+        async with shop.sql.transaction() as conn:
+            await store.redeem(conn, promo, customer, NOW)
+    except Rejected as error:
+        return error.refusal.code
+    return None
+
+
+async def test_of_64_redeemers_of_the_last_slot_one_wins(api, shop):
+    """R-DISC-12: on SQLite and on PostgreSQL."""
+    promo = await code_with(api, shop, 3)
+    first, second, *rest = await redeemers(shop, REDEEMERS + 2)
+    assert [await redeemed(shop, promo, customer) for customer in (first, second)] == [None, None]
+    said = await asyncio.gather(*(redeemed(shop, promo, customer) for customer in rest))
+    assert len(said) == REDEEMERS
+    assert said.count(None) == 1
+    assert said.count("offer_not_applicable") == REDEEMERS - 1
+    assert (await api.call("GET", "/promo-codes/last"))["redemptionCount"] == 3
+
+
+async def test_a_customer_redeems_a_code_once(api, shop):
+    """R-DISC-8: at the same time or later."""
+    promo = await code_with(api, shop, None)
+    (customer,) = await redeemers(shop, 1)
+    said = await asyncio.gather(*(redeemed(shop, promo, customer) for _ in range(16)))
+    assert said.count(None) == 1
+    assert await redeemed(shop, promo, customer) == "offer_not_applicable"
+    assert (await api.call("GET", "/promo-codes/last"))["redemptionCount"] == 1
+    async with shop.sql.snapshot() as conn:
+        assert await store.has_redeemed(conn, promo, customer)
+
+
+async def test_an_inactive_code_is_not_redeemed(api, shop):
+    """R-DISC-8."""
+    promo = await code_with(api, shop, 5)
+    (customer,) = await redeemers(shop, 1)
+    await api.call("PATCH", "/promo-codes/last", {"active": False})
+    assert await redeemed(shop, promo, customer) == "offer_not_applicable"
+    await api.call("PATCH", "/promo-codes/last", {"active": True})
+    assert await redeemed(shop, promo, customer) is None
+
+
+async def test_a_group_orders_its_plans(api):
+    """R-GROUP-1, R-GROUP-2."""
+    plans = [await api.call("POST", "/plans", {"name": code, "code": code}) for code in ("free", "starter", "pro")]
+    group = await api.call("POST", "/plan-groups", {"name": "Main"})
+    for code in ("pro", "free"):
+        assert (await api.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": code}))["success"] is True
+    await api.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": plans[1]["id"], "sortOrder": 1})
+
+    async def order():
+        return [one["code"] for one in (await api.call("GET", f"/plan-groups/{group['id']}"))["plans"]]
+
+    assert await order() == ["pro", "starter", "free"]
+    wanted = {"planIds": ["free", "starter", "pro"]}
+    assert (await api.call("PUT", f"/plan-groups/{group['id']}/plans/reorder", wanted))["reordered"] is True
+    assert await order() == ["free", "starter", "pro"]
+    assert (await api.call("GET", "/plans/pro"))["planGroupId"] == group["id"]
+    top = await api.call("POST", "/plans", {"name": "Top", "code": "top", "planGroupId": group["id"]})
+    assert top["planGroupId"] == group["id"]
+    assert await order() == ["free", "starter", "pro", "top"]
+    await api.call("DELETE", "/plans/top")
+    other = await api.call("POST", "/plan-groups", {"name": "Other"})
+    await api.refused("POST", f"/plan-groups/{other['id']}/plans", {"planId": "pro"}, status=409, code="duplicate")
+    assert (await api.call("DELETE", f"/plan-groups/{group['id']}/plans/starter"))["removed"] is True
+    await api.refused("DELETE", f"/plan-groups/{group['id']}/plans/starter", status=404, code="plan_not_found")
+    await api.call("DELETE", "/plans/free")
+    assert await order() == ["pro"]
+    assert (await api.call("PATCH", f"/plan-groups/{group['id']}", {"name": "New"}))["name"] == "New"
+    assert (await api.call("DELETE", f"/plan-groups/{group['id']}"))["deleted"] is True
+    await api.refused("GET", f"/plan-groups/{group['id']}", status=404, code="plan_group_not_found")
+    assert (await api.call("GET", "/plans/pro"))["planGroupId"] is None
+    assert [one["name"] for one in (await api.call("GET", "/plan-groups"))["data"]] == ["Other"]
+
+
+async def test_grouped_plans_have_no_regional_prices_and_the_other_way(api):
+    """R-GROUP-2."""
+    plan, _ = await api.pro()
+    group = await api.call("POST", "/plan-groups", {"name": "Main"})
+    await api.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": "pro"})
+    region = {"currency": "brl", "exchangeRate": 5.0}
+    await api.refused("PUT", "/plans/pro/regional", region, status=400, code="validation_error", field="planId")
+    await api.call("DELETE", f"/plan-groups/{group['id']}/plans/pro")
+    await api.call("PUT", f"/plans/{plan['id']}/regional", region)
+    await api.refused(
+        "POST",
+        f"/plan-groups/{group['id']}/plans",
+        {"planId": "pro"},
+        status=400,
+        code="validation_error",
+        field="planId",
+    )
+
+
+def in_currency(shown, currency="brl"):
+    (one,) = [price for price in shown["regionalPrices"] if price["currency"] == currency]
+    return one
+
+
+async def test_regional_prices_follow_the_rate_unless_set_by_hand(api):
+    """R-REG-2, R-REG-3."""
+    await api.pro(enabled=True, unitPriceDecimal="0.01")
+    region = {"currency": "BRL", "exchangeRate": 5.123}
+    done = await api.call("PUT", "/plans/pro/regional", region)
+    assert (done["currency"], done["exchangeRate"], done["pricesConfigured"], done["featuresConfigured"]) == (
+        *("brl", 5.123),
+        *(1, 1),
+    )
+    plan = await api.call("GET", "/plans/pro")
+    assert plan["exchangeRates"] == [{"currency": "brl", "exchangeRate": 5.123}]
+    monthly = in_currency(plan["prices"][0])
+    assert (monthly["price"], monthly["autoSynced"]) == (50_718, True)  # 99.00 x 5.123 = 507.177
+    calls = in_currency(plan["features"][0])
+    assert (calls["unitPriceDecimal"], calls["overageUnitPrice"], calls["autoSynced"]) == ("0.05123", 512, True)
+    price_id = plan["prices"][0]["id"]
+    by_hand = {
+        "prices": [{"priceId": price_id, "price": 49_900}],
+        "features": [{"featureId": "api_calls", "unitPriceDecimal": "0.04"}],
+    }
+    await api.call("PUT", "/plans/pro/regional", region | by_hand)
+    await api.call("PUT", "/plans/pro/regional", region | {"exchangeRate": 6})
+    await api.call("PATCH", f"/plans/pro/prices/{price_id}", {"price": 10_000})
+    plan = await api.call("GET", "/plans/pro")
+    assert (in_currency(plan["prices"][0])["price"], in_currency(plan["prices"][0])["autoSynced"]) == (49_900, False)
+    assert in_currency(plan["features"][0])["unitPriceDecimal"] == "0.04"
+    synced = {
+        "prices": [{"priceId": price_id, "synced": True}],
+        "features": [{"featureId": "api_calls", "synced": True}],
+    }
+    await api.call("PUT", "/plans/pro/regional", region | {"exchangeRate": "6"} | synced)
+    plan = await api.call("GET", "/plans/pro")
+    assert in_currency(plan["prices"][0])["price"] == 60_000
+    assert in_currency(plan["features"][0])["unitPriceDecimal"] == "0.06"
+    assert (await api.call("DELETE", "/plans/pro/regional/brl"))["deleted"] is True
+    plan = await api.call("GET", "/plans/pro")
+    assert (plan["exchangeRates"], plan["prices"][0]["regionalPrices"]) == ([], [])
+    for wrong, field in (({"exchangeRate": 0}, "exchangeRate"), ({"currency": "chf"}, "currency")):
+        await api.refused(
+            "PUT", "/plans/pro/regional", region | wrong, status=400, code="validation_error", field=field
+        )
+
+
+async def test_a_price_is_overridden_in_some_currencies(api):
+    """R-REG-3, R-REG-5."""
+    plan, _ = await api.pro()
+    price_id = (await api.call("GET", "/plans/pro"))["prices"][0]["id"]
+    path = f"/plans/{plan['id']}/prices/{price_id}/regional"
+    body = {"overrides": [{"currency": "jpy", "price": 14_800}, {"currency": "eur", "price": 8900}]}
+    done = await api.call("PUT", path, body)
+    assert (done["priceId"], len(done["overrides"])) == (price_id, 2)
+    shown = (await api.call("GET", "/plans/pro"))["prices"][0]
+    assert {one["currency"]: one["price"] for one in shown["regionalPrices"]} == {"jpy": 14_800, "eur": 8900}
+    await api.call("PUT", path, {"overrides": [{"currency": "jpy", "price": 15_000}]})
+    shown = (await api.call("GET", "/plans/pro"))["prices"][0]
+    assert {one["currency"]: one["price"] for one in shown["regionalPrices"]} == {"jpy": 15_000}
+    assert (await api.call("DELETE", path))["deleted"] is True
+    assert (await api.call("GET", "/plans/pro"))["prices"][0]["regionalPrices"] == []
+    nowhere = f"/plans/{plan['id']}/prices/pp_none/regional"
+    await api.refused("PUT", nowhere, body, status=404, code="price_not_found")
+
+
+async def test_a_currency_has_an_intro_offer_of_its_own(api):
+    """DOC-REG-02, R-DISC-14."""
+    await api.pro()
+    price_id = (await api.call("GET", "/plans/pro"))["prices"][0]["id"]
+    offer = {"priceId": price_id, "discountType": "percentage", "discountValue": 4000, "durationCycles": 3}
+    await api.call("PUT", "/plans/pro/regional", {"currency": "brl", "exchangeRate": 5, "introOffers": [offer]})
+    shown = in_currency((await api.call("GET", "/plans/pro"))["prices"][0])["introOffer"]
+    assert (shown["discountType"], shown["discountValue"], shown["durationCycles"]) == ("percentage", 4000, 3)
+
+
+@pytest.mark.parametrize(
+    ("resource", "method", "path"),
+    [
+        ("addon", "GET", "/addons"),
+        ("credit_pack", "GET", "/credit-packs"),
+        ("promo_code", "GET", "/promo-codes"),
+        ("plan_group", "GET", "/plan-groups"),
+        ("plan", "GET", "/ai-models"),
+    ],
+)
+async def test_a_key_reads_what_it_is_given_alone(shop, api, resource, method, path):
+    for permissions, status in (({resource: ["read"]}, 200), ({"customer": ["read"]}, 403)):
+        made = await api.call("POST", "/api-keys", {"name": "some", "permissions": permissions})
+        async with shop.gateway(key=made["apiKey"]) as restricted:
+            await restricted.call(method, path, status=status)
+
+
+async def test_one_organization_does_not_see_anothers_offers(shop, api):
+    """R-GEN-7."""
+    await feature(api)
+    addon = {"name": "SSO", "basePrice": 1, "featureId": "sso", "consumptionModel": "boolean"}
+    made = {
+        "/addons": await api.call("POST", "/addons", addon),
+        "/promo-codes": await api.call(
+            "POST", "/promo-codes", {"code": "A", "discountType": "amount", "discountValue": 1}
+        ),
+        "/plan-groups": await api.call("POST", "/plan-groups", {"name": "G"}),
+    }
+    await api.call("PUT", "/ai-models/own-model", {"inputPrice": 1, "outputPrice": 1})
+    async with shop.sql.transaction() as conn:
+        other = await store.create_organization(conn, "Other", "sandbox", NOW)
+        await store.create_key(conn, other, name="other", now_ms=NOW, secret="ck_sandbox_other")
+    async with shop.gateway(key="ck_sandbox_other") as stranger:
+        for path, one in made.items():
+            assert (await stranger.call("GET", path))["data"] == []
+            await stranger.call("GET", f"{path}/{one['id']}", status=404)
+        await stranger.call("GET", "/ai-models/own-model", status=404)
+        assert (await stranger.call("GET", "/ai-models"))["data"] == []
