@@ -12,10 +12,10 @@ from typing import Final
 import msgspec
 
 from aggregator.account import Account
-from aggregator.standing import METERED, feature_terms, usage_window
+from aggregator.standing import METERED, feature_terms, window_at
 from catalog.definition import Feature
 from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot
-from kernel.period import Period
+from kernel.period import DAY_MS, Period
 from kernel.quantity import UNITS_PER_ONE, from_units
 
 NO_SUBSCRIPTION: Final = "no_subscription"
@@ -108,10 +108,10 @@ def feature_access(feature: Feature, snapshot: Snapshot | None, account: Account
     """Tell one feature's state at the organization's now. Source: R-ACC-2, R-ACC-3, R-ACC-8."""
     status = snapshot.status.value if snapshot is not None and snapshot.status is not None else NO_STATUS
     denied = _denied(snapshot, now_ms)
-    if denied is not None or snapshot is None or snapshot.terms is None:
+    found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
+    if denied is not None or found is None:
         return FeatureAccess(feature=feature, status=status, denied=denied or NO_SUBSCRIPTION)
-    window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_on(window.start) or snapshot.terms
+    terms, window = found
     granted = feature_terms(terms, feature.id)
     if granted is None or not granted.enabled:
         return FeatureAccess(feature=feature, status=status, denied=NOT_IN_PLAN, window=window)
@@ -137,11 +137,9 @@ def all_access(
 
 
 def _granted(snapshot: Snapshot | None, now_ms: int) -> Iterator[bytes]:
-    if snapshot is None or snapshot.terms is None or _denied(snapshot, now_ms) is not None:
-        return
-    window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_on(window.start) or snapshot.terms
-    yield from (granted.feature for granted in terms.features)
+    found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
+    if found is not None and _denied(snapshot, now_ms) is None:
+        yield from (granted.feature for granted in found[0].features)
 
 
 def _denied(snapshot: Snapshot | None, now_ms: int) -> str | None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from aggregator.account import Account, WindowTotal, encode_account
-from aggregator.fold import ENTRY_OF, RULES
+from aggregator.fold import RULES
 from aggregator.fold_slice import condensed_generations, dead_digest, generation_of, oldest_generation
+from aggregator.known_key import ENTRY_OF
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow
 from aggregator.worker.condenser import KEPT
