@@ -127,6 +127,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
         top_ups=draws.top_ups,
         overdraft=draws.overdraft,
         left=_left_after(left, drawn),
+        margin="" if tokens is None else granted.margin or "0",
     )
     return _counted(account, place, limited=not overdraft and not _free(place), drawn=told)
 

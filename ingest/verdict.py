@@ -28,7 +28,8 @@ class Drawn(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False
     """What a counted event drew on a pool, in 1e-9 credits or 1e-9 of the currency's major unit.
 
     `pool` is `credits` or `balance`. `cost` is more than the four draws together where an AI event took the rest of a
-    hard pool (R-BAL-7). `left` is what the pool then had, below zero its overdraft. Source: ADR 9.
+    hard pool (R-BAL-7). `left` is what the pool then had, below zero its overdraft. `margin` is the percentage that was
+    added to the cost of tokens, empty for other events. Source: ADR 9.
     """
 
     pool: str
@@ -38,6 +39,7 @@ class Drawn(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False
     top_ups: int
     overdraft: int
     left: int
+    margin: str = ""
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
