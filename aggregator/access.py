@@ -1,8 +1,8 @@
 """May this customer use this feature now, and would it cost? Pure.
 
 Owns the state of one feature under a snapshot, an account and an instant: the four reads of R-ACC-1 are views of it.
-Reading changes nothing; when a window has rolled by the instant that it is told, usage reads 0 (R-METER-3).
-Source: R-ACC-1 to R-ACC-11; contract 3.6 to 3.8.
+Reading changes nothing; when a window has rolled by the instant that it is told, usage reads 0 (R-METER-3), and the
+plan's part of a pool is whole again. Source: R-ACC-1 to R-ACC-11; contract 3.6 to 3.8.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,25 +11,29 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import Account
-from aggregator.standing import METERED, feature_terms, usage_window
-from catalog.definition import Feature
-from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot
-from kernel.period import Period
-from kernel.quantity import UNITS_PER_ONE, from_units
+from aggregator.account import NOTHING, Account
+from aggregator.measure import MeteredMeasure, SeatMeasure, seats_of
+from aggregator.pool_left import left
+from aggregator.pool_measure import PoolMeasure
+from aggregator.standing import feature_terms, pooled, window_at
+from catalog.definition import Feature, FeatureKind
+from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot, SubscriptionStatus, Terms
+from kernel.period import DAY_MS, Period
+from kernel.quantity import UNITS_PER_ONE
 
 NO_SUBSCRIPTION: Final = "no_subscription"
 INACTIVE: Final = "subscription_inactive"
 NOT_IN_PLAN: Final = "feature_not_in_plan"
-LIMIT_REACHED: Final = "included_limit_reached"  # contract 6: the denial word of the wire
 NO_STATUS: Final = "none"
+_PAID: Final = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
+_NOTHING: Final = Decimal(0)
 
 
 class FeatureAccess(msgspec.Struct, frozen=True, kw_only=True):
     """One feature's state for one customer.
 
-    `denied` says why nothing of it may be used (None: it is granted); `granted` what the terms of `window` say; `used`
-    counts 1e-9 units of the window. `status` is the subscription's, `none` without one.
+    `denied` says why nothing of it may be used (None: it is granted); `granted` what the terms of `window` say;
+    `measure` what has numbers. `status` is the subscription's, `none` without one.
     """
 
     feature: Feature
@@ -37,47 +41,52 @@ class FeatureAccess(msgspec.Struct, frozen=True, kw_only=True):
     denied: str | None
     granted: FeatureTerms | None = None
     window: Period | None = None
-    used: int = 0
+    measure: MeteredMeasure | SeatMeasure | PoolMeasure | None = None
 
     @property
     def metered(self) -> bool:
         """Tell whether usage of it is counted."""
-        return self.feature.kind.value == METERED
+        return self.feature.kind is FeatureKind.METERED
+
+    @property
+    def counted(self) -> bool:
+        """Tell whether it has numbers: usage or seats."""
+        return self.feature.kind is not FeatureKind.BOOLEAN
+
+    @property
+    def pool(self) -> PoolMeasure | None:
+        """Tell the measure of a feature that draws on a pool; None for any other."""
+        return self.measure if isinstance(self.measure, PoolMeasure) else None
 
     @property
     def unlimited(self) -> bool:
-        """Tell whether the terms include any amount."""
-        return self.metered and self.granted is not None and self.granted.included is None
+        """Tell whether any amount may be used."""
+        return self.measure is not None and self.measure.unlimited
 
     @property
     def overage_enabled(self) -> bool:
         """Tell whether usage goes on beyond what is included."""
-        return self.granted is not None and self.granted.overage
-
-    @property
-    def included_units(self) -> int:
-        """Tell the included 1e-9 units; 0 when nothing is granted or nothing limits."""
-        return (self.granted.included or 0) if self.granted is not None else 0
+        return self.measure is not None and self.measure.overage_enabled
 
     @property
     def current(self) -> Decimal:
-        """Tell what is used in the window."""
-        return from_units(self.used)
+        """Tell what is used in the window, or held."""
+        return _NOTHING if self.measure is None else self.measure.current
 
     @property
     def included(self) -> Decimal | None:
         """Tell what is included in the window; None for unlimited."""
-        return None if self.unlimited else from_units(self.included_units)
+        return _NOTHING if self.measure is None else self.measure.included
 
     @property
     def remaining(self) -> Decimal | None:
         """Tell what is left of it; None for unlimited."""
-        return None if self.unlimited else from_units(max(0, self.included_units - self.used))
+        return _NOTHING if self.measure is None else self.measure.remaining
 
     @property
     def overage(self) -> Decimal:
         """Tell what is used beyond it."""
-        return Decimal(0) if self.unlimited else from_units(max(0, self.used - self.included_units))
+        return _NOTHING if self.measure is None else self.measure.overage
 
     @property
     def allowed(self) -> bool:
@@ -87,42 +96,57 @@ class FeatureAccess(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def reason(self) -> str | None:
         """Tell why `check` answers no; None when it answers yes."""
-        if self.denied is not None or not self.metered or self.unlimited or self.overage_enabled:
-            return self.denied
-        return None if self.used < self.included_units else LIMIT_REACHED
+        return self.denied if self.measure is None else self.measure.denied
 
     def refusal(self, units: int = UNITS_PER_ONE) -> str | None:
-        """Answer `canUse` for so many 1e-9 units more: why not, or None; what the fold would say (R-METER-4)."""
-        if self.denied is not None or self.granted is None or not self.granted.limited:
-            return self.denied
-        return LIMIT_REACHED if units and self.used + units > self.included_units else None
+        """Answer `canUse` for so many 1e-9 units more: why not, or None."""
+        return self.denied if self.measure is None else self.measure.refusal(units)
 
     def will_be_charged(self, units: int = UNITS_PER_ONE) -> bool:
-        """Tell whether so many units more would be billed as overage."""
-        if self.denied is not None or self.unlimited or not self.overage_enabled or self.granted is None:
-            return False
-        return self.used + units > self.included_units and Decimal(self.granted.unit_price) > 0
+        """Tell whether so many units more would be billed beyond what is included."""
+        return self.measure is not None and self.measure.will_be_charged(units)
 
 
 def feature_access(feature: Feature, snapshot: Snapshot | None, account: Account | None, now_ms: int) -> FeatureAccess:
     """Tell one feature's state at the organization's now. Source: R-ACC-2, R-ACC-3, R-ACC-8."""
     status = snapshot.status.value if snapshot is not None and snapshot.status is not None else NO_STATUS
     denied = _denied(snapshot, now_ms)
-    if denied is not None or snapshot is None or snapshot.terms is None:
+    found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
+    if denied is not None or snapshot is None or found is None:
         return FeatureAccess(feature=feature, status=status, denied=denied or NO_SUBSCRIPTION)
-    window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_on(window.start) or snapshot.terms
+    terms, window = found
     granted = feature_terms(terms, feature.id)
     if granted is None or not granted.enabled:
         return FeatureAccess(feature=feature, status=status, denied=NOT_IN_PLAN, window=window)
-    total = account.totals.get((feature.id, terms.number, window.start)) if account is not None else None
     return FeatureAccess(
         feature=feature,
         status=status,
         denied=None,
         granted=granted,
         window=window,
-        used=0 if total is None else total.now,
+        measure=_measure(snapshot, account or Account(), terms, granted, window, now_ms),
+    )
+
+
+def _measure(
+    snapshot: Snapshot, account: Account, terms: Terms, granted: FeatureTerms, window: Period, now_ms: int
+) -> MeteredMeasure | SeatMeasure | PoolMeasure | None:
+    if granted.kind == FeatureKind.BOOLEAN:
+        return None
+    if granted.kind == FeatureKind.SEATS:
+        count = sum(seats.count for seats in snapshot.seats if seats.feature == granted.feature)
+        return seats_of(granted, count, paid=not terms.free and snapshot.status in _PAID)
+    total = account.totals.get((granted.feature, terms.number, window.start))
+    used = 0 if total is None else total.now
+    if not pooled(terms):
+        return MeteredMeasure(granted=granted, used=used)
+    drawn = account.draws.get((terms.number, window.start))
+    return PoolMeasure(
+        terms=terms,
+        granted=granted,
+        used=used,
+        left=left(account, snapshot, now_ms),
+        drawn=NOTHING if drawn is None else drawn.now,
     )
 
 
@@ -137,11 +161,9 @@ def all_access(
 
 
 def _granted(snapshot: Snapshot | None, now_ms: int) -> Iterator[bytes]:
-    if snapshot is None or snapshot.terms is None or _denied(snapshot, now_ms) is not None:
-        return
-    window = usage_window(snapshot.terms, now_ms * 1_000)
-    terms = snapshot.terms_on(window.start) or snapshot.terms
-    yield from (granted.feature for granted in terms.features)
+    found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
+    if found is not None and _denied(snapshot, now_ms) is None:
+        yield from dict.fromkeys(granted.feature for granted in found[0].features)
 
 
 def _denied(snapshot: Snapshot | None, now_ms: int) -> str | None:

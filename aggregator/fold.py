@@ -1,41 +1,41 @@
 """The judge: an account, an event and what is known of its key give the account after it and one outcome. Pure.
 
-Owns the verdicts and the one place where usage is added. It reads no clock and no catalog: the account's clock is the
-greatest accepted_at folded so far, the terms are the snapshot's. Invariants: folding the same records again gives the
-same outcomes and the same bytes; of one key at most one attempt counts; a hard limit is never passed.
+Owns the verdicts and the one place where usage is added and pools are drawn on. It reads no clock and no catalog: the
+account's clock is the greatest accepted_at folded so far, the terms are the snapshot's. Invariants: folding the same
+records again gives the same outcomes and the same bytes; of one key at most one attempt counts; a hard limit is never
+passed, a hard pool never oversold.
 Other rules get another number (`RULES`) and begin with another epoch; what the old epoch's log still holds is judged by
-the old ones (`JUDGES`). Source: DESIGN 3.5; ADR 8; R-TRACK-11 to 15, R-METER-4.
+the old ones (`JUDGES`). Source: DESIGN 3.5; ADR 8, ADR 9; R-TRACK-11 to 15, R-TRACK-23, R-METER-4.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from aggregator.account import Account, WindowTotal
-from aggregator.standing import NO_SUBSCRIPTION, Standing
-from catalog.terms import Snapshot
+from aggregator.account import Account, Draws
+from aggregator.first_rules import fold_event_first
+from aggregator.known_key import known_outcome
+from aggregator.pool import Draw, Left, draw, draw_down
+from aggregator.pool_left import cost_of, left_in
+from aggregator.standing import NO_SUBSCRIPTION, Place, Standing
+from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
-from ingest.key_entry import EntryKind, KeyEntry
-from ingest.verdict import Outcome, Verdict
-from kernel.limits import KEY_MEMORY_MS
+from ingest.key_entry import KeyEntry
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.quantity import to_units
 
-RULES: Final = 1
+RULES: Final = 2
 
 LIMIT_REACHED: Final = "included_limit_reached"
-UNPROCESSABLE: Final = "event_unprocessable"
+NO_CREDITS: Final = "insufficient_credits"
+NO_BALANCE: Final = "insufficient_balance"
+PRICED_OTHERWISE: Final = "pricing_mode_mismatch"
 
-# Which entry a verdict leaves under the event's key; the others leave the one that is there.
-ENTRY_OF: Final = {
-    Verdict.COUNTED: EntryKind.COUNTED,
-    Verdict.BLOCKED: EntryKind.REFUSED,
-    Verdict.REFUSED: EntryKind.REFUSED,
-    Verdict.DEAD: EntryKind.DEAD,
-}
+# No event costs, and no balance is overdrawn, beyond what an outcome can say: 9.2 billion of credits or money.
+DRAWN_MAX: Final = 2**63 - 1
 
-SUPERSEDED: Final = Outcome(verdict=Verdict.SUPERSEDED)
-DEAD: Final = Outcome(verdict=Verdict.DEAD, code=UNPROCESSABLE)
 _BLOCKED: Final = Outcome(verdict=Verdict.BLOCKED, code=LIMIT_REACHED)
+_MISMATCH: Final = Outcome(verdict=Verdict.REFUSED, code=PRICED_OTHERWISE)
 
 # Most events say one of few quantities.
 _units = lru_cache(maxsize=4_096)(to_units)
@@ -50,21 +50,17 @@ def fold_event(
     lane_clock_ms: int,
     at_ms: int,
 ) -> Outcome:
-    """Judge one attempt, and change `account` in place: its clock always, a total only when the event counts.
+    """Judge one attempt, and change `account` in place: its clock always, totals and draws only when the event counts.
 
     `standing` is None for a customer without a snapshot; `entry` what is known of the event's key (None: nothing, or
     no key; of a replay: of its dead letter). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock
-    with this event taken in. A replay that finds nothing in its dead letter's place is superseded: it is forgotten.
-    Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
+    with this event taken in. Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
-    if entry is not None and entry.at_ms >= lane_clock_ms - KEY_MEMORY_MS:
-        known = _on_known_key(entry, event, at_ms)
-        if known is not None:
-            return known
-    elif event.replays:
-        return SUPERSEDED
-    place = standing.place(event.feature, event.event_time_us) if standing is not None else NO_SUBSCRIPTION
+    known = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
+    if known is not None:
+        return known
+    place = standing.place(event.feature, event.event_time_us, account.clock_ms) if standing else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)
     if account.forgets(place.end):
@@ -72,11 +68,23 @@ def fold_event(
         return Outcome(verdict=Verdict.REFUSED, code=NO_SUBSCRIPTION)
     units = _units(event.quantity)
     assert units >= 0, "a quantity is not negative"
+    if (event.tokens is not None) is not place.by_model:
+        return _MISMATCH
+    if place.terms is not None and standing is not None:
+        return _draw(account, standing.snapshot, place, event, units)
+    return _count(account, place, units)
+
+
+def _count(account: Account, place: Place, units: int) -> Outcome:
+    """Judge metered usage: beyond a hard limit it is blocked whole (R-METER-4)."""
     total = account.totals.get(place.key)
-    used = units if total is None else total.now + units
-    if place.limit is not None and used > place.limit and units:
+    if place.limit is not None and units and (0 if total is None else total.now) + units > place.limit:
         return _BLOCKED
-    account.totals[place.key] = WindowTotal(end=place.end, now=used, at_cut=0 if total is None else total.at_cut)
+    account.add_usage(place.key, place.end, units)
+    return _counted(account, place, limited=place.limit is not None)
+
+
+def _counted(account: Account, place: Place, *, limited: bool, drawn: Drawn | None = None) -> Outcome:
     _, term, window = place.key
     return Outcome(
         verdict=Verdict.COUNTED,
@@ -84,36 +92,61 @@ def fold_event(
         window=window,
         window_end=place.end,
         cut=account.cut + 1,
-        limited=place.limit is not None,
+        limited=limited,
+        drawn=drawn,
     )
+
+
+def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent, units: int) -> Outcome:
+    """Judge an event that draws on a pool: what costs nothing always counts (R-ACC-9)."""
+    terms, granted, tokens = place.terms, place.granted, event.tokens
+    assert terms is not None, "the place is one of a pool"
+    assert granted is not None, "the terms grant the feature"
+    _, term, window = place.key
+    credits_plan = terms.model is ConsumptionModel.CREDITS
+    overdraft = terms.overdraft and not credits_plan
+    cost = cost_of(terms, granted, units, None if tokens is None else tokens.base_cost)
+    drawn_before = {key: one.now for key, one in account.draws.items()}
+    left = left_in(drawn_before, account.packs, snapshot, terms, window)
+    drawn = (draw if tokens is None else draw_down)(cost, left, overdraft=overdraft)
+    if drawn is None or cost > DRAWN_MAX or left.overdraft + drawn.overdraft > DRAWN_MAX:
+        return Outcome(verdict=Verdict.BLOCKED, code=NO_CREDITS if credits_plan else NO_BALANCE)
+    account.add_usage(place.key, place.end, units)
+    draws = Draws(
+        plan=drawn.plan,
+        packs=drawn.extra if credits_plan else 0,
+        top_ups=0 if credits_plan else drawn.extra,
+        overdraft=drawn.overdraft,
+    )
+    account.add_draws((term, window), place.end, draws)
+    told = Drawn(
+        pool=terms.model.value,
+        cost=cost,
+        plan=draws.plan,
+        packs=draws.packs,
+        top_ups=draws.top_ups,
+        overdraft=draws.overdraft,
+        left=_left_after(left, drawn),
+        margin="" if tokens is None else granted.margin or "0",
+    )
+    return _counted(account, place, limited=not overdraft and not _free(place), drawn=told)
+
+
+def _left_after(left: Left, drawn: Draw) -> int:
+    """Tell what the pool has left after a draw; below zero is its overdraft."""
+    rest = left.usable - left.overdraft - drawn.plan - drawn.extra - drawn.overdraft
+    return max(-DRAWN_MAX, min(rest, DRAWN_MAX))
+
+
+def _free(place: Place) -> bool:
+    assert place.terms is not None, "asked of a pool"
+    assert place.granted is not None, "asked of a pool"
+    return not place.by_model and cost_of(place.terms, place.granted, 1_000_000_000) == 0
 
 
 # Which function judges by which rules. A program with new rules keeps the judge of those before, so that it can fold to
 # its end the log of a Meterline that was killed.
-JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {RULES: fold_event}
-
-
-def _on_known_key(entry: KeyEntry, event: UsageEvent, at_ms: int) -> Outcome | None:
-    """Tell what an attempt of a known key is; None: it is judged afresh (R-TRACK-12, R-TRACK-13).
-
-    A replay is judged afresh on the dead letter that it names, and on nothing else.
-    """
-    if entry.kind is EntryKind.REFUSED:
-        return SUPERSEDED if event.replays or at_ms < entry.at_ms else None
-    if entry.kind is EntryKind.DEAD:
-        return None if event.replays and event.replayed() == entry.position else still_dead(entry)
-    return Outcome(
-        verdict=entry.verdict_on(event.content, event.request),
-        original=entry.position.to_bytes(),
-        original_at_ms=entry.at_ms,
-    )
-
-
-def still_dead(entry: KeyEntry) -> Outcome:
-    """Tell what a further attempt on a dead letter is: the same, and no new dead letter."""
-    return Outcome(
-        verdict=Verdict.DEAD, code=UNPROCESSABLE, original=entry.position.to_bytes(), original_at_ms=entry.at_ms
-    )
+JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {1: fold_event_first, RULES: fold_event}
 
 
 def fold_snapshot(account: Account, snapshot: Snapshot) -> bool:

@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from aggregator.account import Account, decode_account, encode_account
-from aggregator.fold import DEAD, ENTRY_OF, JUDGES, fold_snapshot, still_dead
+from aggregator.fold import JUDGES, fold_snapshot
+from aggregator.known_key import DEAD, ENTRY_OF, still_dead
 from aggregator.standing import Standing
 from catalog.terms import Snapshot, decode_snapshot, encode_snapshot
 from ingest.event import NO_DIGEST, UsageEvent

@@ -107,7 +107,8 @@ class AccessGateway:
     async def check(self, principal: Principal, customer_ref: str, code: str, quantity: Decimal) -> dict[str, Any]:
         """Answer a dry run of a consumption (era D row 20)."""
         seen = await self.see(lambda: principal, Question(customer=customer_ref, code=code))
-        told = usage_check_wire(self._access(seen), quantity, to_units(quantity))
+        currency = seen.subject.organization.currency
+        told = usage_check_wire(self._access(seen), quantity, to_units(quantity), currency)
         return {**_object("usage_check", seen), **told, **_freshness(seen)}
 
     def one_of(self, seen: Seen, question: Question, dialect: Dialect) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import msgspec
 from catalog.terms import Snapshot, encode_snapshot
 from ingest.event import UsageEvent
 from ingest.refusal import RefusedRequest
-from ingest.verdict import Outcome
+from ingest.verdict import Drawn, Outcome
 from kernel import ids
+from kernel.quantity import canonical, from_units
 
 # One sink's insert names few organizations and features and some thousand customers; spelling base32 again and again
 # would cost more than the rest of a row.
@@ -27,7 +28,9 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Since 1970: `event_time` in microseconds, `at` (effective at), `accepted_at` and `original_at` in milliseconds,
     `window` and `window_end` in days. `quantity` is a decimal string; digest, content and request are hexadecimal.
-    `original` and `replays` are ids of events, or empty.
+    `original` and `replays` are ids of events, or empty. What follows `replays` is set on events that drew on a pool or
+    name an AI model: amounts are decimal strings, of a pool with nine places at most, `margin` a percentage, costs of
+    tokens exact in USD, `price_since_ms` in milliseconds since 1970.
     """
 
     organization: str
@@ -59,6 +62,26 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     original_at: int
     limited: bool
     replays: str
+    pool: str = ""
+    cost: str = "0"
+    drawn_plan: str = "0"
+    drawn_packs: str = "0"
+    drawn_top_ups: str = "0"
+    overdraft: str = "0"
+    pool_left: str = "0"
+    margin: str = ""
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    input_cost: str = ""
+    output_cost: str = ""
+    cache_read_cost: str = ""
+    cache_write_cost: str = ""
+    base_cost: str = ""
+    price_version: str = ""
+    price_since_ms: int = 0
 
 
 class AccountRecordRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -91,6 +114,11 @@ class RefusalRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 EVENT_COLUMNS: Final = EventRow.__struct_fields__
+# Metered events end here: RAW has the defaults of the rest.
+METERED_COLUMNS: Final = EVENT_COLUMNS[: EVENT_COLUMNS.index("pool")]
+_POOL_DEFAULTS: Final = EventRow.__struct_defaults__
+_POOL: Final = len(METERED_COLUMNS)
+_DRAWN: Final = EVENT_COLUMNS.index("model") - _POOL
 ACCOUNT_RECORD_COLUMNS: Final = AccountRecordRow.__struct_fields__
 REFUSAL_COLUMNS: Final = RefusalRow.__struct_fields__
 
@@ -111,6 +139,35 @@ def event_row(
     outcome: Outcome,
 ) -> tuple[Any, ...]:
     """Make one row in the order of EVENT_COLUMNS."""
+    metered = _metered(epoch, lane, offset, record_time_ms, gateway, index, event, outcome)
+    return metered + _pool_values(event, outcome)
+
+
+def _pool_values(event: UsageEvent, outcome: Outcome) -> tuple[Any, ...]:
+    """Tell the rest of a row behind METERED_COLUMNS."""
+    drawn, tokens = outcome.drawn, event.tokens
+    if drawn is None and tokens is None:
+        return _POOL_DEFAULTS
+    told = _POOL_DEFAULTS[:_DRAWN] if drawn is None else _drawn_values(drawn)
+    return told + (_POOL_DEFAULTS[_DRAWN:] if tokens is None else msgspec.structs.astuple(tokens))
+
+
+def _drawn_values(drawn: Drawn) -> tuple[Any, ...]:
+    amounts = (drawn.cost, drawn.plan, drawn.packs, drawn.top_ups, drawn.overdraft, drawn.left)
+    return drawn.pool, *(canonical(from_units(amount)) for amount in amounts), drawn.margin
+
+
+def _metered(
+    epoch: int,
+    lane: int,
+    offset: int,
+    record_time_ms: int,
+    gateway: str,
+    index: int,
+    event: UsageEvent,
+    outcome: Outcome,
+) -> tuple[Any, ...]:
+    """Make the part of a row that every event has, in the order of METERED_COLUMNS."""
     at = min(event.at_ms, record_time_ms)
     original, replayed = outcome.original_position(), event.replayed()
     return (
@@ -155,28 +212,45 @@ def rows_of(
     events: Sequence[UsageEvent],
     outcomes: Sequence[Outcome],
 ) -> list[tuple[Any, ...]]:
-    """Join one record's events with their outcomes: one row each, in the order of EVENT_COLUMNS."""
+    """Join one record's events with their outcomes: one row each, in the order of EVENT_COLUMNS.
+
+    They end with METERED_COLUMNS when none of them drew on a pool: most do not, and a short row is a fast one.
+    """
     assert len(events) == len(outcomes), "one event has one outcome"
-    return [
-        event_row(epoch, lane, record_offset, record_time_ms, gateway, index, event, outcome)
-        for index, (event, outcome) in enumerate(zip(events, outcomes, strict=True))
+    joined = zip(events, outcomes, strict=True)
+    rows = [
+        _metered(epoch, lane, record_offset, record_time_ms, gateway, index, event, outcome)
+        for index, (event, outcome) in enumerate(joined)
     ]
+    if all(event.tokens is None for event in events) and all(outcome.drawn is None for outcome in outcomes):
+        return rows
+    return [row + _pool_values(event, outcome) for row, event, outcome in zip(rows, events, outcomes, strict=True)]
 
 
 class EventColumns:
-    """Rows on their way to one insert, collected by column; `data` has one list a column of EVENT_COLUMNS."""
+    """Rows on their way to one insert, collected by column; `data` has one list a column of `names`."""
 
     def __init__(self) -> None:
-        self.data: list[list[Any]] = [[] for _ in EVENT_COLUMNS]
+        self.names: Sequence[str] = METERED_COLUMNS
+        self.data: list[list[Any]] = [[] for _ in METERED_COLUMNS]
 
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.data[0])
 
     def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Add rows that `rows_of` made."""
+        """Add rows that `rows_of` made: all of them short, or all whole."""
+        if not rows:
+            return
+        short = len(rows[0]) == _POOL
+        if not short and len(self.data) == _POOL:
+            self.names = EVENT_COLUMNS
+            self.data += [[default] * len(self) for default in _POOL_DEFAULTS]
         for column, values in zip(self.data, zip(*rows, strict=True), strict=False):
             column.extend(values)
+        if short:
+            for column, default in zip(self.data[_POOL:], _POOL_DEFAULTS, strict=False):
+                column.extend([default] * len(rows))
 
 
 def account_record_row(epoch: int, lane: int, offset: int, time_ms: int, snapshot: Snapshot) -> AccountRecordRow:

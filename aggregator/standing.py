@@ -1,8 +1,9 @@
 """Where a customer's usage falls under the snapshot in force: which window, which limit, or why nowhere. Pure.
 
 Owns the rules of time and terms that need no amount. A standing is made once per snapshot and remembers what it was
-asked, because events of one customer name few features and few days.
-Source: DESIGN 3.5.4; R-INT-1, R-TRACK-7, R-TRACK-10.
+asked, because events of one customer name few features and few days. Metered usage counts in the window of its own
+time; what draws on a pool counts in the window that holds the account's clock (AMB-16).
+Source: DESIGN 3.5.4; ADR 9; R-INT-1, R-TRACK-7, R-TRACK-10.
 """
 
 from typing import Final
@@ -10,9 +11,9 @@ from typing import Final
 import msgspec
 
 from aggregator.account import WindowKey
-from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot, Terms
+from catalog.terms import LIVE_STATUSES, ConsumptionModel, FeatureTerms, Snapshot, Terms
 from kernel.limits import START_SLACK_MS
-from kernel.period import DAY_US, Interval, Period, day_of_us, period_of
+from kernel.period import DAY_MS, DAY_US, Interval, Period, day_of_us, period_of
 
 NO_SUBSCRIPTION: Final = "no_active_subscription"
 NOT_IN_PLAN: Final = "feature_not_in_plan"
@@ -25,24 +26,57 @@ _PLACES_MAX: Final = 512
 class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The window in which an event counts.
 
-    `end` is the day it ends; `limit` the 1e-9 units that it may hold (None: no hard limit).
+    `end` is the day it ends; `limit` the 1e-9 units that it may hold (None: no hard limit). `terms` and `granted` are
+    set where usage draws on a pool: the terms of the draw window, and what they say of the feature, whose usage is
+    priced by AI model when `by_model` is set (R-AI-1).
     """
 
     key: WindowKey
     end: int
     limit: int | None
+    terms: Terms | None = None
+    granted: FeatureTerms | None = None
+    by_model: bool = False
 
 
-def usage_window(terms: Terms, instant_us: int) -> Period:
-    """Tell the usage window that holds an instant: monthly from the anchor, for every interval (R-INT-1).
+def window_on(terms: Terms, day: int, until: int | None = None) -> Period:
+    """Tell the usage window of a day: a month from the anchor on every interval, or `window_days` (R-INT-1, R-TRIAL-7).
 
-    What lies before the subscription's start falls in its first window.
+    `until` is the day from which terms with windows of their own rule: no window reaches beyond it.
     """
-    return _window(terms, max(day_of_us(instant_us), day_of_us(terms.start_us)))
+    if terms.window_days:
+        start = day - (day - terms.anchor) % terms.window_days
+        window = Period(start, start + terms.window_days)
+    else:
+        window = period_of(terms.anchor, day, Interval.MONTHLY)
+    if until is not None and window.start < until < window.end:
+        return Period(window.start, until)
+    return window
 
 
-def _window(terms: Terms, day: int) -> Period:
-    return period_of(terms.anchor, day, Interval.MONTHLY)
+def usage_window(snapshot: Snapshot, terms: Terms, day: int) -> Period:
+    """Tell the window of a day under `terms`, which are of the snapshot; what lies before their start is in the first.
+
+    Terms with the same number go on with the same windows; other ones cut the last.
+    """
+    following = snapshot.next
+    cut = following is not None and following is not terms and following.number != terms.number
+    until = following.since if cut and following is not None else None
+    return window_on(terms, max(day, day_of_us(terms.start_us)), until)
+
+
+def window_at(snapshot: Snapshot, day: int) -> tuple[Terms, Period] | None:
+    """Tell the terms in force on a day, and its window under them; None where there are no terms."""
+    if snapshot.terms is None:
+        return None
+    terms = snapshot.terms_on(max(day, day_of_us(snapshot.terms.start_us))) or snapshot.terms
+    return terms, usage_window(snapshot, terms, day)
+
+
+def draw_day(snapshot: Snapshot, clock_ms: int) -> int:
+    """Tell the day whose window usage draws on when the account's clock is `clock_ms`: never one after access ended."""
+    day = clock_ms // DAY_MS
+    return day if snapshot.end_us is None else min(day, day_of_us(snapshot.end_us - 1))
 
 
 def feature_terms(terms: Terms, feature: bytes) -> FeatureTerms | None:
@@ -53,10 +87,26 @@ def feature_terms(terms: Terms, feature: bytes) -> FeatureTerms | None:
     return None
 
 
+def metered_terms(terms: Terms, feature: bytes) -> FeatureTerms | None:
+    """Tell what terms say of a feature whose usage counts under them; None when it does not."""
+    granted = feature_terms(terms, feature)
+    return granted if granted is not None and granted.kind == METERED and granted.enabled else None
+
+
+def pooled(terms: Terms) -> bool:
+    """Tell whether usage under the terms draws on a pool (R-CREDIT-6, R-BAL-8)."""
+    return terms.model is not ConsumptionModel.METERED
+
+
+def priced_by_model(terms: Terms, granted: FeatureTerms) -> bool:
+    """Tell whether usage of a feature is priced by AI model: on a balance plan, with a margin (R-AI-1)."""
+    return granted.margin is not None and terms.model is ConsumptionModel.BALANCE
+
+
 class Standing:
     """One snapshot, ready to be asked where an event falls."""
 
-    __slots__ = ("_first_us", "_places", "_until_us", "snapshot")
+    __slots__ = ("_draw_places", "_first_us", "_places", "_until_us", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         """An event counts from START_SLACK_MS before the subscription's start up to, but without, its end."""
@@ -65,9 +115,10 @@ class Standing:
         self._first_us = snapshot.terms.start_us - START_SLACK_MS * 1_000 if live and snapshot.terms else None
         self._until_us = snapshot.end_us
         self._places: dict[tuple[bytes, int], Place | None] = {}
+        self._draw_places: dict[tuple[bytes, int, int], Place] = {}
 
-    def place(self, feature: bytes, event_time_us: int) -> Place | str:
-        """Tell where an event of `feature` falls, or the code with which it is refused."""
+    def place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
+        """Tell where an event of `feature` falls, or the code with which it is refused; `clock_ms` is the account's."""
         if self._first_us is None or event_time_us < self._first_us:
             return NO_SUBSCRIPTION
         if self._until_us is not None and event_time_us >= self._until_us:
@@ -76,18 +127,49 @@ class Standing:
         try:
             place = self._places[asked]
         except KeyError:
-            place = self._find(feature, event_time_us)
+            place = self._find(feature, event_time_us // DAY_US)
             if len(self._places) >= _PLACES_MAX:
                 self._places.clear()
             self._places[asked] = place
-        return NOT_IN_PLAN if place is None else place
+        if place is None:
+            return NOT_IN_PLAN
+        return place if place.terms is None else self._draw_place(place, asked, clock_ms)
 
-    def _find(self, feature: bytes, event_time_us: int) -> Place | None:
+    def _find(self, feature: bytes, day: int) -> Place | None:
         assert self.snapshot.terms is not None, "asked only of a live subscription"
-        window = usage_window(self.snapshot.terms, event_time_us)
-        terms = self.snapshot.terms_on(window.start)
-        granted = feature_terms(terms, feature) if terms is not None else None
-        if terms is None or granted is None or granted.kind != METERED or not granted.enabled:
-            return None
-        limit = granted.included if granted.limited else None
-        return Place(key=(feature, terms.number, window.start), end=window.end, limit=limit)
+        terms = self.snapshot.terms_on(max(day, day_of_us(self.snapshot.terms.start_us))) or self.snapshot.terms
+        granted = metered_terms(terms, feature)
+        return None if granted is None else self._place(terms, granted, day)
+
+    def _place(self, terms: Terms, granted: FeatureTerms, day: int) -> Place:
+        window = usage_window(self.snapshot, terms, day)
+        key = (granted.feature, terms.number, window.start)
+        if pooled(terms):
+            by_model = priced_by_model(terms, granted)
+            return Place(key=key, end=window.end, limit=None, terms=terms, granted=granted, by_model=by_model)
+        return Place(key=key, end=window.end, limit=granted.included if granted.limited else None)
+
+    def _draw_place(self, place: Place, event: tuple[bytes, int], clock_ms: int) -> Place:
+        asked = (*event, clock_ms // DAY_MS)
+        found = self._draw_places.get(asked)
+        if found is None:
+            found = self._find_draw(place, clock_ms)
+            if len(self._draw_places) >= _PLACES_MAX:
+                self._draw_places.clear()
+            self._draw_places[asked] = found
+        return found
+
+    def _find_draw(self, place: Place, clock_ms: int) -> Place:
+        """Find the draw window; where the clock's terms have no such pool, the nearest one of the event's own terms."""
+        snapshot = self.snapshot
+        assert place.terms is not None, "asked only of a pool"
+        assert snapshot.terms is not None, "asked only of a live subscription"
+        own, feature, day = place.terms, place.key[0], draw_day(snapshot, clock_ms)
+        terms = snapshot.terms_on(day) or snapshot.terms
+        granted = metered_terms(terms, feature)
+        if terms is not own and (granted is None or terms.model is not own.model):
+            assert snapshot.next is not None, "of two terms one is the next"
+            day = snapshot.next.since if own is snapshot.next else snapshot.next.since - 1
+            terms, granted = own, place.granted
+        assert granted is not None, "the event's own terms grant the feature"
+        return self._place(terms, granted, day)

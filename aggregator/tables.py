@@ -16,6 +16,23 @@ CARRIED: Final = "carried_customers"
 
 _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
+# What an event drew on a pool and what it says of an AI model; all of it empty for most events.
+_AMOUNT: Final = "Decimal(38, 9)"
+_POOL_TYPES: Final = {
+    "pool": "LowCardinality(String)",
+    **dict.fromkeys(
+        ("cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left"),
+        _AMOUNT,
+    ),
+    "margin": "LowCardinality(String)",
+    "model": "LowCardinality(String)",
+    **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), "UInt64"),
+    **dict.fromkeys(("input_cost", "output_cost", "cache_read_cost", "cache_write_cost", "base_cost"), "String"),
+    "price_version": "LowCardinality(String)",
+    "price_since_ms": "Int64",
+}
+_POOL_COLUMNS: Final = ",\n    ".join(f"{name} {type_}" for name, type_ in _POOL_TYPES.items())
+
 # One row an event, refused ones too. `at` is when it took effect (the lower of the gateway's and the log's time),
 # `window` the first day of its usage window and `window_end` the day after the last, both of the epoch when it counts
 # nowhere; `original` is the event that holds the key, `replays` the dead letter that this attempt replays. The minmax
@@ -51,6 +68,7 @@ CREATE TABLE IF NOT EXISTS {EVENTS} (
     original_at DateTime64(3, 'UTC'),
     limited Bool,
     replays String,
+    {_POOL_COLUMNS},
     INDEX by_offset `offset` TYPE minmax GRANULARITY 1,
     INDEX by_verdict verdict TYPE set(8) GRANULARITY 1,
     INDEX by_replays replays TYPE minmax GRANULARITY 1
@@ -133,6 +151,10 @@ ORDER BY (epoch, lane, customer)
 
 # What tables of older versions lack.
 _REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD COLUMN IF NOT EXISTS replays String AFTER limited"
+_POOL: Final = f"ALTER TABLE {EVENTS} " + ", ".join(
+    f"ADD COLUMN IF NOT EXISTS {name} {type_} AFTER {after}"
+    for after, (name, type_) in zip(("replays", *_POOL_TYPES), _POOL_TYPES.items(), strict=False)
+)
 _BY_VERDICT: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_verdict verdict TYPE set(8) GRANULARITY 1"
 
 _BY_REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_replays replays TYPE minmax GRANULARITY 1"
@@ -140,6 +162,7 @@ _BY_REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_replays r
 RAW_TABLES: Final = (
     _EVENTS,
     _REPLAYS,
+    _POOL,
     _BY_VERDICT,
     _BY_REPLAYS,
     _ACCOUNT_RECORDS,

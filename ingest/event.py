@@ -23,6 +23,28 @@ BODY_KEY: Final = "b"
 HEADER_KEY: Final = "h"
 
 
+class TokenUse(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """The AI part of an event: which model, how many tokens of each kind, and what they cost without a margin.
+
+    `model` is `provider/name` as the catalog resolved it (R-AI-6). `input` includes `cache_read` and `cache_write`
+    (R-AI-3). The costs are exact decimal strings in USD, not rounded; `base_cost` is their sum. `price_version` and
+    `price_since_ms` name the price that was in force at the event's time (R-AI-8). Source: ADR 9; R-AI-11.
+    """
+
+    model: str
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    input_cost: str
+    output_cost: str
+    cache_read_cost: str
+    cache_write_cost: str
+    base_cost: str
+    price_version: str
+    price_since_ms: int
+
+
 class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """One attempt of one usage event.
 
@@ -31,8 +53,9 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     string. `key` is what the client sent; `digest` (16 bytes) is empty when there is no key. `content` covers feature
     and amount, `request` the HTTP request (eight zero bytes without an `Idempotency-Key` header). `has_timestamp` is
     false when the client sent no time. `replays` is the position (eleven bytes) of the dead letter that an operator
-    lets be judged again, with the digest that it is held under; empty for what a client sent. A field that is added
-    goes to the end and has a default, so that older records still decode.
+    lets be judged again, with the digest that it is held under; empty for what a client sent. `tokens` is set on an AI
+    event, whose quantity is input and output tokens together (R-AI-12). A field that is added goes to the end and has a
+    default, so that older records still decode.
     """
 
     organization: bytes
@@ -49,6 +72,7 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     has_timestamp: bool = True
     properties: tuple[tuple[str, str], ...] = ()
     replays: bytes = NO_REPLAY
+    tokens: TokenUse | None = None
 
     def replayed(self) -> Position | None:
         """Name the dead letter that this attempt replays; None for any other attempt."""
@@ -80,9 +104,13 @@ class KeyDigester:
         return state.digest()
 
 
-def content_digest(feature: bytes, quantity: str) -> bytes:
-    """Digest what an event says (8 bytes): the feature and the canonical quantity."""
-    return blake2b(_prefixed(feature, quantity.encode()), digest_size=8).digest()
+def content_digest(feature: bytes, quantity: str, tokens: TokenUse | None = None) -> bytes:
+    """Digest what an event says (8 bytes): the feature, the canonical quantity, and of an AI event model and counts."""
+    parts = [feature, quantity.encode()]
+    if tokens is not None:
+        counts = (tokens.input, tokens.output, tokens.cache_read, tokens.cache_write)
+        parts += [tokens.model.encode(), *(str(count).encode() for count in counts)]
+    return blake2b(_prefixed(*parts), digest_size=8).digest()
 
 
 def request_digest(header_key: str | None, dialect: str, body: bytes, index: int) -> bytes:

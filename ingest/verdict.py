@@ -24,6 +24,24 @@ class Verdict(StrEnum):
     DEAD = "dead"
 
 
+class Drawn(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """What a counted event drew on a pool, in 1e-9 credits or 1e-9 of the currency's major unit.
+
+    `pool` is `credits` or `balance`. `cost` is more than the four draws together where an AI event took the rest of a
+    hard pool (R-BAL-7). `left` is what the pool then had, below zero its overdraft. `margin` is the percentage that was
+    added to the cost of tokens, empty for other events. Source: ADR 9.
+    """
+
+    pool: str
+    cost: int
+    plan: int
+    packs: int
+    top_ups: int
+    overdraft: int
+    left: int
+    margin: str = ""
+
+
 class Outcome(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """One event's verdict and what follows from it.
 
@@ -31,7 +49,7 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fal
     usage window, days since 1970-01-01; `window_end` its end) say where a counted event counts; `cut` is the number
     of the cut that will bill it. `original` (a position's eleven bytes) and `original_at_ms` name the attempt that
     holds the key, for repeat, duplicate and conflict. `limited` says that a hard limit applies to this customer and
-    feature.
+    feature. `drawn` says what the event took from a pool (None: it draws on none).
     """
 
     verdict: Verdict
@@ -43,6 +61,7 @@ class Outcome(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fal
     original: bytes = b""
     original_at_ms: int = 0
     limited: bool = True
+    drawn: Drawn | None = None
 
     def original_position(self) -> Position | None:
         """Name the attempt that holds the key; None where no other does."""

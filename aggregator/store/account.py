@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
+from aggregator.account import NOTHING, Draws
 from aggregator.store.carried import CARRIED_FROM, STANDS_ON, CarriedReads
+from aggregator.store.draws import DRAWS, draws_of
 from aggregator.tables import ACCOUNT_RECORDS, EVENTS
 from ingest.verdict import Verdict
 from kernel import ids
@@ -40,7 +42,10 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class WindowSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Counted usage of one feature in one window that one cut bills, in 1e-9 units; the feature is 16 bytes."""
+    """Counted usage of one feature in one window that one cut bills, in 1e-9 units; the feature is 16 bytes.
+
+    `draws` sums what it drew on the pool.
+    """
 
     feature: bytes
     term: int
@@ -48,6 +53,7 @@ class WindowSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     window_end: int
     cut: int
     units: int
+    draws: Draws = NOTHING
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +101,11 @@ WHERE {STANDS_ON}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
 _SUMS = f"""
-SELECT customer, feature, term, toInt32(window), toInt32(window_end), cut, sum(quantity) FROM {EVENTS} FINAL
+SELECT customer, feature, term, toInt32(window), max(toInt32(window_end)), cut, sum(quantity), {DRAWS}
+FROM {EVENTS} FINAL
 WHERE {STANDS_ON}
     AND customer >= {{first:String}} AND customer <= {{last:String}} AND verdict = 'counted'
-GROUP BY customer, feature, term, window, window_end, cut ORDER BY customer, feature, term, window, cut"""
+GROUP BY customer, feature, term, window, cut ORDER BY customer, feature, term, window, cut"""
 
 _SNAPSHOTS = f"""
 SELECT customer, max(rev), argMax(cut, rev), argMax(snapshot, rev) FROM {ACCOUNT_RECORDS} FINAL
@@ -224,7 +231,9 @@ def key_row(
     )
 
 
-def _window_sum(feature: str, term: int, window: int, window_end: int, cut: int, quantity: Decimal) -> WindowSum:
+def _window_sum(
+    feature: str, term: int, window: int, window_end: int, cut: int, quantity: Decimal, *draws: Decimal
+) -> WindowSum:
     return WindowSum(
         feature=ids.id_bytes(feature),
         term=term,
@@ -232,4 +241,5 @@ def _window_sum(feature: str, term: int, window: int, window_end: int, cut: int,
         window_end=window_end,
         cut=cut,
         units=to_units(quantity),
+        draws=draws_of(draws),
     )

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
+from aggregator.account import Draws
 from aggregator.row import EventRow
+from aggregator.store.draws import DRAW_COLUMNS, DRAWS, DRAWS_BEFORE, draws_of
 from aggregator.store.event import COLUMNS, event_row
 from aggregator.tables import ACCOUNT_RECORDS, EVENTS
 from kernel.engine.raw.base import Raw
@@ -29,6 +31,20 @@ class CutTotal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     units_before: int
 
 
+class CutDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a customer drew on its pool in one window: at the cut that was asked for, and at the cut before it.
+
+    The customer is text, days since 1970-01-01, amounts 1e-9 credits or 1e-9 of the currency's major unit.
+    """
+
+    customer: str
+    term: int
+    window: int
+    window_end: int
+    at_cut: Draws
+    before: Draws
+
+
 class InvoiceLineEvents(msgspec.Struct, frozen=True, kw_only=True):
     """Which counted events stand behind an invoice line: one window's, of the cuts after `cut_after` up to `cut`."""
 
@@ -43,7 +59,7 @@ class InvoiceLineEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 # transform() spells "the cut that was asked for this customer"; a customer that was not asked for has none.
 _TOTALS: Final = f"""
-SELECT customer, feature, term, toInt32(window), toInt32(window_end), sum(quantity), sumIf(quantity, cut < asked)
+SELECT customer, feature, term, toInt32(window), max(toInt32(window_end)), sum(quantity), sumIf(quantity, cut < asked)
 FROM (
     SELECT customer, feature, term, window, window_end, quantity, cut,
         transform(customer, {{customers:Array(String)}}, {{cuts:Array(UInt32)}}, toUInt32(0)) AS asked
@@ -51,8 +67,21 @@ FROM (
     WHERE organization = {{organization:String}} AND customer IN {{customers:Array(String)}} AND verdict = 'counted'
 )
 WHERE cut <= asked
-GROUP BY customer, feature, term, window, window_end
+GROUP BY customer, feature, term, window
 ORDER BY customer, feature, term, window"""
+
+_DRAWS: Final = f"""
+SELECT customer, term, toInt32(window), max(toInt32(window_end)), {DRAWS}, {DRAWS_BEFORE}
+FROM (
+    SELECT customer, term, window, window_end, cut, {DRAW_COLUMNS},
+        transform(customer, {{customers:Array(String)}}, {{cuts:Array(UInt32)}}, toUInt32(0)) AS asked
+    FROM {EVENTS} FINAL
+    WHERE organization = {{organization:String}} AND customer IN {{customers:Array(String)}} AND verdict = 'counted'
+        AND pool != ''
+)
+WHERE cut <= asked
+GROUP BY customer, term, window
+ORDER BY customer, term, window"""
 
 _FIRST_CUT: Final = f"""
 SELECT customer, min((epoch, lane, `offset`)) FROM (
@@ -69,6 +98,7 @@ WHERE organization = {{organization:String}} AND customer = {{customer:String}} 
     AND cut > {{cut_after:UInt32}} AND cut <= {{cut:UInt32}}
     AND (epoch, lane, `offset`, `index`) > ({{epoch:Int16}}, {{lane:Int32}}, {{offset:Int64}}, {{index:Int32}})
 ORDER BY epoch, lane, `offset`, `index` LIMIT {{limit:UInt32}}"""
+_KINDS: Final = len(Draws.__struct_fields__)
 _BEFORE_ALL: Final = Position(-1, -1, -1, -1)
 
 
@@ -93,6 +123,26 @@ class CutReads:
                 units_before=to_units(before),
             )
             for customer, feature, term, window, window_end, total, before in rows
+        ]
+
+    async def draws_at_cut(self, organization: str, cuts: Mapping[str, int]) -> list[CutDraws]:
+        """Sum what many customers of an organization drew on pools, each up to its own cut: `{customer: cut}`.
+
+        By customer, term and window; one in which nothing cost anything is there, with no draws.
+        """
+        if not cuts:
+            return []
+        rows = await self.raw.query(_DRAWS, {"organization": organization, **_asked(cuts)})
+        return [
+            CutDraws(
+                customer=customer,
+                term=term,
+                window=window,
+                window_end=window_end,
+                at_cut=draws_of(sums[:_KINDS]),
+                before=draws_of(sums[_KINDS:]),
+            )
+            for customer, term, window, window_end, *sums in rows
         ]
 
     async def first_cut_positions(self, cuts: Mapping[str, int]) -> dict[str, tuple[int, int, int]]:

@@ -15,13 +15,25 @@ _SPELLED: Final = {
 }
 COLUMNS: Final = ", ".join(_SPELLED.get(name, f"`{name}`") for name in EVENT_COLUMNS)
 
-_QUANTITY: Final = EVENT_COLUMNS.index("quantity")
+_AMOUNTS: Final = [
+    EVENT_COLUMNS.index(name)
+    for name in (
+        "quantity",
+        "cost",
+        "drawn_plan",
+        "drawn_packs",
+        "drawn_top_ups",
+        "overdraft",
+        "pool_left",
+    )
+]
 _PROPERTIES: Final = EVENT_COLUMNS.index("properties")
 
 
 def event_row(values: tuple[Any, ...]) -> EventRow:
     """Read a row that was selected with COLUMNS."""
     cells = list(values)
-    cells[_QUANTITY] = canonical(cells[_QUANTITY])
+    for amount in _AMOUNTS:
+        cells[amount] = canonical(cells[amount])
     cells[_PROPERTIES] = tuple((name, value) for name, value in cells[_PROPERTIES])
     return EventRow(**dict(zip(EVENT_COLUMNS, cells, strict=True)))

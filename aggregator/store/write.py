@@ -6,7 +6,6 @@ import msgspec
 
 from aggregator.row import (
     ACCOUNT_RECORD_COLUMNS,
-    EVENT_COLUMNS,
     REFUSAL_COLUMNS,
     AccountRecordRow,
     EventColumns,
@@ -33,7 +32,7 @@ class Writes:
     async def insert_events(self, columns: EventColumns) -> None:
         """Insert rows of events, of any lanes."""
         if len(columns):
-            await self.raw.insert(EVENTS, EVENT_COLUMNS, columns.data)
+            await self.raw.insert(EVENTS, columns.names, columns.data)
 
     async def insert_account_records(self, rows: Sequence[AccountRecordRow]) -> None:
         """Insert account records."""

@@ -9,9 +9,10 @@ exclude each other by token and step. A lane that never was is made in the same 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
-from aggregator.account import Account, WindowTotal, encode_account
-from aggregator.fold import ENTRY_OF, RULES
+from aggregator.account import NOTHING, Account, encode_account
+from aggregator.fold import RULES
 from aggregator.fold_slice import condensed_generations, dead_digest, generation_of, oldest_generation
+from aggregator.known_key import ENTRY_OF
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow
 from aggregator.worker.condenser import KEPT
@@ -212,15 +213,11 @@ def rebuilt_account(row: AccountRow, rev: int, cut: int) -> Account:
     """Make the account that the fold had: the windows that it has not forgotten, now and at cut number `cut`."""
     account = Account(rev=rev, clock_ms=row.clock_ms, cut=cut)
     for part in row.sums:
-        if account.forgets(part.window_end):
-            continue
+        billed = part.cut <= cut
         key = (part.feature, part.term, part.window)
-        before = account.totals.get(key) or WindowTotal(end=part.window_end, now=0, at_cut=0)
-        account.totals[key] = WindowTotal(
-            end=part.window_end,
-            now=before.now + part.units,
-            at_cut=before.at_cut + (part.units if part.cut <= cut else 0),
-        )
+        account.add_usage(key, part.window_end, part.units, part.units if billed else 0)
+        account.add_draws((part.term, part.window), part.window_end, part.draws, part.draws if billed else NOTHING)
+    account.forget()
     return account
 
 

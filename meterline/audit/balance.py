@@ -82,6 +82,11 @@ class Balance:
         for key in account.totals.keys() | expected.keys():
             name = f"{ids.id_text(ids.FEATURE, key[0])} term {key[1]} window {key[2]}"
             self._findings.same("live", where, name, _total(account.totals.get(key)), _total(expected.get(key)))
+        drawn = {key: (window.end, window.now, window.at_cut) for key, window in ledger.kept_draws().items()}
+        for window in account.draws.keys() | drawn.keys():
+            name = f"draws of term {window[0]} window {window[1]}"
+            self._findings.same("live", where, name, account.draws.get(window), drawn.get(window))
+        self._findings.same("live", where, "packs drawn", account.packs, ledger.pool.packs)
         for key, (_, now, _) in account.totals.items():
             self._history.tally.in_live(ledger.organization, key[0], now)
         self._report.accounts += 1

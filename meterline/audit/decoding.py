@@ -15,10 +15,42 @@ import msgspec
 KEY_ENTRY_BYTES: Final = 34
 _POSITION_BYTES: Final = 11
 UNITS: Final = Decimal(10) ** -9
-_EVENT_FIELDS: Final = 14
-_EVENT_FIELDS_FIRST: Final = 13  # records from before there were replays
+_EVENT_FIELDS: Final = 13  # of the first records; replays and tokens came later
+_EVENT_FIELDS_MAX: Final = 15
 
 Position = tuple[int, int, int, int]  # epoch, lane, offset, index
+
+
+class Tokens(NamedTuple):
+    """The AI part of an event: model, counts, exact costs in USD by kind, their sum, and the price's edition."""
+
+    model: str
+    read: int
+    wrote: int
+    cache_read: int
+    cache_write: int
+    read_cost: Decimal
+    wrote_cost: Decimal
+    cache_read_cost: Decimal
+    cache_write_cost: Decimal
+    base_cost: Decimal
+    version: str
+    since_ms: int
+
+    @classmethod
+    def of(cls, fields: Sequence[Any]) -> "Tokens":
+        """Read them. Raises ValueError for a sum that is none, or counts that cannot be."""
+        model, read, wrote, cache_read, cache_write, *costs, base, version, since_ms = fields
+        by_kind = [Decimal(cost) for cost in costs]
+        told = (model, read, wrote, cache_read, cache_write, *by_kind, Decimal(base), version, since_ms)
+        tokens = cls._make(told)
+        if (
+            sum(by_kind) != tokens.base_cost
+            or min(wrote, cache_read, cache_write) < 0
+            or cache_read + cache_write > read
+        ):
+            raise ValueError(f"the tokens of {model} do not add up")
+        return tokens
 
 
 class Attempt(NamedTuple):
@@ -44,6 +76,7 @@ class Attempt(NamedTuple):
     properties: tuple[tuple[str, str], ...]
     gateway: str
     replays: Position | None = None
+    tokens: Tokens | None = None
 
     @property
     def accepted_ms(self) -> int:
@@ -58,6 +91,9 @@ class FeatureRule(NamedTuple):
     enabled: bool
     included: Decimal | None
     overage: bool
+    unit_price: Decimal = Decimal(0)
+    credits: Decimal = Decimal(0)
+    margin: Decimal | None = None
 
     @property
     def limited(self) -> bool:
@@ -73,6 +109,12 @@ class TermsRule(NamedTuple):
     anchor: int
     since: int
     features: dict[bytes, FeatureRule]
+    model: str = "metered"
+    months: int = 1
+    window_days: int = 0
+    pool: Decimal = Decimal(0)
+    overdraft: bool = False
+    chain: tuple[int, int] | None = None
 
 
 class AccountRecord(NamedTuple):
@@ -87,6 +129,8 @@ class AccountRecord(NamedTuple):
     next: TermsRule | None
     cut: int
     body: bytes
+    packs: Decimal = Decimal(0)
+    top_ups: tuple[tuple[int, int, Decimal], ...] = ()
 
 
 class KeyEntry(NamedTuple):
@@ -110,12 +154,17 @@ class KeyEntry(NamedTuple):
 
 
 class LiveAccount(NamedTuple):
-    """An account as LIVE keeps it; totals by (feature, term, window): end, now, at the last cut."""
+    """An account as LIVE keeps it; totals by (feature, term, window): end, now, at the last cut.
+
+    `draws` by (term, window): end, then plan, packs, top-ups and overdraft, now and at the last cut.
+    """
 
     rev: int
     clock_ms: int
     cut: int
     totals: dict[tuple[bytes, int, int], tuple[int, Decimal, Decimal]]
+    draws: dict[tuple[int, int], tuple[int, tuple[Decimal, ...], tuple[Decimal, ...]]]
+    packs: Decimal
 
 
 def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes) -> list[Attempt] | AccountRecord:
@@ -130,9 +179,11 @@ def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes)
 
 
 def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any]) -> Attempt:
-    replays: bytes = event[-1] if len(event) == _EVENT_FIELDS else b""
-    if len(event) not in (_EVENT_FIELDS_FIRST, _EVENT_FIELDS) or len(replays) not in (0, _POSITION_BYTES):
-        raise ValueError(f"an event has {len(event)} fields, or fields of another length")
+    if not _EVENT_FIELDS <= len(event) <= _EVENT_FIELDS_MAX:
+        raise ValueError(f"an event has {len(event)} fields")
+    replays, tokens = _padded(event[_EVENT_FIELDS:], (b"", None))
+    if len(replays) not in (0, _POSITION_BYTES):
+        raise ValueError("one of its fields is a position of another length")
     (
         organization,
         customer,
@@ -147,7 +198,7 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
         request,
         stamped,
         pairs,
-    ) = event[:_EVENT_FIELDS_FIRST]
+    ) = event[:_EVENT_FIELDS]
     return Attempt(
         position,
         organization,
@@ -165,33 +216,61 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
         tuple((name, value) for name, value in pairs),
         gateway,
         position_of(replays) if replays else None,
+        None if tokens is None else Tokens.of(tokens),
     )
 
 
 def decode_snapshot(body: bytes) -> AccountRecord:
     """Read the body of an account record."""
-    organization, customer, rev, status, end_us, terms, following, cut = msgspec.msgpack.decode(body)
-    return AccountRecord(organization, customer, rev, status, end_us, _terms(terms), _terms(following), cut, body)
+    organization, customer, rev, status, end_us, terms, following, cut, *added = msgspec.msgpack.decode(body)
+    packs, top_ups, *_ = _padded(added, (0, ()))
+    bought = tuple((term, window, amount * UNITS) for term, window, amount in top_ups)
+    both = _terms(terms), _terms(following)
+    return AccountRecord(organization, customer, rev, status, end_us, *both, cut, body, packs * UNITS, bought)
 
 
 def _terms(value: Sequence[Any] | None) -> TermsRule | None:
     if value is None:
         return None
-    number, _subscription, _plan, start_us, anchor, since, _free, features = value
-    rules = {
-        feature: FeatureRule(kind, enabled, None if included is None else included * UNITS, overage)
-        for feature, _code, kind, enabled, included, overage, _price in features
-    }
-    return TermsRule(number, start_us, anchor, since, rules)
+    number, _subscription, _plan, start_us, anchor, since, _free, features, *added = value
+    model, months, window_days, pool, overdraft, chain, *_ = _padded(added, ("metered", 1, 0, 0, False, None))
+    rules = {feature[0]: _rule(feature) for feature in features}
+    place = None if chain is None else (chain[0], chain[1])
+    windows = (model, months, window_days, pool * UNITS, overdraft, place)
+    return TermsRule(number, start_us, anchor, since, rules, *windows)
+
+
+def _padded(fields: Sequence[Any], defaults: Sequence[Any]) -> list[Any]:
+    """Add what older records, which end earlier, do not say."""
+    return [*fields, *defaults[len(fields) :]]
+
+
+def _rule(fields: Sequence[Any]) -> FeatureRule:
+    _feature, _code, kind, enabled, included, overage, unit_price, *added = fields
+    one_costs, margin, *_ = _padded(added, ("0", None))
+    return FeatureRule(
+        kind,
+        enabled,
+        None if included is None else included * UNITS,
+        overage,
+        Decimal(unit_price),
+        Decimal(one_costs),
+        None if margin is None else Decimal(margin),
+    )
 
 
 def decode_account(data: bytes) -> LiveAccount:
-    """Read an account: eight bytes of `rev`, then clock, cut and rows of totals in 16-byte units of 1e-9."""
-    clock_ms, cut, rows = msgspec.msgpack.decode(data[8:])
+    """Read an account: eight bytes of `rev`, then clock, cut, totals, draws and packs, in 16-byte units of 1e-9."""
+    clock_ms, cut, rows, *drawn = msgspec.msgpack.decode(data[8:])
+    draw_rows, packs = _padded(drawn, ([], bytes(16)))
     totals = {
         (feature, term, window): (end, _units(now), _units(at_cut)) for feature, term, window, end, now, at_cut in rows
     }
-    return LiveAccount(int.from_bytes(data[:8], "big"), clock_ms, cut, totals)
+    draws = {
+        (term, window): (end, tuple(map(_units, now)), tuple(map(_units, at_cut)))
+        for term, window, end, now, at_cut in draw_rows
+    }
+    return LiveAccount(int.from_bytes(data[:8], "big"), clock_ms, cut, totals, draws, _units(packs))
 
 
 def _units(data: bytes) -> Decimal:
@@ -199,7 +278,7 @@ def _units(data: bytes) -> Decimal:
 
 
 def decode_outcomes(data: bytes) -> list[list[Any]]:
-    """Read one record's outcomes: verdict, code, term, window, window's end, cut, original, its time, limited."""
+    """Read one record's outcomes: verdict, code, term, window, its end, cut, original, its time, limited, draws."""
     outcomes: list[list[Any]] = msgspec.msgpack.decode(data)
     return outcomes
 

@@ -144,10 +144,11 @@ class History:
         compared = 6 if ruling.verdict == COUNTED else 1 if ruling.verdict == DEAD else 2
         found, expected = full[:compared], tuple(ruling[:compared])
         original = "" if ruling.original is None else event_id(ruling.original)
-        if (found, row.original) != (expected, original):
+        if (found, row.original, row.taken) != (expected, original, ruling.taken):
             where = event_id(row.attempt.position)
             self._findings.same("verdict", where, "the verdict", found, expected)
             self._findings.same("verdict", where, "the original", row.original, original)
+            self._findings.same("verdict", where, "what it drew", tuple(row.taken), tuple(ruling.taken))
 
 
 def _shown(value: object) -> object:

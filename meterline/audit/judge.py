@@ -4,24 +4,24 @@ It is told each attempt and account record in the order of the log and says what
 know is told: that the pipeline's code raised on an event (`dead`). Source: DESIGN 3.5, 3.8; R-TRACK-12, R-TRACK-13.
 """
 
-from calendar import monthrange
 from dataclasses import dataclass, field
-from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from kernel.limits import KEY_MEMORY_MS, START_SLACK_MS
 from meterline.audit.decoding import AccountRecord, Attempt, FeatureRule, KeyEntry, Position, TermsRule, letter_digest
+from meterline.audit.pool import Pool, PoolKey, PoolWindow, Taken, window_of
 
 COUNTED: Final = "counted"
 DEAD: Final = "dead"
 KEEP_DAYS: Final = 36  # windows stay in LIVE until this long after their end
 _DAY_US: Final = 86_400_000_000
 _DAY_MS: Final = 86_400_000
-_EPOCH: Final = date(1970, 1, 1).toordinal()
 _NO_REQUEST: Final = bytes(8)
 _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
+
+_LIVE: Final = frozenset({"active", "trialing", "past_due"})
+_NO_SUBSCRIPTION: Final = "no_active_subscription"
 
 WindowKey = tuple[bytes, int, int]  # feature, term, first day
 
@@ -36,6 +36,16 @@ class Ruling(NamedTuple):
     window_end: int = 0
     cut: int = 0
     original: Position | None = None
+    taken: Taken = Taken()
+
+
+class _Place(NamedTuple):
+    """The terms that an event falls under, what they say of its feature, and the window."""
+
+    terms: TermsRule
+    rule: FeatureRule
+    first: int
+    end: int
 
 
 @dataclass
@@ -56,6 +66,7 @@ class Ledger:
     clock_ms: int = 0
     cut: int = 0
     windows: dict[WindowKey, Window] = field(default_factory=dict)
+    pool: Pool = field(default_factory=Pool)
 
     @property
     def rev(self) -> int:
@@ -66,6 +77,10 @@ class Ledger:
         """Tell the windows that LIVE keeps by the account's clock."""
         oldest = self.clock_ms // _DAY_MS - KEEP_DAYS
         return {key: window for key, window in self.windows.items() if window.end > oldest}
+
+    def kept_draws(self) -> dict[PoolKey, PoolWindow]:
+        """Tell the windows whose draws LIVE keeps by the account's clock."""
+        return self.pool.kept(self.clock_ms // _DAY_MS - KEEP_DAYS)
 
 
 class Judge:
@@ -96,6 +111,7 @@ class Judge:
             ledger.cut = record.cut
             for window in ledger.windows.values():
                 window.at_cut = window.now
+            ledger.pool.freeze()
 
     def rule(self, attempt: Attempt, *, died: bool) -> Ruling:
         """Rule on one attempt and keep what follows from it; `died` says that the pipeline's own code raised on it."""
@@ -128,31 +144,38 @@ class Judge:
 
     def _by_terms(self, attempt: Attempt, ledger: Ledger) -> Ruling:
         record = ledger.record
-        if record is None or record.terms is None or record.status != "active":
-            return Ruling("refused", "no_active_subscription")
-        start_us = record.terms.start_us
-        if attempt.event_time_us < start_us - START_SLACK_MS * 1_000:
-            return Ruling("refused", "no_active_subscription")
-        if record.end_us is not None and attempt.event_time_us >= record.end_us:
-            return Ruling("refused", "no_active_subscription")
-        day = max(attempt.event_time_us, start_us) // _DAY_US
-        first, end = window_of(record.terms.anchor, day)
-        terms = _terms_of(record, first)
-        rule = terms.features.get(attempt.feature)
-        if rule is None or not rule.enabled or rule.kind != "metered":
+        if record is None or not _covers(record, attempt.event_time_us):
+            return Ruling("refused", _NO_SUBSCRIPTION)
+        place = _place(record, attempt, ledger.clock_ms)
+        if place is None:
             return Ruling("refused", "feature_not_in_plan")
-        return self._by_amount(attempt, ledger, rule, Ruling(COUNTED, "", terms.number, first, end, ledger.cut + 1))
+        if place.end <= ledger.clock_ms // _DAY_MS - KEEP_DAYS:  # LIVE has forgotten the window
+            return Ruling("refused", _NO_SUBSCRIPTION)
+        terms, rule = place.terms, place.rule
+        if (attempt.tokens is None) == (terms.model == "balance" and rule.margin is not None):
+            return Ruling("refused", "pricing_mode_mismatch")
+        counted = Ruling(COUNTED, "", terms.number, place.first, place.end, ledger.cut + 1)
+        if terms.model == "metered":
+            return self._by_amount(attempt, ledger, rule, counted)
+        return self._by_pool(attempt, ledger, record, place, counted)
 
     def _by_amount(self, attempt: Attempt, ledger: Ledger, rule: FeatureRule, counted: Ruling) -> Ruling:
-        if counted.window_end <= ledger.clock_ms // _DAY_MS - KEEP_DAYS:  # LIVE has forgotten the window
-            return Ruling("refused", "no_active_subscription")
-        key = (attempt.feature, counted.term, counted.window)
-        window = ledger.windows.get(key)
+        window = ledger.windows.get((attempt.feature, counted.term, counted.window))
         after = _EXACT.add(Decimal(0) if window is None else window.now, attempt.quantity)
         if attempt.quantity and rule.limited and rule.included is not None and after > rule.included:
             return Ruling("blocked", "included_limit_reached")
-        ledger.windows.setdefault(key, Window(counted.window_end)).now = after
+        _count(ledger, attempt, counted)
         return counted
+
+    def _by_pool(
+        self, attempt: Attempt, ledger: Ledger, record: AccountRecord, place: _Place, counted: Ruling
+    ) -> Ruling:
+        taken = ledger.pool.draw(record, place.terms, place.rule, place.first, attempt.quantity, attempt.tokens)
+        if taken is None:
+            return Ruling("blocked", f"insufficient_{place.terms.model}")
+        _count(ledger, attempt, counted)
+        ledger.pool.take((counted.term, counted.window), counted.window_end, taken.four)
+        return counted._replace(taken=taken)
 
     def _remember(self, attempt: Attempt, ruling: Ruling) -> None:
         kind = {COUNTED: "n", "blocked": "r", "refused": "r", DEAD: "d"}.get(ruling.verdict)
@@ -165,25 +188,58 @@ class Judge:
         self.keys[name] = KeyEntry(kind, attempt.position, attempt.effective_ms, attempt.content, attempt.request)
 
 
-def _terms_of(record: AccountRecord, window: int) -> TermsRule:
-    if record.next is not None and window >= record.next.since:
-        return record.next
+def _covers(record: AccountRecord, time_us: int) -> bool:
+    """Tell whether a live subscription covers an instant."""
+    if record.terms is None or record.status not in _LIVE:
+        return False
+    begun = time_us >= record.terms.start_us - START_SLACK_MS * 1_000
+    return begun and (record.end_us is None or time_us < record.end_us)
+
+
+def _count(ledger: Ledger, attempt: Attempt, counted: Ruling) -> None:
+    key = (attempt.feature, counted.term, counted.window)
+    window = ledger.windows.setdefault(key, Window(counted.window_end))
+    window.now = _EXACT.add(window.now, attempt.quantity)
+    window.end = max(window.end, counted.window_end)
+
+
+def _place(record: AccountRecord, attempt: Attempt, clock_ms: int) -> _Place | None:
+    """Find where an event counts: by its own time, or, when it draws on a pool, by the account's clock (AMB-16)."""
+    own = _terms_on(record, attempt.event_time_us // _DAY_US)
+    rule = _metered(own, attempt.feature)
+    if rule is None:
+        return None
+    day = attempt.event_time_us // _DAY_US
+    if own.model == "metered":
+        return _Place(own, rule, *_window(record, own, day))
+    day = clock_ms // _DAY_MS
+    if record.end_us is not None:
+        day = min(day, (record.end_us - 1) // _DAY_US)
+    terms = _terms_on(record, day)
+    there = _metered(terms, attempt.feature)
+    if there is None or terms.model != own.model:  # then the nearest day of the event's own terms
+        assert record.next is not None, "terms differ"
+        day = record.next.since if own is record.next else record.next.since - 1
+        terms, there = own, rule
+    return _Place(terms, there, *_window(record, terms, day))
+
+
+def _metered(terms: TermsRule, feature: bytes) -> FeatureRule | None:
+    rule = terms.features.get(feature)
+    return rule if rule is not None and rule.enabled and rule.kind == "metered" else None
+
+
+def _terms_on(record: AccountRecord, day: int) -> TermsRule:
     assert record.terms is not None, "asked only of a customer with terms"
+    if record.next is not None and max(day, record.terms.start_us // _DAY_US) >= record.next.since:
+        return record.next
     return record.terms
 
 
-@lru_cache(maxsize=4_096)
-def window_of(anchor: int, day: int) -> tuple[int, int]:
-    """Find the month from the anchor that holds `day`: its first day and the day after its last (R-INT-1, R-INT-2)."""
-    start = date.fromordinal(anchor + _EPOCH)
-    number = 0
-    while _boundary(start, number) > day:
-        number -= 1
-    while _boundary(start, number + 1) <= day:
-        number += 1
-    return _boundary(start, number), _boundary(start, number + 1)
-
-
-def _boundary(start: date, months: int) -> int:
-    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
-    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1])).toordinal() - _EPOCH
+def _window(record: AccountRecord, terms: TermsRule, day: int) -> tuple[int, int]:
+    """Find the window of a day; other terms that follow cut the last one."""
+    first, end = window_of(terms, max(day, terms.start_us // _DAY_US))
+    following = record.next
+    if following is not None and following is not terms and following.number != terms.number:
+        end = min(end, following.since) if following.since > first else end
+    return first, end

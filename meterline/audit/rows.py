@@ -11,14 +11,18 @@ from sqlalchemy import text
 from kernel import ids
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
-from meterline.audit.decoding import AccountRecord, Attempt, decode_snapshot, position_named
+from meterline.audit.decoding import AccountRecord, Attempt, Tokens, decode_snapshot, position_named
+from meterline.audit.pool import Taken
 
 _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Micro(event_time), epoch, lane, `offset`,
     `index`, toUnixTimestamp64Milli(at), toUnixTimestamp64Milli(accepted_at), clock_ms, has_timestamp,
     toString(quantity), key, digest, content, request, properties, toString(gateway), toString(verdict),
     toString(code), term,
     dateDiff('day', toDate32('1970-01-01'), `window`), dateDiff('day', toDate32('1970-01-01'), window_end), cut,
-    original, limited, replays"""
+    original, limited, replays, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs),
+    toString(drawn_top_ups), toString(overdraft), toString(pool_left), toString(margin), toString(model), input_tokens,
+    output_tokens, cache_read_tokens, cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost,
+    base_cost, toString(price_version), price_since_ms"""
 
 
 _id = lru_cache(maxsize=65_536)(ids.id_bytes)  # most rows name the same few
@@ -37,6 +41,7 @@ class Stored(NamedTuple):
     cut: int
     original: str
     limited: bool
+    taken: Taken = Taken()
 
 
 async def progress(raw: Raw) -> dict[tuple[int, int], int]:
@@ -58,7 +63,8 @@ async def stored_events(raw: Raw, epoch: int, lane: int, start: int, end: int) -
 def _stored(row: tuple[Any, ...]) -> Stored:
     organization, customer, feature, time_us, epoch, lane, offset, index, at, accepted = row[:10]
     clock_ms, stamped, quantity, key, digest, content, request, properties, gateway = row[10:19]
-    verdict, code, term, window, window_end, cut, original, limited, replays = row[19:]
+    verdict, code, term, window, window_end, cut, original, limited, replays = row[19:28]
+    pool, *amounts, margin, model = row[28:37]
     attempt = Attempt(
         (int(epoch), int(lane), int(offset), int(index)),
         _id(organization),
@@ -76,9 +82,11 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         tuple((str(pair[0]), str(pair[1])) for pair in properties),
         gateway,
         position_named(replays),
+        Tokens.of((model, *map(int, row[37:41]), *row[41:46], row[46], int(row[47]))) if model else None,
     )
+    taken = Taken._make((pool, *map(Decimal, amounts), margin))
     days = int(window), int(window_end)
-    return Stored(attempt, int(accepted), verdict, code, int(term), *days, int(cut), original, bool(limited))
+    return Stored(attempt, int(accepted), verdict, code, int(term), *days, int(cut), original, bool(limited), taken)
 
 
 async def stored_records(raw: Raw, epoch: int, lane: int, start: int, end: int) -> dict[int, AccountRecord]:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from aggregator import fold, fold_slice
+from aggregator import fold_slice, known_key
 from aggregator.worker.lane import LaneWorker
 from billing.worker.closer import Closer
 from ingest.answer import Judged, Pending
@@ -136,12 +136,12 @@ def rebuild_without_the_token() -> Iterator[None]:
 @contextmanager
 def an_older_attempt_counts_after_a_newer_one_was_refused() -> Iterator[None]:
     """Judge every attempt of a refused key afresh."""
-    known = fold._on_known_key
+    known = known_key._on_known_key
 
     def afresh(entry, event, at_ms):
         return None if entry.kind is EntryKind.REFUSED else known(entry, event, at_ms)
 
-    with patch.object(fold, "_on_known_key", afresh):
+    with patch.object(known_key, "_on_known_key", afresh):
         yield
 
 

@@ -8,14 +8,16 @@ Every insert is noted, so that the last ones can be lost, as a server that did n
 from collections import defaultdict
 from decimal import Decimal
 
-from aggregator.row import EVENT_COLUMNS
+from aggregator.account import Draws
+from aggregator.row import EVENT_COLUMNS, EventRow
 from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
-from aggregator.store.cut import CutTotal
+from aggregator.store.cut import CutDraws, CutTotal
 from ingest.verdict import Verdict
 from kernel import ids
 from kernel.position import Position
 from kernel.quantity import to_units
 
+DEFAULTS = dict(zip(reversed(EVENT_COLUMNS), reversed(EventRow.__struct_defaults__), strict=False))
 _KEYED = {"counted", "blocked", "refused"}
 
 
@@ -46,6 +48,15 @@ class Tables:
         return lost
 
 
+def _add(sums: list[int], row) -> None:
+    for place, name in enumerate(("quantity", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft")):
+        sums[place] += to_units(row[name])
+
+
+def _draws(drawn) -> Draws:
+    return Draws(**dict(zip(Draws.__struct_fields__, drawn, strict=True)))
+
+
 class MemoryUsageStore:
     """What the workers of the pipeline ask of the usage store."""
 
@@ -60,7 +71,7 @@ class MemoryUsageStore:
             return
         rows = {}
         for values in zip(*columns.data, strict=True):
-            row = dict(zip(EVENT_COLUMNS, values, strict=True))
+            row = {**DEFAULTS, **dict(zip(columns.names, values, strict=True))}
             row["quantity"] = Decimal(row["quantity"])
             place = (row["epoch"], row["lane"], row["offset"], row["index"])
             rows[row["organization"], row["customer"], row["feature"], row["event_time"], *place] = row
@@ -147,12 +158,14 @@ class MemoryUsageStore:
 
     async def account_rows(self, epoch, lane, *, before_offset):
         clocks: dict[str, int] = {}
-        sums: dict[str, dict[tuple, int]] = defaultdict(lambda: defaultdict(int))
+        ends: dict[tuple, int] = defaultdict(int)
+        sums: dict[str, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0] * 5))
         for row in self._lane(epoch, lane, before_offset):
             clocks[row["customer"]] = max(clocks.get(row["customer"], 0), row["accepted_at"])
             if row["verdict"] == "counted":
-                window = (row["feature"], row["term"], row["window"], row["window_end"], row["cut"])
-                sums[row["customer"]][window] += to_units(row["quantity"])
+                window = (row["feature"], row["term"], row["window"], row["cut"])
+                ends[row["customer"], *window] = max(ends[row["customer"], *window], row["window_end"])
+                _add(sums[row["customer"]][window], row)
         if clocks:
             yield [
                 AccountRow(
@@ -163,11 +176,12 @@ class MemoryUsageStore:
                             feature=ids.id_bytes(feature),
                             term=term,
                             window=window,
-                            window_end=end,
+                            window_end=ends[customer, feature, term, window, cut],
                             cut=cut,
                             units=units,
+                            draws=_draws(drawn),
                         )
-                        for (feature, term, window, end, cut), units in sorted(sums[customer].items())
+                        for (feature, term, window, cut), (units, *drawn) in sorted(sums[customer].items())
                     ),
                 )
                 for customer, clock_ms in sorted(clocks.items())
@@ -189,26 +203,49 @@ class MemoryUsageStore:
             ]
 
     async def totals_at_cut(self, organization, cuts):
-        sums: dict[tuple, list[int]] = defaultdict(lambda: [0, 0])
-        for row in self.tables.events.values():
-            asked = cuts.get(row["customer"], 0)
-            if row["organization"] == organization and row["verdict"] == "counted" and row["cut"] <= asked:
-                key = (row["customer"], row["feature"], row["term"], row["window"], row["window_end"])
-                units = to_units(row["quantity"])
-                sums[key][0] += units
-                sums[key][1] += units if row["cut"] < asked else 0
+        ends, sums = self._at_cut(organization, cuts, lambda row: row["feature"])
         return [
             CutTotal(
                 customer=customer,
                 feature=feature,
                 term=term,
                 window=window,
-                window_end=end,
-                units=units,
-                units_before=before,
+                window_end=ends[customer, feature, term, window],
+                units=then[0],
+                units_before=before[0],
             )
-            for (customer, feature, term, window, end), (units, before) in sorted(sums.items())
+            for (customer, feature, term, window), (then, before) in sorted(sums.items())
         ]
+
+    async def draws_at_cut(self, organization, cuts):
+        ends, sums = self._at_cut(organization, cuts, lambda row: row["pool"] != "")
+        return [
+            CutDraws(
+                customer=customer,
+                term=term,
+                window=window,
+                window_end=ends[customer, pool, term, window],
+                at_cut=_draws(then[1:]),
+                before=_draws(before[1:]),
+            )
+            for (customer, pool, term, window), (then, before) in sorted(sums.items())
+            if pool
+        ]
+
+    def _at_cut(self, organization, cuts, by):
+        """Sum what counts by window and one more column, up to each customer's cut and up to the one before."""
+        ends: dict[tuple, int] = {}
+        sums: dict[tuple, tuple[list[int], list[int]]] = defaultdict(lambda: ([0] * 5, [0] * 5))
+        for row in self.tables.events.values():
+            asked = cuts.get(row["customer"], 0)
+            if row["organization"] == organization and row["verdict"] == "counted" and row["cut"] <= asked:
+                key = (row["customer"], by(row), row["term"], row["window"])
+                ends[key] = max(ends.get(key, 0), row["window_end"])
+                then, before = sums[key]
+                _add(then, row)
+                if row["cut"] < asked:
+                    _add(before, row)
+        return ends, sums
 
     async def first_cut_positions(self, cuts):
         found: dict[str, tuple[int, int, int]] = {}

@@ -7,7 +7,7 @@ from aggregator.store import UsageStore
 from aggregator.store.key import AskedKey
 from catalog.terms import Snapshot, SubscriptionStatus
 from ingest.event import UsageEvent
-from ingest.verdict import Outcome, Verdict
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel import ids
 from kernel.engine.raw.clickhouse import ClickHouse
 from tests.simulation.raw import MemoryUsageStore, Tables
@@ -42,7 +42,17 @@ def _outcome(chance: random.Random) -> Outcome:
     if verdict is not Verdict.COUNTED:
         original = chance.choice((b"", b"\x01" * 11)) if verdict is Verdict.DEAD else b""
         return Outcome(verdict=verdict, original=original)
-    return Outcome(verdict=verdict, term=1, window=20_454, window_end=20_485, cut=chance.choice((1, 2, 3)))
+    end = chance.choice((20_480, 20_485))
+    return Outcome(
+        verdict=verdict, term=1, window=20_454, window_end=end, cut=chance.choice((1, 2, 3)), drawn=_drawn(chance)
+    )
+
+
+def _drawn(chance: random.Random) -> Drawn | None:
+    if chance.random() < 0.5:
+        return None
+    plan, packs, top_ups, overdraft = (chance.choice((0, 1, 10**12)) for _ in range(4))
+    return Drawn(pool="credits", cost=7, plan=plan, packs=packs, top_ups=top_ups, overdraft=overdraft, left=-5)
 
 
 async def _write(stores, chance: random.Random) -> None:
@@ -104,6 +114,7 @@ async def _seen(store) -> dict:
     for cut in (1, 2, 3):
         cuts = dict.fromkeys(texts, cut)
         seen["totals", cut] = await store.totals_at_cut(organization, cuts)
+        seen["draws", cut] = await store.draws_at_cut(organization, cuts)
         seen["positions", cut] = await store.first_cut_positions(cuts)
         seen["position", cut] = await store.first_cut_position(texts[0], cut)
     return seen

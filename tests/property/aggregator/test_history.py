@@ -17,8 +17,17 @@ from aggregator.lane_record import FoldedRecord, LaneRecord
 from aggregator.store import UsageStore
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
-from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_account_record
-from ingest.event import NO_DIGEST, UsageEvent, content_digest, encode_usage, key_digest
+from catalog.terms import (
+    ConsumptionModel,
+    FeatureTerms,
+    PoolChain,
+    Snapshot,
+    SubscriptionStatus,
+    Terms,
+    TopUp,
+    encode_account_record,
+)
+from ingest.event import NO_DIGEST, TokenUse, UsageEvent, content_digest, encode_usage, key_digest
 from ingest.verdict import Outcome, Verdict
 from kernel.clock import ManualClock
 from kernel.engine.live.base import READY, Known, LaneHeader, Written
@@ -40,10 +49,33 @@ FRESH = LaneHeader(epoch=EPOCH, token=b"t", rules=RULES, next=0, sunk=0, clock_m
 MINUTE_MS = 60_000
 
 
-def terms(number: int, start_ms: int, since: int, included: int) -> Terms:
+METERED = ConsumptionModel.METERED
+MODELS = [METERED, METERED, ConsumptionModel.CREDITS, ConsumptionModel.BALANCE]
+
+
+def terms(
+    number: int, start_ms: int, since: int, included: int, model: ConsumptionModel = METERED, shape: int = 0
+) -> Terms:
+    """Terms of a model; `shape` picks among months, overdraft, windows of some days and chains."""
     features = (
-        FeatureTerms(feature=OPEN, code="open", kind="metered", included=UNITS_PER_ONE, overage=True, unit_price="1"),
-        FeatureTerms(feature=LIMITED, code="limited", kind="metered", included=included * UNITS_PER_ONE),
+        FeatureTerms(
+            feature=OPEN,
+            code="open",
+            kind="metered",
+            included=UNITS_PER_ONE,
+            overage=True,
+            unit_price="1.0000000015",
+            credits="1",
+        ),
+        FeatureTerms(
+            feature=LIMITED,
+            code="limited",
+            kind="metered",
+            included=included * UNITS_PER_ONE,
+            unit_price="0.5",
+            credits="0.5",
+            margin="20" if shape % 2 else None,
+        ),
         FeatureTerms(feature=SWITCH, code="switch", kind="boolean"),
     )
     day = start_ms // DAY_MS
@@ -56,6 +88,12 @@ def terms(number: int, start_ms: int, since: int, included: int) -> Terms:
         since=max(day, since),
         free=False,
         features=features,
+        model=model,
+        months=(1, 3, 0)[shape % 3],
+        window_days=(0, 0, 0, 30)[shape % 4],
+        pool=included * UNITS_PER_ONE,
+        overdraft=shape % 5 == 0,
+        chain=PoolChain(term=number - 1, window=day - 40) if shape % 3 == 0 else None,
     )
 
 
@@ -64,15 +102,20 @@ def a_snapshot(draw, customer: bytes, now_ms: int) -> Snapshot:
     start_ms = BEGIN_MS - draw(st.sampled_from([0, 3, 40, 70])) * DAY_MS + draw(st.sampled_from([0, 5])) * 3_600_000
     day = now_ms // DAY_MS
     following = draw(st.none() | st.integers(0, 10))
+    model, then = draw(st.sampled_from(MODELS)), draw(st.sampled_from(MODELS))
+    shape, number = draw(st.integers(0, 60)), 1 + rev // 6
+    top_up = TopUp(term=draw(st.sampled_from([number, 1])), window=start_ms // DAY_MS, amount=5 * UNITS_PER_ONE)
     return Snapshot(
         organization=ORGANIZATION,
         customer=customer,
         rev=rev,
         status=draw(st.sampled_from([SubscriptionStatus.ACTIVE] * 4 + [SubscriptionStatus.CANCELED])),
         end_us=draw(st.none() | st.just((now_ms + 2 * DAY_MS) * 1_000)),
-        terms=terms(1 + rev // 6, start_ms, 0, draw(st.integers(0, 8))),
-        next=None if following is None else terms(1 + rev // 6, start_ms, day + 1, following),
+        terms=terms(number, start_ms, 0, draw(st.integers(0, 8)), model, shape),
+        next=None if following is None else terms(number + shape % 2, start_ms, day + 1, following, then, shape),
         cut=rev // 3,
+        packs=draw(st.sampled_from([0, 3 * UNITS_PER_ONE])),
+        top_ups=draw(st.sampled_from([(), (top_up,)])),
     )
 
 
@@ -88,6 +131,7 @@ def an_event(draw, now_ms: int, ahead_ms: dict[bytes, int]) -> UsageEvent:
     feature = draw(st.sampled_from([OPEN, OPEN, LIMITED, LIMITED, SWITCH, b"x" * 16]))
     quantity = draw(st.sampled_from(["1", "1", "2.5", "0", "0.000000001", "oops"]))
     key = draw(st.sampled_from(["", "a", "b", "c", "d"]))
+    tokens = draw(st.none() | st.sampled_from([token_use("0.7"), token_use("0.0000000005")]))
     return UsageEvent(
         organization=ORGANIZATION,
         customer=customer,
@@ -100,6 +144,24 @@ def an_event(draw, now_ms: int, ahead_ms: dict[bytes, int]) -> UsageEvent:
         digest=key_digest(b"s" * 32, ORGANIZATION, customer, "b", key) if key else NO_DIGEST,
         content=content_digest(feature, quantity),
         request=draw(st.sampled_from([bytes(8), b"request1", b"request2"])),
+        tokens=tokens,
+    )
+
+
+def token_use(cost: str) -> TokenUse:
+    return TokenUse(
+        model="openai/gpt-4o",
+        input=1,
+        output=1,
+        cache_read=0,
+        cache_write=0,
+        input_cost=cost,
+        output_cost="0",
+        cache_read_cost="0",
+        cache_write_cost="0",
+        base_cost=cost,
+        price_version="v",
+        price_since_ms=0,
     )
 
 

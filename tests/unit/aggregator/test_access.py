@@ -243,7 +243,7 @@ def test_era_d_has_no_remaining_units_when_unlimited_and_no_period_without_a_sub
 def test_a_dry_run_says_what_the_fold_would(
     terms: dict, amount: str, quantity: str, allowed: bool, charged: bool
 ) -> None:
-    told = usage_check_wire(state(granted(**terms), amount), Decimal(quantity), to_units(quantity))
+    told = usage_check_wire(state(granted(**terms), amount), Decimal(quantity), to_units(quantity), "usd")
     assert (told["allowed"], told["willBeCharged"], told["subscriptionStatus"]) == (allowed, charged, "active")
     assert told.get("reason") == (None if allowed else "included_limit_reached")
     assert ("message" in told) is not allowed

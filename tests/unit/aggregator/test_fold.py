@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from aggregator.account import Account, WindowTotal, decode_account, encode_account
-from aggregator.fold import fold_event, fold_snapshot
+from aggregator.fold import RULES, fold_event, fold_snapshot
 from aggregator.fold_slice import (
     SliceFold,
     condensed_generations,
@@ -305,7 +305,9 @@ def test_an_account_comes_back_from_its_bytes_whatever_order_it_arose_in() -> No
 
 # --- slices
 
-HEADER = LaneHeader(epoch=1, token=b"t", rules=1, next=10, sunk=0, clock_ms=NOW_MS - DAY_MS, seen_ms=50, state=READY)
+HEADER = LaneHeader(
+    epoch=1, token=b"t", rules=RULES, next=10, sunk=0, clock_ms=NOW_MS - DAY_MS, seen_ms=50, state=READY
+)
 STORED = AccountState(snapshot=encode_snapshot(snapshot()), account=encode_account(Account(rev=1)))
 
 
@@ -435,7 +437,7 @@ def test_code_that_can_fold_a_dead_letter_counts_it_once() -> None:
 
 @pytest.mark.parametrize("error", [MemoryError, TimeoutError])
 def test_want_of_memory_or_time_is_no_dead_letter(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
-    def fail(self: Standing, feature: bytes, event_time_us: int) -> None:
+    def fail(self: Standing, feature: bytes, event_time_us: int, clock_ms: int) -> None:
         raise error
 
     monkeypatch.setattr(Standing, "place", fail)

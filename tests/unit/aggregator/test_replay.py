@@ -35,7 +35,7 @@ def row(verdict: Verdict = Verdict.DEAD, original: Position | None = None, diges
     sent = UsageEvent(**{name: getattr(EVENT, name) for name in EVENT.__struct_fields__} | {"digest": digest})
     epoch, lane, offset, index = PLACE
     values = event_row(epoch, lane, offset, AT_MS, "gw", index, sent, outcome)
-    return EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))
+    return EventRow(**dict(zip(EVENT_COLUMNS, values, strict=False)))
 
 
 def entry(kind: EntryKind, position: Position = PLACE, at_ms: int = AT_MS) -> bytes:

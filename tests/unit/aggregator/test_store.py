@@ -8,17 +8,18 @@ from random import Random
 import pytest
 
 import aggregator.store.account as account_pages
+from aggregator.account import Draws
 from aggregator.books import Books
-from aggregator.row import EVENT_COLUMNS, EventColumns, EventRow, account_record_row, rows_of
+from aggregator.row import EVENT_COLUMNS, METERED_COLUMNS, EventColumns, EventRow, account_record_row, rows_of
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
-from aggregator.store.cut import CutTotal, InvoiceLineEvents
+from aggregator.store.cut import CutDraws, CutTotal, InvoiceLineEvents
 from aggregator.store.key import AskedKey
 from aggregator.usage import EventFilter, Granularity, ListCursor, UsageQuery, cursor_key, position_of
 from catalog.terms import Snapshot, SubscriptionStatus, decode_snapshot
-from ingest.event import UsageEvent
+from ingest.event import TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
-from ingest.verdict import Outcome, Verdict
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel import ids
 from kernel.period import DAY_US
 from kernel.position import Position
@@ -154,6 +155,113 @@ async def test_a_row_comes_back_exactly(store: UsageStore) -> None:
         limited=False,
         replays=Position(1, 2, 2**47, 3).event_id(),
     )
+
+
+async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageStore) -> None:
+    """R-AI-11."""
+    tokens = TokenUse(
+        model="anthropic/claude-sonnet-4.6",
+        input=10_000,
+        output=500,
+        cache_read=7_000,
+        cache_write=1_000,
+        input_cost="0.006",
+        output_cost="0.0075",
+        cache_read_cost="0.0021",
+        cache_write_cost="0.00375",
+        base_cost="0.01935",
+        price_version="genai-prices 0.0.30",
+        price_since_ms=T0_MS - 1,
+    )
+    drawn = Drawn(
+        pool="balance",
+        cost=23_220_000,
+        plan=1,
+        packs=2**63 - 1,
+        top_ups=3,
+        overdraft=4,
+        left=-5,
+        margin="20",
+    )
+    sent = event(1, quantity="10500", tokens=tokens)
+    await write(store, 0, 0, (event(1), counted()))
+    await write(
+        store, 0, 1, (event(1), counted()), (sent, counted(drawn=drawn)), (sent, Outcome(verdict=Verdict.BLOCKED))
+    )
+    await write(store, 0, 2, (event(1), counted()))
+    rows = [await store.event(ORG_TEXT, Position(0, 0, *place)) for place in ((0, 0), (1, 0), (1, 1), (1, 2), (2, 0))]
+    assert [row and (row.model, row.pool) for row in rows] == [
+        ("", ""),
+        ("", ""),
+        (tokens.model, "balance"),
+        (tokens.model, ""),
+        ("", ""),
+    ]
+    row = rows[2]
+    assert row is not None
+    names = EVENT_COLUMNS[EVENT_COLUMNS.index("cost") :]
+    assert dict(zip(names, (getattr(row, name) for name in names), strict=True)) == {
+        "cost": "0.02322",
+        "drawn_plan": "0.000000001",
+        "drawn_packs": "9223372036.854775807",
+        "drawn_top_ups": "0.000000003",
+        "overdraft": "0.000000004",
+        "pool_left": "-0.000000005",
+        "margin": "20",
+        "model": tokens.model,
+        "input_tokens": 10_000,
+        "output_tokens": 500,
+        "cache_read_tokens": 7_000,
+        "cache_write_tokens": 1_000,
+        "input_cost": "0.006",
+        "output_cost": "0.0075",
+        "cache_read_cost": "0.0021",
+        "cache_write_cost": "0.00375",
+        "base_cost": "0.01935",
+        "price_version": "genai-prices 0.0.30",
+        "price_since_ms": T0_MS - 1,
+    }
+
+
+async def test_short_and_whole_rows_share_an_insert(store: UsageStore) -> None:
+    columns = EventColumns()
+    drawn = Drawn(pool="credits", cost=5, plan=5, packs=0, top_ups=0, overdraft=0, left=0)
+    for offset, outcome in enumerate((counted(), counted(drawn=drawn), counted(), counted(drawn=drawn))):
+        columns.extend(rows_of(0, 0, offset, T0_MS, "gw", [event(1)] * 2, [outcome] * 2))
+    assert [len(column) for column in columns.data] == [8] * len(EVENT_COLUMNS)
+    await store.insert_events(columns)
+    rows = await store.raw.query("SELECT `offset`, pool, toString(cost) FROM events FINAL ORDER BY `offset`, `index`")
+    full, none = ("credits", "0.000000005"), ("", "0")
+    assert [row[1:] for row in rows] == [none, none, full, full, none, none, full, full]
+
+
+async def test_draws_at_cut_sum_each_customer_up_to_its_own_cut_and_the_one_before(store: UsageStore) -> None:
+    def drew(cut: int, amount: int, **changes: object) -> tuple[UsageEvent, Outcome]:
+        drawn = Drawn(pool="balance", cost=9, plan=amount, packs=0, top_ups=2 * amount, overdraft=3 * amount, left=0)
+        return event(1, feature=CALLS if cut % 2 else TOKENS), counted(cut, drawn=drawn, **changes)
+
+    later = {"window": WINDOW_END, "window_end": WINDOW_END + 30}
+    await write(store, 0, 0, drew(1, 1), drew(2, 10), drew(3, 100), drew(2, 7, **later), (event(1), counted(1)))
+    await write(store, 0, 1, drew(1, 1, window_end=WINDOW_END - 3), (event(2), counted(1)))
+    blocked = Outcome(verdict=Verdict.BLOCKED, term=1, window=WINDOW, window_end=WINDOW_END, cut=1)
+    await write(store, 0, 2, (event(1), blocked))
+
+    def draws(amount: int) -> Draws:
+        return Draws(plan=amount, top_ups=2 * amount, overdraft=3 * amount)
+
+    def window(begin: int, end: int, at_cut: int, before: int) -> CutDraws:
+        return CutDraws(
+            customer=customer_text(1),
+            term=1,
+            window=begin,
+            window_end=end,
+            at_cut=draws(at_cut),
+            before=draws(before),
+        )
+
+    found = await store.draws_at_cut(ORG_TEXT, {customer_text(1): 2, customer_text(2): 5})
+    assert found == [window(WINDOW, WINDOW_END, 12, 2), window(WINDOW_END, WINDOW_END + 30, 7, 0)]
+    assert await store.draws_at_cut(ORG_TEXT, {}) == []
 
 
 async def test_an_event_takes_effect_at_the_lower_of_the_gateways_and_the_logs_time(store: UsageStore) -> None:
@@ -528,7 +636,7 @@ async def test_columns_keep_the_order_of_the_rows(store: UsageStore) -> None:
         columns.extend(rows_of(0, 0, offset, T0_MS, "gw", [event(n) for n in range(4)], [counted()] * 4))
     columns.extend(rows_of(0, 0, 9, T0_MS, "gw", [], []))
     assert len(columns) == 12
-    assert [len(column) for column in columns.data] == [12] * len(EVENT_COLUMNS)
+    assert [len(column) for column in columns.data] == [12] * len(METERED_COLUMNS)
     assert columns.data[EVENT_COLUMNS.index("offset")] == [0] * 4 + [1] * 4 + [2] * 4
     await store.insert_events(columns)
     await store.insert_events(EventColumns())

@@ -181,7 +181,7 @@ def row(
     filled = [event] * (place.index + 1)
     outcomes = [outcome or Outcome(verdict=Verdict.COUNTED)] * len(filled)
     values = rows_of(place.epoch, place.lane, place.offset, NOW_MS, "gw", filled, outcomes)[place.index]
-    return EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))
+    return EventRow(**dict(zip(EVENT_COLUMNS, values, strict=False)))
 
 
 def usage_event(event_time_us: int, key: str, properties: tuple[tuple[str, str], ...]) -> UsageEvent:

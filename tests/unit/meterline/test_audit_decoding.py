@@ -2,12 +2,23 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from aggregator.account import Account, WindowTotal, encode_account
+from aggregator.account import Account, Draws, WindowTotal, encode_account
 from aggregator.fold_slice import dead_digest
-from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_account_record, encode_snapshot
-from ingest.event import UsageEvent, decode_usage, encode_usage
+from catalog.terms import (
+    ConsumptionModel,
+    FeatureTerms,
+    PoolChain,
+    Snapshot,
+    SubscriptionStatus,
+    Terms,
+    TopUp,
+    encode_account_record,
+    encode_snapshot,
+)
+from ingest.event import TokenUse, UsageEvent, decode_usage, encode_usage
 from ingest.key_entry import EntryKind, KeyEntry, encode_entry
 from ingest.verdict import Outcome, Verdict, encode_outcomes
 from kernel.position import Position
@@ -68,10 +79,37 @@ def test_a_usage_record_from_before_there_were_replays():
     fields = [A, B, C, 7, 8, None, "1", "", b"", b"c" * 8, bytes(8), True, []]
     (read,) = decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [fields]))
     assert (read.effective_ms, read.replays) == (8, None)
-    for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", b""]):
+    for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", None, None]):
         with pytest.raises(ValueError, match="fields"):
             decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [wrong]))
     assert decode_usage(decode_record(encode_record("u", "gw", [fields])))[0].replays == b""
+
+
+def _token_fields(**change):
+    fields = {
+        "model": "openai/gpt-4o",
+        "input": 10,
+        "output": 5,
+        "cache_read": 7,
+        "cache_write": 1,
+        "input_cost": "0.1",
+        "output_cost": "0.2",
+        "cache_read_cost": "0.3",
+        "cache_write_cost": "0.0000000000004",
+        "base_cost": "0.6000000000004",
+        "price_version": "v1",
+        "price_since_ms": 9,
+    }
+    return TokenUse(**{**fields, **change})
+
+
+def test_the_tokens_of_an_event():
+    read = decoding.Tokens.of(msgspec.structs.astuple(_token_fields()))
+    assert (read.model, read.read, read.wrote, read.cache_read, read.cache_write) == ("openai/gpt-4o", 10, 5, 7, 1)
+    assert (read.base_cost, read.version, read.since_ms) == (Decimal("0.6000000000004"), "v1", 9)
+    for wrong in ({"base_cost": "0.6"}, {"cache_write": 4}, {"output": -1}, {"cache_read": -1}, {"cache_write": -1}):
+        with pytest.raises(ValueError, match="do not add up"):
+            decoding.Tokens.of(msgspec.structs.astuple(_token_fields(**wrong)))
 
 
 def test_a_dead_letter_without_a_key_is_remembered_as_the_fold_does():
@@ -114,6 +152,54 @@ def test_an_account():
     read = decoding.decode_account(encode_account(account))
     assert (read.rev, read.clock_ms, read.cut) == (4, 99, 1)
     assert read.totals == {(C, 3, 20_000): (20_031, Decimal("2.5"), Decimal("-0.000000001"))}
+
+
+def test_an_account_with_draws():
+    account = Account(rev=4)
+    account.add_draws((3, 20_000), 20_031, Draws(plan=1, packs=2, top_ups=3, overdraft=4), Draws(plan=-5))
+    read = decoding.decode_account(encode_account(account))
+    amounts = [tuple(int(amount * 10**9) for amount in four) for four in read.draws[3, 20_000][1:]]
+    assert (read.draws[3, 20_000][0], amounts) == (20_031, [(1, 2, 3, 4), (-5, 0, 0, 0)])
+    assert read.packs == Decimal("0.000000002")
+
+
+def test_what_pools_stand_on():
+    terms = msgspec.structs.replace(
+        _terms(),
+        model=ConsumptionModel.BALANCE,
+        months=3,
+        window_days=30,
+        pool=2_500_000_000,
+        overdraft=True,
+        chain=PoolChain(term=2, window=19_000),
+    )
+    snapshot = Snapshot(
+        organization=A,
+        customer=B,
+        rev=5,
+        status=SubscriptionStatus.ACTIVE,
+        end_us=None,
+        terms=terms,
+        next=None,
+        cut=0,
+        packs=7,
+        top_ups=(TopUp(term=3, window=20_000, amount=1),),
+    )
+    read = decoding.decode_snapshot(encode_snapshot(snapshot))
+    assert (read.packs, read.top_ups) == (Decimal("0.000000007"), ((3, 20_000, Decimal("0.000000001")),))
+    assert read.terms is not None
+    assert read.terms[5:] == ("balance", 3, 30, Decimal("2.5"), True, (2, 19_000))
+
+
+def test_a_snapshot_from_before_there_were_pools():
+    """Its body ends after the cut, its terms after the features, these after the unit price."""
+    feature = [C, "calls", "metered", True, None, False, "0.1"]
+    terms = [3, "sub_x", "pln_x", 7, 19_999, 20_000, False, [feature]]
+    read = decoding.decode_snapshot(msgspec.msgpack.encode([A, B, 5, "active", None, terms, None, 2]))
+    assert (read.packs, read.top_ups) == (0, ())
+    assert read.terms is not None
+    assert read.terms[5:] == ("metered", 1, 0, 0, False, None)
+    assert read.terms.features[C] == decoding.FeatureRule("metered", True, None, False, Decimal("0.1"))
 
 
 def test_a_key_entry_has_its_34_bytes():

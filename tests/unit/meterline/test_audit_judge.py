@@ -6,16 +6,26 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregator.account import Account
+from aggregator.account import Account, encode_account
 from aggregator.fold import RULES
 from aggregator.fold_slice import CustomerState, SliceFold, dead_digest
-from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_snapshot
-from ingest.event import NO_DIGEST, UsageEvent, content_digest
+from catalog.terms import (
+    ConsumptionModel,
+    FeatureTerms,
+    PoolChain,
+    Snapshot,
+    SubscriptionStatus,
+    Terms,
+    TopUp,
+    encode_snapshot,
+)
+from ingest.event import NO_DIGEST, TokenUse, UsageEvent, content_digest
 from ingest.verdict import Verdict
 from kernel.engine.live.base import READY, LaneHeader
 from kernel.position import Position
 from meterline.audit import decoding
-from meterline.audit.judge import Judge, window_of
+from meterline.audit.judge import Judge
+from meterline.audit.pool import Taken, month_of
 
 DAY_MS = 86_400_000
 FIRST_DAY = 20_484  # 2026-01-31: months from it clamp
@@ -23,10 +33,34 @@ ORGANIZATION, CUSTOMER = b"o" * 16, b"c" * 16
 FEATURES = (b"1" * 16, b"2" * 16, b"3" * 16, b"4" * 16)
 
 
-def _terms(number, start_day, since, limit):
+METERED, CREDITS, BALANCE = ConsumptionModel.METERED, ConsumptionModel.CREDITS, ConsumptionModel.BALANCE
+# A kind of terms: model, months, days a window, overdraft, chain of the first number.
+KINDS = (
+    (METERED, 1, 0, False, None),
+    (CREDITS, 1, 0, False, None),
+    (CREDITS, 0, 30, False, None),
+    (BALANCE, 1, 0, True, None),
+    (BALANCE, 3, 0, False, PoolChain(term=1, window=FIRST_DAY)),
+    (BALANCE, 0, 0, False, PoolChain(term=1, window=FIRST_DAY)),
+    (BALANCE, 0, 10, False, None),
+)
+
+
+def _terms(number, start_day, since, limit, kind=KINDS[0]):
+    model, months, window_days, overdraft, chain = kind
     features = (
-        FeatureTerms(feature=FEATURES[0], code="limited", kind="metered", included=limit * 10**9),
-        FeatureTerms(feature=FEATURES[1], code="overage", kind="metered", included=limit * 10**9, overage=True),
+        FeatureTerms(
+            feature=FEATURES[0], code="limited", kind="metered", included=limit * 10**9, unit_price="0.3", credits="2"
+        ),
+        FeatureTerms(
+            feature=FEATURES[1],
+            code="overage",
+            kind="metered",
+            included=limit * 10**9,
+            overage=True,
+            unit_price="0.0000000015",
+            margin="20" if limit % 2 else None,
+        ),
         FeatureTerms(feature=FEATURES[2], code="sso", kind="boolean"),
     )
     return Terms(
@@ -38,27 +72,58 @@ def _terms(number, start_day, since, limit):
         since=since,
         free=False,
         features=features,
+        model=model,
+        months=months,
+        window_days=window_days,
+        pool=limit * 10**9,
+        overdraft=overdraft,
+        chain=chain if number > 1 else None,
     )
 
 
-snapshots = st.builds(
-    lambda rev, cut, status, end, limit, following, number: Snapshot(
+def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, begun, bought):
+    packs, top_ups = bought
+    start = FIRST_DAY + begun
+    return Snapshot(
         organization=ORGANIZATION,
         customer=CUSTOMER,
         rev=rev,
         status=status,
         end_us=None if end is None else (FIRST_DAY + end) * DAY_MS * 1000,
-        terms=_terms(number, FIRST_DAY, FIRST_DAY, limit),
-        next=None if following is None else _terms(number, FIRST_DAY, FIRST_DAY + following, limit + 3),
+        terms=_terms(number, start, start, limit, kind),
+        next=None if following is None else _terms(number + new, start, FIRST_DAY + following, limit + 3, then),
         cut=cut,
-    ),
+        packs=packs * 10**9,
+        top_ups=tuple(TopUp(term=term, window=FIRST_DAY + day, amount=10**9) for term, day in top_ups),
+    )
+
+
+snapshots = st.builds(
+    _snapshot,
     rev=st.integers(1, 6),
     cut=st.integers(0, 3),
-    status=st.sampled_from([SubscriptionStatus.ACTIVE, SubscriptionStatus.ACTIVE, SubscriptionStatus.CANCELED]),
+    status=st.sampled_from(
+        [
+            SubscriptionStatus.ACTIVE,
+            SubscriptionStatus.ACTIVE,
+            SubscriptionStatus.TRIALING,
+            SubscriptionStatus.PAST_DUE,
+            SubscriptionStatus.CANCELED,
+            SubscriptionStatus.PAUSED,
+        ]
+    ),
     end=st.none() | st.integers(1, 90),
     limit=st.integers(0, 8),
-    following=st.none() | st.sampled_from([28, 59, 89]),
+    following=st.none() | st.sampled_from([28, 33, 59, 89]),
     number=st.integers(1, 2),
+    kind=st.sampled_from(KINDS),
+    then=st.sampled_from(KINDS),
+    new=st.integers(0, 1),
+    begun=st.sampled_from([0, 0, 0, 28, 33]),
+    bought=st.tuples(
+        st.sampled_from([0, 3]),
+        st.sampled_from([(), ((1, 0),), ((1, 0), (1, 28), (2, 28)), ((2, 0), (2, 59))]),
+    ),
 )
 events = st.tuples(
     st.sampled_from(FEATURES),
@@ -68,13 +133,14 @@ events = st.tuples(
     st.integers(-2, 120),  # day it happened
     st.integers(0, 120),  # day it took effect
     st.none() | st.integers(0, 120),  # test clock
+    st.sampled_from([None, None, "0.7", "0.0000000005", "2"]),  # the cost of its tokens
 )
 # Which of the events before is replayed, with what amount, and when.
 replays = st.tuples(st.integers(0, 40), st.sampled_from([None, 1]), st.integers(0, 120))
 
 
 def _event(drawn):
-    feature, quantity, key, request, day, at_day, clock = drawn
+    feature, quantity, key, request, day, at_day, clock, cost = drawn
     return UsageEvent(
         organization=ORGANIZATION,
         customer=CUSTOMER,
@@ -87,6 +153,24 @@ def _event(drawn):
         digest=NO_DIGEST if key is None else bytes([key]) * 16,
         content=content_digest(feature, str(quantity)),
         request=bytes([request]) * 8,
+        tokens=None if cost is None else _tokens(cost),
+    )
+
+
+def _tokens(cost):
+    return TokenUse(
+        model="openai/gpt-4o",
+        input=5,
+        output=2,
+        cache_read=3,
+        cache_write=1,
+        input_cost=cost,
+        output_cost="0.1",
+        cache_read_cost="0",
+        cache_write_cost="0",
+        base_cost=str(Decimal(cost) + Decimal("0.1")),
+        price_version="v1",
+        price_since_ms=5,
     )
 
 
@@ -122,7 +206,15 @@ def _attempt(position, event):
         (),
         "gw",
         decoding.position_of(event.replays) if event.replays else None,
+        decoding.Tokens.of(msgspec.structs.astuple(event.tokens)) if event.tokens is not None else None,
     )
+
+
+def _taken(drawn):
+    if drawn is None:
+        return Taken()
+    pool, *amounts, margin = msgspec.structs.astuple(drawn)
+    return Taken(pool, *(Decimal(amount).scaleb(-9) for amount in amounts), margin)
 
 
 @given(st.lists(snapshots | events | events | replays, max_size=40))
@@ -145,6 +237,7 @@ def test_judge_and_fold_say_the_same(history):
         code = "" if said.verdict is Verdict.DEAD else said.code  # the words of a dead letter are the pipeline's own
         expected = (said.verdict.value, code, said.term, said.window, said.window_end, said.cut)
         assert tuple(ruled[:6]) == expected
+        assert ruled.taken == _taken(said.drawn)
         assert (b"" if ruled.original is None else decoding.position_bytes(ruled.original)) == said.original
     newest = {one.digest: one.entry for one in sorted(fold.write(0).keys, key=lambda one: one.generation)}
     assert {digest: judge.keys[digest].to_bytes() for digest in newest} == newest
@@ -153,10 +246,18 @@ def test_judge_and_fold_say_the_same(history):
         account = fold.changed[CUSTOMER].account
         kept = {key: (w.end, int(w.now * 10**9), int(w.at_cut * 10**9)) for key, w in ledger.kept().items()}
         assert kept == {key: (t.end, t.now, t.at_cut) for key, t in account.totals.items()}
+        draws = {
+            key: (w.end, tuple(int(n * 10**9) for n in w.now), tuple(int(n * 10**9) for n in w.at_cut))
+            for key, w in ledger.kept_draws().items()
+        }
+        fours = msgspec.structs.astuple
+        assert draws == {key: (d.end, fours(d.now), fours(d.at_cut)) for key, d in account.draws.items()}
+        assert int(ledger.pool.packs * 10**9) == account.packs
+        assert decoding.decode_account(encode_account(account)).draws.keys() == draws.keys()
         assert (ledger.rev, ledger.clock_ms, ledger.cut) == (account.rev, account.clock_ms, account.cut)
 
 
 def test_windows_are_counted_from_the_anchor_and_clamp():
-    assert window_of(FIRST_DAY, FIRST_DAY) == (20_484, 20_512)  # 31 January to 28 February
-    assert window_of(FIRST_DAY, 20_512) == (20_512, 20_543)  # 28 February to 31 March
-    assert window_of(FIRST_DAY, 20_483) == (20_453, 20_484)  # 31 December to 31 January
+    assert month_of(FIRST_DAY, FIRST_DAY) == (20_484, 20_512)  # 31 January to 28 February
+    assert month_of(FIRST_DAY, 20_512) == (20_512, 20_543)  # 28 February to 31 March
+    assert month_of(FIRST_DAY, 20_483) == (20_453, 20_484)  # 31 December to 31 January
