@@ -2,7 +2,8 @@
 
 A test asserts a rule by its id in the test's name (`test_r_disc_9_…`) or docstring (`R-DISC-9`, `R-DISC-9..11`,
 `R-PLAN-9/10`), and names at most three. The exit code is 1 when a rule of the required sections has no test, and 2 when
-a test names more than three, or an id that is no rule, or the rules are not to be found. Ids of vectors (`DOC-…`) are found the same way.
+a test names more than three, or an id that is no rule, or the rules are not to be found. Ids of vectors (`DOC-…`) are
+found the same way.
 """
 
 import argparse

@@ -272,9 +272,9 @@ def _events(found: Comparison) -> None:
 def _as_they_read(found: Comparison) -> None:
     then, seen = found.then, found.seen
     if "next_full_invoice" in then:
-        invoice = seen.next_full_invoice
-        found.equal(("next_full_invoice", "on"), then["next_full_invoice"]["on"], invoice and invoice.on)
-        found.same(("next_full_invoice", "total"), then["next_full_invoice"]["total"], invoice and invoice.total)
+        wanted, invoice = then["next_full_invoice"], seen.next_full_invoice
+        found.equal(("next_full_invoice", "on"), wanted["on"], None if invoice is None else invoice.on)
+        found.same(("next_full_invoice", "total"), wanted["total"], None if invoice is None else invoice.total)
     words = {
         "next_renewal": seen.after.next_renewal,
         "status_after": seen.after.status,
@@ -295,9 +295,9 @@ def _as_they_read(found: Comparison) -> None:
         found.equal(("active_discount_after",), (), seen.after.discounts)
     for name, value in then.items():
         figure = None if isinstance(value, list) else FIGURES.get(name)
-        shown = None if figure is None else figure(seen)
-        if shown is not None or name in _ALWAYS_SHOWN:
-            found.same((name,), value, shown)
+        number = None if figure is None else figure(seen)
+        if number is not None or name in _ALWAYS_SHOWN:
+            found.same((name,), value, number)
         elif figure is not None or name not in _LOOKED_AT or (name == "active_discount_after" and value is not None):
             found.unseen.append(name)
 

@@ -68,8 +68,13 @@ class Surface:
     def close(self) -> None:
         self._http.close()
 
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+        """Make one call and tell its answer, whatever it is."""
+        return self._http.request(method, path, json=body, params=query or None)
+
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        answer = self._http.request(method, path, json=body, params=query or None)
+        """Make one call and tell its answer's body. Raises Refused."""
+        answer = self.ask(method, path, body, **query)
         if not answer.is_success:
             raise _refused(method, path, body, answer)
         return answer.json()
@@ -190,7 +195,7 @@ class Surface:
     def _event(self, on: str, feature: str, value: Decimal, amounts: dict[str, Any]) -> SeenEvent:
         self._events += 1
         body = {"customerId": CUSTOMER, "featureCode": feature, "eventId": f"event-{self._events}", **amounts}
-        answer = self._http.post("/usage/events", json=body)
+        answer = self.ask("POST", "/usage/events", body)
         if not answer.is_success:
             if not wire.refuses_event(answer.status_code, answer.json().get("code"), ai="model" in body):
                 raise _refused("POST", "/usage/events", body, answer)

@@ -59,7 +59,7 @@ _FEATURES: dict[str, dict[str, Shape]] = {
 
 
 def _feature(value: Any, at: str) -> Iterator[str]:
-    kind = value.get("type") if isinstance(value, dict) else None
+    kind = str(value.get("type")) if isinstance(value, dict) else ""
     optional = {**_INCLUDED, **_FEATURES.get(kind, {})}
     yield from record({"type": word(*_FEATURES)}, optional)(value, at)
     if kind in _FEATURES and ("pricing_mode" in value) != ("margin_percent" in value):
