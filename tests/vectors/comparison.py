@@ -204,8 +204,8 @@ def _subject(found: Comparison) -> None:
     """Compare the members at the top that speak of one invoice: that of `invoice_date`, or the last one."""
     then, invoices = found.then, found.seen.invoices
     wanted = {name: then[name] for name in (*_INVOICE_AMOUNTS, *_SUBJECT_FIGURES) if then.get(name) is not None}
-    if then.get("invoice_lines") or "total" in wanted:
-        wanted["lines"] = then.get("invoice_lines", [])
+    if then.get("invoice_lines") or ("invoice_lines" in then and "total" in wanted):
+        wanted["lines"] = then["invoice_lines"]
     if "invoice_type" in then:
         wanted["type"] = then["invoice_type"]
     if not wanted:
@@ -287,8 +287,9 @@ def _as_they_read(found: Comparison) -> None:
         cycles = seen.after.discount_cycles
         found.same(("remaining_discount_cycles_after",), then["remaining_discount_cycles_after"], cycles)
     if "promo_ignored" in then:
-        code = then["promo_ignored"]
-        found.equal(("promo_ignored",), (0, False), (seen.redemptions.get(code), code in seen.after.discounts))
+        code = then["promo_ignored"].upper()
+        runs = code in [name.upper() for name in seen.after.discounts]
+        found.equal(("promo_ignored",), (0, False), (seen.redemptions.get(code), runs))
     if "promo_redemptions" in then:
         found.same(("promo_redemptions",), then["promo_redemptions"], sum(seen.redemptions.values()))
     if then.get("active_discount_after", "") is None:

@@ -20,6 +20,10 @@ def pytest_addoption(parser):
     parser.addoption("--vectors", type=Path, help="File of vectors to run; default: the one in METERLINE_SHARED.")
 
 
+def pytest_configure(config):
+    vector_file(config)
+
+
 def vector_file(config) -> VectorFile | None:
     """Read the file once; None when none is named and the reference folder is absent."""
     if FILE not in config.stash:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.vectors.comparison import Comparison, compare
 from tests.vectors.observation import Observation
 from tests.vectors.scenario import Scenario
 from tests.vectors.surface import Surface
 from tests.vectors.vector_file import SWITCHES, Vector
+from tests.vectors.wire import Refused
 
 
 class Player:
@@ -18,31 +17,28 @@ class Player:
         self._url = url
         self._new_organization = new_organization
         self._policy = policy
-        self._played: dict[tuple[str, str | None], Observation | Exception] = {}
+        self._played: dict[tuple[str, str | None], Observation | Refused] = {}
         self.unseen: dict[str, list[str]] = {}
 
-    def compared(self, vector: Vector, switch: str | None) -> Comparison:
-        """Play a vector, unless it was played, and compare. Raises what the scenario raised."""
-        if vector.faults:
-            pytest.fail("error of the file:\n" + "\n".join(vector.faults), pytrace=False)
+    def compared(self, vector: Vector, switch: str | None) -> Comparison | Refused:
+        """Play a vector, unless it was played, and compare; or tell what the server refused."""
         key = vector.id, switch
         if key not in self._played:
-            try:
-                self._played[key] = self._play(vector, switch)
-            except Exception as error:
-                self._played[key] = error
+            self._played[key] = self._play(vector, switch)
         shown = self._played[key]
-        if isinstance(shown, Exception):
-            raise shown
+        if isinstance(shown, Refused):
+            return shown
         found = compare(vector.then(switch), shown)
         if found.unseen:
             self.unseen[vector.id] = found.unseen
         return found
 
-    def _play(self, vector: Vector, switch: str | None) -> Observation:
+    def _play(self, vector: Vector, switch: str | None) -> Observation | Refused:
         surface = Surface(self._url, self._new_organization(vector.id))
         try:
             return Scenario(surface, vector, switch, self.settings(switch)).run()
+        except Refused as refusal:
+            return refusal
         finally:
             surface.close()
 

@@ -4,23 +4,26 @@ Calls of the contract are used where there is one (sections 4.1 and 4.2 of it; r
 additive members and routes, which whoever builds them documents in OpenAPI:
 
 Requests
-- `PATCH /organization`: `planChangeDayCount` (`30/360`, `actual`), `upgradeCharge` (`prorated`, `full`).
+- `PATCH /organization`: `planChangeDayCount` (`30/360`, `actual`), `upgradeCharge` (`prorated`, `full`), `payments`.
 - A free plan's pool, on `POST` and `PATCH /plans` (rows 72, 68): `includedCredits`, `includedBalanceDecimal`. A priced
   plan's pool stands on its prices (rows 65, 63): `includedCredits`, `includedBalance` in minor units, or
   `includedBalanceDecimal` in the major unit where minor units do not do.
 - An intro offer, on a price: `introOffer {enabled, discountType: percentage|amount, discountValue, durationCycles}`,
   as era C has it: basis points, or minor units; null takes it away.
 - A plan feature (rows 59, 57): `overage {enabled, unitPriceDecimal}` is the price of a unit beyond what is included and
-  of an extra seat; `unitPriceDecimal` the price of every unit on a balance plan; `marginPercent` beside `pricingMode`.
-- An add-on (row 86): `slug`; `overageRateDecimal` where the rate scale does not do.
-- `PUT /ai-models/{provider/model}`: `inputPerMillion`, `outputPerMillion`, `cacheReadPerMillion` and
-  `cacheWritePerMillion` (decimal strings, USD; null: no such price). It replaces the catalog's price as a whole.
+  of an extra seat; `unitPriceDecimal` the price of every unit on a balance plan; `creditsPerUnitDecimal` where an
+  integer does not do; `marginPercent` beside `pricingMode`.
+- An add-on (row 86): `slug`; `overageRateDecimal` and `creditCostDecimal` where the integers do not do.
+- A promo code (row 99) with era C's `discountType`, `discountValue`, `durationCycles` in place of an offer.
+- `PUT /ai-models/{provider/model}`: `inputPrice`, `outputPrice`, `cacheReadPrice`, `cacheWritePrice` (decimal strings,
+  USD per million tokens). It replaces the catalog's price as a whole.
 
 Answers
-- Invoice: `amountDue` and `creditedToAccount` in minor units, `final`, `proration {daysRemaining, totalDays}`. A line:
-  `kind`, `quantityDecimal`, `unitPriceDecimal` (decision 10); what it bills is told by any of its texts.
-- Subscription: `credits {planDecimal, purchasedDecimal}`, `balance {planDecimal, topUpDecimal, overdraftDecimal}`;
-  an offer application's `remainingCycles` (null: for ever) beside its `status`, and the promo code as its `name`.
+- Invoice: `amountDue` and `creditedToAccount` in minor units, `final`, `daysRemaining`, `daysInCycle`. A line: `kind`,
+  `quantityDecimal`, `unitPriceDecimal` (decision 10); what it bills is told by any of its texts.
+- Subscription: `credits {planDecimal, purchasedDecimal}`, `balance {planDecimal, topUpDecimal, overdraftDecimal}`: what
+  is left; an offer application's `remainingCycles` (null: for ever) beside its `status`, and as its `name` the promo
+  code.
 - Usage event: `consumption {deductedDecimal, costDecimal}` in credits or the major unit; of AI tokens also `tokenCost
   {nonCachedInputTokens, input, output, cacheRead, cacheWrite, subtotal, total}` (decimal strings, USD).
 """
@@ -164,8 +167,7 @@ class Surface:
         self._addons[slug] = self.call("POST", "/addons", body)["id"]
 
     def add_promo_code(self, code: str, promo: dict[str, Any]) -> None:
-        offer = self.call("POST", "/offers", {"name": code, "phases": [wire.promo_phase(promo)]})["id"]
-        self.call("POST", "/promo-codes", {"code": code, "offerId": offer})
+        self.call("POST", "/promo-codes", {"code": code, **wire.promo_code(promo)})
 
     def add_credit_pack(self, code: str, pack: dict[str, Any]) -> None:
         body = {"name": code, "credits": wire.number(pack["credits"]), "price": wire.minor(pack["price"])}
@@ -251,7 +253,8 @@ class Surface:
         return wire.state(found, self._code_of(found["plan"]["id"]))
 
     def redemptions(self) -> dict[str, int]:
-        return {one["code"]: one["redemptionCount"] for one in self._pages("/promo-codes")}
+        """Tell how often each code was redeemed; codes are the same in upper and lower case (R-DISC-12)."""
+        return {one["code"].upper(): one["redemptionCount"] for one in self._pages("/promo-codes")}
 
     def invoice_ids(self) -> list[str]:
         """List the ids of all invoices, oldest first."""

@@ -218,6 +218,7 @@ def test_without_a_date_the_last_invoice_is_meant():
     last = replace(SEEN, invoices=(FIRST, replace(SECOND, lines=())))
     assert compare({"total": "120.00", "invoice_lines": []}, last).differences == []
     assert compare({"total": "29.00", "invoice_lines": []}, last).differences != []
+    assert compare({"total": "120.00"}, SEEN).differences == []
 
 
 def test_of_two_invoices_of_a_day_the_one_that_fits_is_meant():

@@ -55,18 +55,18 @@ def _intro_offer(offer: dict[str, Any]) -> dict[str, Any]:
 
 
 def granted(feature: dict[str, Any], model: str) -> dict[str, Any]:
-    """Spell what a plan grants of a feature; whatever its type has is sent, so that an edit can take it away."""
+    """Spell what a plan grants of a feature; what counts on such a plan is sent even if absent, so an edit takes away."""
     if feature["type"] == "boolean":
         return {"enabled": True}
     seats = feature["type"] == "seats"
     unit = feature.get("seat_price" if seats else "overage_price")
-    body: dict[str, Any] = {"overage": {"enabled": unit is not None}}
-    if unit is not None:
-        body["overage"]["unitPriceDecimal"] = str(unit)
+    body: dict[str, Any] = {}
+    if seats or model == "metered" or unit is not None:
+        body["overage"] = {"enabled": unit is not None} | ({} if unit is None else {"unitPriceDecimal": str(unit)})
     if seats or model == "metered" or "included" in feature:
         body["includedAmount"] = number(feature.get("included", 0))
     if "credits_per_unit" in feature:
-        body["creditsPerUnit"] = number(feature["credits_per_unit"])
+        body |= _credits("creditsPerUnit", feature["credits_per_unit"])
     if "unit_price" in feature:
         body["unitPriceDecimal"] = str(feature["unit_price"])
     if "pricing_mode" in feature:
@@ -80,7 +80,7 @@ def addon_terms(addon: dict[str, Any]) -> dict[str, Any]:
     if "included" in addon:
         body["includedUnits"] = number(addon["included"])
     if "credits_per_unit" in addon:
-        body["creditCost"] = number(addon["credits_per_unit"])
+        body |= _credits("creditCost", addon["credits_per_unit"])
     unit = addon.get("overage_price", addon.get("unit_price"))
     if unit is not None:
         scaled = Decimal(unit) * _RATE
@@ -88,19 +88,25 @@ def addon_terms(addon: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def promo_phase(promo: dict[str, Any]) -> dict[str, Any]:
-    """Spell what a promo code takes off, as the one phase of an offer."""
-    cycles = {"once": 1, "repeating": promo.get("cycles"), "forever": None}[promo["duration"]]
-    if promo["type"] == "percent":
-        return {"type": "percentage", "percentage": basis_points(promo["value"]), "durationCycles": cycles}
-    amounts = [{"currency": "usd", "amount": minor(promo["value"])}]
-    return {"type": "amount_off", "amounts": amounts, "durationCycles": cycles}
+def _credits(member: str, cost: Any) -> dict[str, Any]:
+    whole = Decimal(cost) % 1 == 0
+    return {member: int(cost)} if whole else {f"{member}Decimal": str(cost)}
+
+
+def promo_code(promo: dict[str, Any]) -> dict[str, Any]:
+    """Spell what a promo code takes off, and for how many billing periods."""
+    percent = promo["type"] == "percent"
+    return {
+        "discountType": "percentage" if percent else "amount",
+        "discountValue": basis_points(promo["value"]) if percent else minor(promo["value"]),
+        "durationCycles": {"once": 1, "repeating": promo.get("cycles"), "forever": None}[promo["duration"]],
+    }
 
 
 def model_prices(prices: dict[str, Any]) -> dict[str, Any]:
     """Spell the four prices of an AI model."""
     kinds = ("input", "output", "cache_read", "cache_write")
-    return {f"{camel(kind)}PerMillion": None if kind not in prices else str(prices[kind]) for kind in kinds}
+    return {f"{camel(kind)}Price": str(prices[kind]) for kind in kinds if kind in prices}
 
 
 def minor(amount: Any) -> int:
@@ -197,7 +203,6 @@ def _pool(told: dict[str, Any], pool: str, member: str) -> Decimal | None:
 
 def invoice(told: dict[str, Any], next_renewal: str | None) -> SeenInvoice:
     """Read an invoice with its lines."""
-    prorated = told.get("proration") or {}
     return SeenInvoice(
         on=day(told["issueDate"]),
         type=told["invoiceType"],
@@ -205,20 +210,25 @@ def invoice(told: dict[str, Any], next_renewal: str | None) -> SeenInvoice:
         lines=tuple(_line(one) for one in told["lineItems"]),
         amount_due=None if told.get("amountDue") is None else major(told["amountDue"]),
         credited_to_account=None if told.get("creditedToAccount") is None else major(told["creditedToAccount"]),
-        days_remaining=prorated.get("daysRemaining"),
-        days_in_cycle=prorated.get("totalDays"),
+        days_remaining=told.get("daysRemaining"),
+        days_in_cycle=told.get("daysInCycle"),
         next_renewal=next_renewal,
         final=told.get("final"),
     )
 
 
+# Texts of a line that say nothing of what it bills.
+_TECHNICAL = {"id", "kind", "lineType", "chargeType", "quantityDecimal", "unitPriceDecimal", "usedDecimal"}
+
+
 def _line(told: dict[str, Any]) -> SeenLine:
+    words = {value: None for name, value in told.items() if isinstance(value, str) and name not in _TECHNICAL}
     return SeenLine(
         type=told["kind"],
         amount=major(told["amount"]),
         quantity=_decimal(told.get("quantityDecimal")),
         unit_amount=_decimal(told.get("unitPriceDecimal")),
-        words=" | ".join(value for value in told.values() if isinstance(value, str)),
+        words=" | ".join(words),
     )
 
 
