@@ -55,7 +55,7 @@ def _intro_offer(offer: dict[str, Any]) -> dict[str, Any]:
 
 
 def granted(feature: dict[str, Any], model: str) -> dict[str, Any]:
-    """Spell what a plan grants of a feature; what counts on such a plan is sent even if absent, so an edit takes away."""
+    """Spell what a plan grants of a feature; what may count there is sent even if absent, so an edit takes it away."""
     if feature["type"] == "boolean":
         return {"enabled": True}
     seats = feature["type"] == "seats"
