@@ -33,38 +33,47 @@ def _pool(name: str) -> Figure:
 
 def _drawn(seen: Observation) -> Decimal | None:
     found = [event.deducted for event in seen.events if event.accepted]
-    return None if not found or None in found else sum((one for one in found if one is not None), Decimal(0))
+    return None if None in found else sum((one for one in found if one is not None), Decimal(0))
 
 
 def _bought(seen: Observation) -> Decimal | None:
-    """Tell how many credits a purchase added; where usage drew on them as well, nothing shows it."""
     before, after = seen.before.purchased_credits, seen.after.purchased_credits
-    return None if seen.events or after is None else after - (before or 0)
+    return None if after is None else after - (before or 0)
 
 
 def _token_cost(name: str) -> Figure:
-    def read(seen: Observation) -> Decimal | None:
-        return seen.events[0].costs.get(name) if len(seen.events) == 1 else None
-
-    return read
+    return lambda seen: seen.events[0].costs.get(name)
 
 
-# Figures that stand in `then` as they read, and where an answer of the API shows them.
-FIGURES: dict[str, Figure] = {
-    "plan_balance_after": _pool("plan_balance"),
-    "plan_credits_after": _pool("plan_credits"),
-    "topup_balance": _pool("topup_balance"),
-    "purchased_credits_delta": _bought,
-    "credits_consumed": _drawn,
-    "deducted": _drawn,
-    "invoice_count": lambda seen: Decimal(len(seen.invoices)),
-    "total_cost": _token_cost("total"),
+# When an answer of the API shows a figure.
+def _always(_: Observation) -> bool:
+    return True
+
+
+def _without_events(seen: Observation) -> bool:
+    return not seen.events
+
+
+def _of_one_event(seen: Observation) -> bool:
+    return len(seen.events) == 1
+
+
+# Figures that stand in `then` as they read: when an answer of the API shows them, and where.
+FIGURES: dict[str, tuple[Callable[[Observation], bool], Figure]] = {
+    "plan_balance_after": (_always, _pool("plan_balance")),
+    "plan_credits_after": (_always, _pool("plan_credits")),
+    "topup_balance": (_always, _pool("topup_balance")),
+    "credits_consumed": (_always, _drawn),
+    "deducted": (_always, _drawn),
+    "invoice_count": (_always, lambda seen: Decimal(len(seen.invoices))),
+    # Where usage drew on them as well, what is left does not tell what was bought.
+    "purchased_credits_delta": (_without_events, _bought),
+    "total_cost": (_of_one_event, _token_cost("total")),
     **{
-        name: _token_cost(name)
+        name: (_of_one_event, _token_cost(name))
         for name in ("input_cost", "output_cost", "cache_cost", "subtotal", "non_cached_input_tokens")
     },
 }
-_ALWAYS_SHOWN = ("plan_balance_after", "plan_credits_after")
 
 
 def _prorated(kind: str, sign: int) -> Callable[[SeenInvoice], Decimal]:
@@ -295,11 +304,9 @@ def _as_they_read(found: Comparison) -> None:
     if then.get("active_discount_after", "") is None:
         found.equal(("active_discount_after",), (), seen.after.discounts)
     for name, value in then.items():
-        figure = None if isinstance(value, list) else FIGURES.get(name)
-        number = None if figure is None else figure(seen)
-        if number is not None or name in _ALWAYS_SHOWN:
-            found.same((name,), value, number)
-        elif figure is not None or name not in _LOOKED_AT or (name == "active_discount_after" and value is not None):
+        if name in FIGURES and not isinstance(value, list) and FIGURES[name][0](seen):
+            found.same((name,), value, FIGURES[name][1](seen))
+        elif name not in _LOOKED_AT or (name == "active_discount_after" and value is not None):
             found.unseen.append(name)
 
 

@@ -236,7 +236,15 @@ def test_what_no_answer_shows_is_not_taken_for_right():
     blind = replace(
         SEEN, after=replace(SEEN.after, plan_balance=None), invoices=(replace(CHANGE, days_remaining=None),)
     )
-    for then in ({"plan_balance_after": "9.9919"}, {"state": {"plan_balance": "0"}}, {"days_remaining": 15}):
+    blind = replace(blind, events=(replace(SEEN.events[0], deducted=None, costs={}),))
+    for then in (
+        {"plan_balance_after": "9.9919"},
+        {"state": {"plan_balance": "0"}},
+        {"days_remaining": 15},
+        {"deducted": "0.0081"},
+        {"deducted": ["0.0081"]},
+        {"total_cost": "0.0081"},
+    ):
         assert compare(then, blind).differences != []
 
 
