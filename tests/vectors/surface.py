@@ -13,7 +13,7 @@ Requests
 - A plan feature (rows 59, 57): `overage {enabled, unitPriceDecimal}` is the price of a unit beyond what is included and
   of an extra seat; `unitPriceDecimal` the price of every unit on a balance plan; `creditsPerUnitDecimal` where an
   integer does not do; `marginPercent` beside `pricingMode`.
-- An add-on (row 86): `slug`; `overageRateDecimal` and `creditCostDecimal` where the integers do not do.
+- An add-on (row 86): `slug`; `unitPriceDecimal` for `overageRate`, `creditCostDecimal` where an integer does not do.
 - A promo code (row 99) with era C's `discountType`, `discountValue`, `durationCycles` in place of an offer.
 - `PUT /ai-models/{provider/model}`: `inputPrice`, `outputPrice`, `cacheReadPrice`, `cacheWritePrice` (decimal strings,
   USD per million tokens). It replaces the catalog's price as a whole.

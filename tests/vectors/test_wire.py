@@ -209,3 +209,16 @@ def test_an_invoice_is_read():
         next_renewal="2026-02-15",
         final=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("addon", "body"),
+    [
+        ({"model": "boolean"}, {}),
+        ({"included": 1000, "overage_price": "0.03"}, {"includedUnits": 1000, "unitPriceDecimal": "0.03"}),
+        ({"credits_per_unit": 5}, {"creditCost": 5}),
+        ({"unit_price": "0.00001"}, {"unitPriceDecimal": "0.00001"}),
+    ],
+)
+def test_what_an_addon_grants_is_spelled(addon, body):
+    assert wire.addon_terms(addon) == body

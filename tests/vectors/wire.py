@@ -6,7 +6,6 @@ from typing import Any
 from tests.vectors.observation import SeenEvent, SeenInvoice, SeenLine, SeenState
 
 _CENTS = Decimal(100)
-_RATE = Decimal(10_000)
 
 
 class Refused(AssertionError):
@@ -83,8 +82,7 @@ def addon_terms(addon: dict[str, Any]) -> dict[str, Any]:
         body |= _credits("creditCost", addon["credits_per_unit"])
     unit = addon.get("overage_price", addon.get("unit_price"))
     if unit is not None:
-        scaled = Decimal(unit) * _RATE
-        body |= {"overageRate": int(scaled)} if scaled % 1 == 0 else {"overageRateDecimal": str(unit)}
+        body["unitPriceDecimal"] = str(unit)
     return body
 
 
