@@ -5,14 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LOCK_VENV := .cache/lock
-# Further arguments of `demo`, `run`, `test`, `soak`, `bench`, `loadtest` and `lock`, such as ARGS=--serve.
+# Further arguments of `demo`, `run`, `test`, `rules`, `soak`, `bench`, `loadtest` and `lock`, such as ARGS=--serve.
 ARGS ?=
 ENGINE ?=
 # Processes that share the tests.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test soak check bench loadtest lock clean
+.PHONY: help setup demo run test rules soak check bench loadtest lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ run: setup ## serve on port 8000 with the embedded engine, data in .meterline/
 
 test: setup ## run the whole test suite
 	@$(BIN)/pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
+
+rules: setup ## list each rule of the reference with the tests that assert it, and those that none asserts
+	@$(BIN)/python -m tests.rules $(ARGS)
 
 soak: setup ## run the proofs at full count; it ends with one table of them
 	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property) $(ARGS)

@@ -77,5 +77,5 @@ def test_decisions_are_written_down_in_one_form(root):
 
 
 def test_tests_are_of_a_known_shape(root):
-    known = {"contract", "unit", "property", "simulation", "story", "conformance", "tidy"}
+    known = {"contract", "unit", "property", "simulation", "story", "vectors", "conformance", "tidy"}
     assert {path.name for path in (root / "tests").iterdir() if path.is_dir() and path.name[0].isalpha()} <= known

@@ -1,0 +1,45 @@
+"""Vectors over HTTP: `python -m pytest tests/vectors --vectors FILE` runs every scenario of the file.
+
+Each is run under the default policy and once more under each switch of its `then_if`; after each run, one amount after
+the other is changed in what is expected, and each change must be noticed.
+"""
+
+import pytest
+
+from tests.vectors.changed import changes
+from tests.vectors.comparison import compare
+from tests.vectors.conftest import vector_file
+from tests.vectors.wire import Refused
+
+
+def test_the_file_keeps_the_format(pytestconfig, shared):
+    file = vector_file(pytestconfig)
+    if file is None:
+        pytest.skip("there is no reference folder")
+    faults = [*file.faults, *(fault for vector in file.vectors for fault in vector.faults)]
+    assert not faults, "errors of the file:\n" + "\n".join(faults)
+
+
+def test_scenario(player, vector, switch):
+    """Run a vector and compare."""
+    if vector.faults:
+        pytest.fail("error of the file:\n" + "\n".join(vector.faults), pytrace=False)
+    found = player.compared(vector, switch)
+    if isinstance(found, Refused):
+        pytest.fail(str(found), pytrace=False)
+    assert found.asserted, "the vector asserts nothing"
+    if found.differences:
+        pytest.fail("\n".join(found.differences), pytrace=False)
+
+
+def test_each_changed_amount_is_noticed(player, vector, switch):
+    """Compare what was seen with the same vector again, one amount changed each time."""
+    found = None if vector.faults else player.compared(vector, switch)
+    if found is None or isinstance(found, Refused):
+        pytest.skip("it cannot be run")
+    if found.differences:
+        pytest.skip("it does not pass as it stands")
+    changed = dict(changes(found))
+    assert changed, "nothing in it can be changed"
+    missed = [place for place, then in changed.items() if not compare(then, found.seen).differences]
+    assert missed == []
