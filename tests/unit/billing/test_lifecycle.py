@@ -1,0 +1,206 @@
+"""The table of states: every (state, command) pair, legal and illegal, and what each leads to."""
+
+import msgspec
+import pytest
+
+from billing.lifecycle import TRANSITIONS, Command, Decision, Effect, decide, due_of
+from billing.subscription import ChangeKind, Pause, PauseMode, ScheduledChange
+from catalog.terms import SubscriptionStatus as Status
+from kernel.errors import Refusal
+from kernel.period import DAY_US, Interval
+from tests.unit.billing.make import ANCHOR, day, subscription
+
+NOW_US = day("2026-02-10") * DAY_US
+END_US = day("2026-02-28") * DAY_US
+TRIAL_END = ANCHOR + 14
+IN_TRIAL = {
+    "trial_days": 14,
+    "trial_end_day": TRIAL_END,
+    "period_end_day": TRIAL_END,
+    "next_day": TRIAL_END,
+    "was_paid": False,
+}
+WAITING = {"started": False, "was_paid": False, "period_end_day": None, "next_day": None}
+NOW = Pause(mode=PauseMode.IMMEDIATE, requested_ms=0, effective_us=NOW_US, days=None)
+LATER = Pause(mode=PauseMode.PERIOD_END, requested_ms=0, effective_us=END_US, days=30)
+IN_STATE = {
+    Status.DRAFT: subscription(status=Status.DRAFT, **WAITING),
+    Status.PENDING_PAYMENT: subscription(status=Status.PENDING_PAYMENT, **WAITING),
+    Status.TRIALING: subscription(status=Status.TRIALING, **IN_TRIAL),
+    Status.ACTIVE: subscription(),
+    Status.PAUSED: subscription(status=Status.PAUSED, pause=NOW),
+    Status.PAST_DUE: subscription(status=Status.PAST_DUE),
+    Status.CANCELED: subscription(status=Status.CANCELED, end_us=NOW_US),
+    Status.EXPIRED: subscription(status=Status.EXPIRED, end_us=NOW_US),
+}
+# R-SUB-5, row by row, without the row for new ones: those begin as a draft does. A draft is canceled when it is
+# superseded (R-SUB-3); every state is left when the customer is deleted (R-CUST-9).
+DOCUMENTED = {
+    (Status.DRAFT, Status.PENDING_PAYMENT),
+    (Status.DRAFT, Status.TRIALING),
+    (Status.DRAFT, Status.ACTIVE),
+    (Status.DRAFT, Status.CANCELED),
+    (Status.PENDING_PAYMENT, Status.ACTIVE),
+    (Status.PENDING_PAYMENT, Status.CANCELED),
+    (Status.TRIALING, Status.ACTIVE),
+    (Status.TRIALING, Status.PAST_DUE),
+    (Status.TRIALING, Status.CANCELED),
+    (Status.TRIALING, Status.PENDING_PAYMENT),
+    (Status.ACTIVE, Status.ACTIVE),
+    (Status.ACTIVE, Status.PAST_DUE),
+    (Status.ACTIVE, Status.PAUSED),
+    (Status.ACTIVE, Status.CANCELED),
+    (Status.ACTIVE, Status.EXPIRED),
+    (Status.PAST_DUE, Status.ACTIVE),
+    (Status.PAST_DUE, Status.CANCELED),
+    (Status.PAUSED, Status.ACTIVE),
+    (Status.PAUSED, Status.CANCELED),
+}
+
+
+def test_the_table_has_the_documented_transitions_and_no_other():
+    """R-SUB-4, R-SUB-5."""
+    stays = {(state, state) for state in Status}
+    assert {(state, after) for (state, _), after in TRANSITIONS.items()} - stays == DOCUMENTED - stays
+    assert set(Status) == set(IN_STATE)
+    assert not {state for state, _ in TRANSITIONS} & {Status.CANCELED, Status.EXPIRED}
+
+
+@pytest.mark.parametrize("command", list(Command))
+@pytest.mark.parametrize("state", list(Status))
+def test_what_the_table_does_not_have_is_refused(state, command):
+    """R-SUB-5, R-SUB-9."""
+    one = IN_STATE[state]
+    kept = msgspec.structs.astuple(one)
+    decided = decide(one, command, NOW_US)
+    if (state, command) not in TRANSITIONS:
+        assert isinstance(decided, Refusal)
+        known = {"invalid_subscription_status", "subscription_already_canceled", "not_scheduled_for_cancellation"}
+        assert decided.code in known
+    assert msgspec.structs.astuple(one) == kept
+
+
+# What a pair needs beyond its state, where the plain subscription of the state does not have it.
+NEEDS = {
+    (Status.TRIALING, Command.CAPTURE): {"started": False},
+    (Status.TRIALING, Command.LAPSE): {"started": False},
+    (Status.TRIALING, Command.RENEW_CHECKOUT): {"started": False},
+    (Status.TRIALING, Command.SUPERSEDE): {"started": False},
+    (Status.TRIALING, Command.UNCANCEL): {"end_us": TRIAL_END * DAY_US, "cancel_requested_ms": 1},
+    (Status.ACTIVE, Command.UNCANCEL): {"end_us": END_US, "cancel_requested_ms": 1},
+    (Status.ACTIVE, Command.REVOKE_PAUSE): {"pause": LATER},
+    (Status.ACTIVE, Command.EXTEND_PAUSE): {"pause": LATER},
+}
+
+
+@pytest.mark.parametrize(("state", "command"), sorted(TRANSITIONS))
+def test_what_the_table_has_leads_where_it_says(state, command):
+    """R-SUB-4, R-SUB-5."""
+    one = msgspec.structs.replace(IN_STATE[state], **NEEDS.get((state, command), {}))
+    decided = decide(one, command, NOW_US)
+    assert isinstance(decided, Decision)
+    assert decided.status is TRANSITIONS[state, command]
+
+
+@pytest.mark.parametrize(("state", "command"), sorted(NEEDS))
+def test_what_a_pair_needs_is_needed(state, command):
+    """R-SUB-3, R-SUB-5: a trial's card, a cancellation to take back, a pause to revoke."""
+    assert isinstance(decide(IN_STATE[state], command, NOW_US), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("state", "end_us", "effects"),
+    [
+        (Status.ACTIVE, END_US, {Effect.SHOW}),
+        (Status.TRIALING, TRIAL_END * DAY_US, {Effect.SHOW}),
+        (Status.PAST_DUE, NOW_US, {Effect.SHOW, Effect.CUT, Effect.FINAL}),
+        (Status.PAUSED, NOW_US, {Effect.SHOW, Effect.CUT, Effect.FINAL}),
+        (Status.PENDING_PAYMENT, NOW_US, set()),
+    ],
+)
+def test_when_a_cancel_ends_it_and_what_is_billed(state, end_us, effects):
+    """R-SUB-6, R-SUB-7, AMB-37."""
+    decided = decide(IN_STATE[state], Command.CANCEL, NOW_US)
+    assert (decided.end_us, set(decided.effects)) == (end_us, effects)
+
+
+def test_a_cancel_now_bills_what_was_used_but_never_a_trial():
+    """R-SUB-6, R-TRIAL-8."""
+    billed = decide(IN_STATE[Status.ACTIVE], Command.CANCEL_NOW, NOW_US)
+    assert (billed.end_us, set(billed.effects)) == (NOW_US, {Effect.SHOW, Effect.CUT, Effect.FINAL})
+    assert set(decide(IN_STATE[Status.TRIALING], Command.CANCEL_NOW, NOW_US).effects) == {Effect.SHOW}
+
+
+def test_what_ends_without_an_invoice():
+    """R-CUST-9, R-DUN-3, R-FREE-1."""
+    assert set(decide(IN_STATE[Status.ACTIVE], Command.DELETE, NOW_US).effects) == {Effect.SHOW}
+    assert set(decide(IN_STATE[Status.PAST_DUE], Command.GIVE_UP, NOW_US).effects) == {Effect.SHOW}
+    free = decide(subscription(free=True), Command.CANCEL, NOW_US)
+    assert (free.status, free.end_us, set(free.effects)) == (Status.CANCELED, NOW_US, {Effect.SHOW})
+
+
+def test_a_second_cancel_changes_nothing():
+    """R-SUB-6."""
+    ending = subscription(end_us=END_US, cancel_requested_ms=1)
+    again = decide(ending, Command.CANCEL, NOW_US)
+    assert (again.end_us, set(again.effects)) == (END_US, set())
+
+
+def test_an_end_date_before_the_period_ends_stays_the_end():
+    """R-SUB-6: a cancel never moves an end back; taking it back leaves the date."""
+    dated = subscription(end_us=NOW_US + DAY_US, expires_us=NOW_US + DAY_US)
+    canceled = decide(dated, Command.CANCEL, NOW_US)
+    assert canceled.end_us == NOW_US + DAY_US
+    ending = msgspec.structs.replace(dated, cancel_requested_ms=1)
+    assert decide(ending, Command.UNCANCEL, NOW_US).end_us == dated.expires_us
+
+
+CHANGE = ScheduledChange(
+    kind=ChangeKind.DOWNGRADE, plan_id="pln_0", plan_name="Free", interval=Interval.MONTHLY, requested_ms=0
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"free": True}, "invalid_subscription_status"),
+        ({"scheduled": CHANGE}, "already_scheduled"),
+        ({"end_us": END_US, "cancel_requested_ms": 1}, "already_scheduled"),
+        ({"pause": LATER}, "already_scheduled"),
+    ],
+)
+def test_only_a_paid_one_with_nothing_scheduled_may_be_paused(changes, code):
+    """R-SUB-13, R-SUB-14."""
+    assert decide(subscription(**changes), Command.SCHEDULE_PAUSE, NOW_US).code == code
+
+
+def test_a_scheduled_pause_is_revoked_before_a_cancel():
+    """R-SUB-14; contract row 38."""
+    assert decide(subscription(pause=LATER), Command.CANCEL, NOW_US).code == "invalid_subscription_status"
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_us", "command"),
+    [
+        ({}, END_US, Command.RENEW),
+        ({"next_day": day("2026-02-20")}, day("2026-02-20") * DAY_US, Command.WINDOW),
+        ({"pause": LATER}, END_US, Command.PAUSE),
+        ({"end_us": END_US, "cancel_requested_ms": 1}, END_US, Command.END),
+        ({"end_us": NOW_US}, NOW_US, Command.EXPIRE),
+        ({"status": Status.PAST_DUE}, END_US, Command.RENEW),
+        ({"status": Status.PAUSED, "pause": LATER}, END_US + 30 * DAY_US, Command.RESUME),
+        ({"status": Status.TRIALING, **IN_TRIAL}, TRIAL_END * DAY_US, Command.CONVERT),
+        ({"status": Status.TRIALING, **IN_TRIAL, "started": False}, TRIAL_END * DAY_US, Command.LAPSE),
+        ({"status": Status.CANCELED, "end_us": NOW_US, "final_due": True}, 0, Command.END),
+    ],
+)
+def test_what_the_calendar_has_next(changes, at_us, command):
+    """R-SUB-5, R-INT-4, R-DUN-7."""
+    due = due_of(subscription(**changes))
+    assert (due.at_us, due.command) == (at_us, command)
+
+
+@pytest.mark.parametrize("one", [subscription(free=True), IN_STATE[Status.PAUSED], IN_STATE[Status.CANCELED]])
+def test_what_the_calendar_leaves_alone(one):
+    """R-FREE-1, R-SUB-13, R-SUB-9."""
+    assert due_of(one) is None
