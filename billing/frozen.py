@@ -14,7 +14,6 @@ from billing.discount import Discount
 from catalog.definition import Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
-from kernel.money import Money
 from kernel.period import Interval, Period, period_of
 from kernel.quantity import canonical, to_units
 
@@ -126,8 +125,8 @@ def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: 
 
     A plan that lost the subscription's price keeps that of `last` (contract 4.1, row 64).
     """
-    price = None if frame.interval is None else plan.price_of(frame.interval)
-    base_minor = _base_minor(price, frame.currency, last)
+    price = _price(plan, frame)
+    base_minor = price.amount_minor if price is not None else 0 if last is None else last.base_minor
     return PeriodTerms(
         **_members(frame),
         plan_id=plan.id,
@@ -137,7 +136,7 @@ def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: 
         base_minor=base_minor,
         features=tuple(_frozen(granted, frame) for granted in plan.features),
         model=plan.model,
-        pool=_pool(plan, price, frame.currency, base_minor),
+        pool=canonical(plan.pool_of(price)) if price is not None or last is None else last.pool,
         overdraft=plan.model is ConsumptionModel.BALANCE and plan.overdraft and not (plan.is_free or frame.trial),
         discount=discount,
     )
@@ -147,27 +146,23 @@ def _members(frame: Frame) -> dict[str, Any]:
     return {name: getattr(frame, name) for name in Frame.__struct_fields__}
 
 
-def _base_minor(price: PlanPrice | None, currency: str, last: PeriodTerms | None) -> int:
-    if price is None:
-        return 0 if last is None else last.base_minor
+def _price(plan: Plan, frame: Frame) -> PlanPrice | None:
+    price = None if frame.interval is None else plan.price_of(frame.interval)
+    return None if price is None else in_currency(price, frame.currency)
+
+
+def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
+    """Spell a price in another of its currencies; as it is when it has none (R-REG-5, R-DISC-14)."""
     regional = price.in_currency(currency)
-    return price.amount_minor if regional is None else regional.amount_minor
-
-
-def _pool(plan: Plan, price: PlanPrice | None, currency: str, base_minor: int) -> str:
-    """Tell the plan's part of the pool: the price's, else the plan's; a balance is the base price (R-BAL-1, AMB-20)."""
-    if plan.model is ConsumptionModel.METERED:
-        return "0"
-    stated = plan.included
-    if price is not None:
-        regional = price.in_currency(currency)
-        stated = price.included if price.included is not None else stated
-        stated = regional.included if regional is not None and regional.included is not None else stated
-    if stated is not None:
-        return canonical(stated)
-    if plan.model is ConsumptionModel.CREDITS:
-        return "0"
-    return canonical(Money(base_minor, currency).major())
+    if regional is None:
+        return price
+    return msgspec.structs.replace(
+        price,
+        amount_minor=regional.amount_minor,
+        currency=regional.currency,
+        included=price.included if regional.included is None else regional.included,
+        intro=price.intro if regional.intro is None else regional.intro,
+    )
 
 
 def _frozen(granted: PlanFeature, frame: Frame) -> FrozenFeature:
@@ -211,11 +206,12 @@ def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
 def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
     if plan.model is not current.model:
         return current.pool
-    price = None if current.interval is None else plan.price_of(current.interval)
+    price = _price(plan, current)
     if price is None and not current.free:
         return current.pool
-    # A balance that is the base price follows the price that is frozen, not the one that is asked now.
-    offered = _pool(plan, price, current.currency, current.base_minor)
+    if price is not None:  # a balance that is the base price follows the price that is frozen, not today's
+        price = msgspec.structs.replace(price, amount_minor=current.base_minor)
+    offered = canonical(plan.pool_of(price))
     return offered if current.free else max(current.pool, offered, key=Decimal)
 
 

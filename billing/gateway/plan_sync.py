@@ -83,8 +83,8 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, plan:
     """Bring one subscription's terms up to the plan; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
     day = day_of_us(now_ms * 1000)
-    if subscription.free and subscription.plan_id == plan.id:
-        return await _follow_free(connection, subscription, periods, plan, day)
+    if subscription.free:
+        return await _follow_free(connection, subscription, periods, plan, now_ms)
     ending = await _follow_ending(connection, subscription, plan, now_ms)
     if ending:
         return True
@@ -140,12 +140,15 @@ def _migration(subscription: Subscription, target: Plan, now_ms: int) -> Schedul
 
 
 async def _follow_free(
-    connection: AsyncConnection, subscription: Subscription, periods: list[PeriodTerms], plan: Plan, day: int
+    connection: AsyncConnection, subscription: Subscription, periods: list[PeriodTerms], plan: Plan, now_ms: int
 ) -> bool:
     """A free plan has no billing period: what does not widen waits for the next usage window."""
+    day = day_of_us(now_ms * 1000)
     begun = [period for period in periods if period.since_day <= day]
     current = begun[-1] if begun else periods[0]
     window = current.window_of(day)
+    if plan.ending is not None and subscription.end_us is None:
+        return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms)
     now = widened(current, plan)
     later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
     before = {current, *(period for period in periods if period.since_day > day)}
@@ -158,4 +161,25 @@ async def _follow_free(
         await terms.put(connection, subscription.id, period)
     moved = replaced(subscription, period_start_day=now.since_day)
     await subscriptions.change(connection, subscription, moved)
+    return True
+
+
+async def _end_free(
+    connection: AsyncConnection, subscription: Subscription, plan: Plan, end_us: int, now_ms: int
+) -> bool:
+    """Carry out a deletion on a free plan, which has no renewal: it ends with its window, or moves to a free plan.
+
+    It is not moved to a paid plan: nobody has agreed to a price, and there is no card; it stays as it is.
+    """
+    after = subscription
+    if plan.ending == CANCEL:
+        after = replaced(subscription, end_us=end_us, cancel_reason="plan deleted", cancel_requested_ms=now_ms)
+    elif plan.ending is not None:
+        target = await offered(connection, subscription.organization_id, plan.ending)
+        if target is None or not target.is_free:
+            return False
+        after = replaced(subscription, plan_id=target.id, plan_name=target.name)
+        current = in_force(subscription, await terms.of(connection, subscription.id))
+        await terms.put(connection, subscription.id, freeze(target, current))
+    await carry_out(connection, subscription, replaced(after, updated_ms=now_ms))
     return True

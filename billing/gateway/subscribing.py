@@ -7,9 +7,10 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.beginning import activated, on_trial
-from billing.discount import Discount, DiscountSource
-from billing.frozen import PeriodTerms
+from billing.discount import DiscountSource
+from billing.frozen import PeriodTerms, in_currency
 from billing.gateway.canceling import carry_out, end_now
+from billing.gateway.discounting import quote, use_code
 from billing.lifecycle import Command, decide
 from billing.showing import in_force
 from billing.store import account as accounts
@@ -19,7 +20,8 @@ from billing.store.begin import charge_first, open_terms
 from billing.store.plan import offered
 from billing.subscription import Subscription
 from billing.turning import replaced
-from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice
+from catalog.definition import Customer, Organization, Plan, PlanPrice
+from catalog.plan_rule import check_sold
 from catalog.store.customer import load_customer
 from catalog.store.plan import load_plan
 from catalog.terms import SubscriptionStatus
@@ -47,6 +49,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     trial_days: int | None = None
     draft: bool = False
     success_url: str | None = None
+    promo: str | None = None
 
 
 async def subscribe(
@@ -71,11 +74,16 @@ async def subscribe(
     account = await accounts.new_term(connection, organization.id_text, customer.id_text)
     made = _made(organization, customer, plan, price, wish, account.terms, now_ms, real_ms)
     ready = price is None or organization.payments == NO_PAYMENTS
+    price_here = None if price is None else in_currency(price, made.currency)
+    discount = await quote(connection, organization, customer, plan, price_here, wish.promo, now_ms)
+    if discount is not None and discount.source is DiscountSource.CODE:
+        made = replaced(made, promo_code=discount.name)
     subscription = made if wish.draft else _sent(made, now_ms, ready=ready)
     if subscription.started and live is not None:
         await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
     await subscriptions.add(connection, subscription)
-    discount = None if price is None else await _discount(connection, customer.id_text, price, subscription.currency)
+    if subscription.started:
+        await use_code(connection, subscription, now_ms)
     first = await open_terms(connection, subscription, plan, discount)
     if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
         await charge_first(connection, subscription, first, account.cut, now_ms)
@@ -118,7 +126,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
 
     Terms are frozen as the plan is sold now; the discount is the one that the checkout showed. A live free subscription
     ends. The caller shows the account. Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan
-    is gone. Source: R-TRIAL-4, R-FREE-6, R-DISC-10; AMB-24.
+    is gone, `offer_not_applicable` when its code is used up. Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
     """
     trial = subscription.status is SubscriptionStatus.TRIALING
     _allowed(subscription, Command.CAPTURE if trial else Command.ACTIVATE, now_ms)
@@ -131,6 +139,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
         if not live.free:
             raise rejected("already_has_active_subscription", "The customer has a live subscription.")
         await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
+    await use_code(connection, subscription, now_ms)
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
     first = await open_terms(connection, after, plan, quoted)
@@ -160,8 +169,7 @@ def _allowed(subscription: Subscription, command: Command, now_ms: int) -> None:
 def _check(customer: Customer, plan: Plan, wish: Wish, now_ms: int, real_ms: int) -> None:
     if customer.archived:
         raise invalid("customerId", "is archived: an archived customer cannot subscribe again")
-    if plan.deprecated:
-        raise rejected("plan_unavailable", f"Plan {plan.code} takes no new subscribers.", param="planCode")
+    check_sold(plan)
     if wish.start_ms is not None and min(abs(wish.start_ms - now_ms), abs(wish.start_ms - real_ms)) > REAL_NOW_SLACK_MS:
         raise invalid("startDate", "must be now: starts in the past or the future are not supported")
     if wish.trial_days is not None and (wish.skip_trial or plan.is_free):
@@ -187,25 +195,6 @@ def _trial_days(price: PlanPrice | None, wish: Wish) -> int:
     if price is None or wish.skip_trial:
         return 0
     return price.trial_days if wish.trial_days is None else wish.trial_days
-
-
-async def _discount(connection: AsyncConnection, customer_id: str, price: PlanPrice, currency: str) -> Discount | None:
-    """Tell the introductory offer, for who never had a paid subscription (R-DISC-4, R-DISC-14; AMB-48)."""
-    regional = price.in_currency(currency)
-    offer = price.intro if regional is None or regional.intro is None else regional.intro
-    if offer is None or await subscriptions.ever_paid(connection, customer_id):
-        return None
-    return _running(offer)
-
-
-def _running(offer: IntroOffer) -> Discount:
-    return Discount(
-        source=DiscountSource.INTRO,
-        name="Introductory offer",
-        type=offer.type,
-        value=offer.value,
-        cycles_left=offer.cycles,
-    )
 
 
 def _sent(subscription: Subscription, now_ms: int, *, ready: bool) -> Subscription:

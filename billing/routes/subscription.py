@@ -61,13 +61,16 @@ async def create(
     async def work(connection: AsyncConnection) -> object:
         subscription, first = await subscribe(connection, caller.organization, wish, caller.real_ms)
         made[:] = [subscription.customer_id]
-        return members(caller, request, subscription, first, {})
+        answer = members(caller, request, subscription, first, {})
+        if wish.promo is not None:  # additive: an introductory offer wins over a code (R-DISC-1)
+            answer["promoIgnored"] = subscription.promo_code is None
+        return answer
 
     return await once(request, caller, work, after=shown(relay, made))
 
 
 def _wish(asked: SubscriptionInput) -> Wish:
-    unsupported = ("initial_seats", "promo_code", "offer_id", "prepaid_periods")
+    unsupported = ("initial_seats", "offer_id", "prepaid_periods")
     for name in unsupported:
         if getattr(asked, name):
             raise invalid(_camel(name), "is not supported")
@@ -87,6 +90,7 @@ def _wish(asked: SubscriptionInput) -> Wish:
         trial_days=in_days("customTrialDays", asked.custom_trial_days, 0),
         draft=asked.draft,
         success_url=asked.success_url,
+        promo=asked.promo_code,
     )
 
 

@@ -1,0 +1,85 @@
+"""Which discount a new subscription runs: the price's introductory offer, else the code that was entered.
+
+Invariant: never both; an introductory offer wins and the code is not redeemed (R-DISC-1). Source: section 19 of the
+rules.
+"""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.discount import Discount, DiscountSource, amount_off, leaves_enough
+from billing.store import subscription as subscriptions
+from billing.subscription import Subscription
+from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice, PromoCode
+from catalog.promo import cycles_of, redeemed_before, refusal_of
+from catalog.store.promo import has_redeemed, load_promo, redeem
+from kernel import ids
+from kernel.errors import Rejected, rejected
+from kernel.money import Money
+from kernel.period import day_of_us
+
+
+async def quote(
+    connection: AsyncConnection,
+    organization: Organization,
+    customer: Customer,
+    plan: Plan,
+    price: PlanPrice | None,
+    code: str | None,
+    now_ms: int,
+) -> Discount | None:
+    """Tell the discount that a checkout shows, frozen from now on (R-DISC-15); None when there is none.
+
+    Raises Rejected: `promo_code_not_found`, `promo_code_expired`, or `offer_not_applicable` for a code that is not for
+    this plan or customer, or leaves less than can be charged (R-DISC-9).
+    """
+    if price is None:
+        if code is not None:
+            raise rejected("offer_not_applicable", "A free plan has nothing to take off.", param="promoCode")
+        return None
+    offer = price.intro
+    if offer is not None and not await subscriptions.ever_paid(connection, customer.id_text):
+        return _intro(offer)
+    if code is None:
+        return None
+    promo = await load_promo(connection, organization.id, code)
+    refused = refusal_of(promo, plan.id, price.interval, day_of_us(now_ms * 1000))
+    if refused is None and await has_redeemed(connection, promo, customer.id):
+        refused = redeemed_before(promo)
+    if refused is not None:
+        raise Rejected(refused)
+    discount = _code(promo)
+    base = Money(price.amount_minor, price.currency)
+    if not leaves_enough(base.minor - amount_off(base, discount).minor):
+        raise rejected("offer_not_applicable", f"The code {promo.code} leaves too little to charge.", param="promoCode")
+    return discount
+
+
+async def use_code(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:
+    """Redeem the code that the subscription's discount came from, as its checkout completes (R-DISC-12).
+
+    Raises Rejected `offer_not_applicable` when its last slot went to another; then nothing begins.
+    """
+    if subscription.promo_code is None:
+        return
+    promo = await load_promo(connection, ids.id_bytes(subscription.organization_id), subscription.promo_code)
+    await redeem(connection, promo, ids.id_bytes(subscription.customer_id), now_ms)
+
+
+def _intro(offer: IntroOffer) -> Discount:
+    return Discount(
+        source=DiscountSource.INTRO,
+        name="Introductory offer",
+        type=offer.type,
+        value=offer.value,
+        cycles_left=offer.cycles,
+    )
+
+
+def _code(promo: PromoCode) -> Discount:
+    return Discount(
+        source=DiscountSource.CODE,
+        name=promo.code,
+        type=promo.type,
+        value=promo.value,
+        cycles_left=cycles_of(promo),
+    )

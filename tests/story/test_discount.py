@@ -1,0 +1,127 @@
+"""Discounts over HTTP: introductory offers and promo codes, from the first invoice to the full price."""
+
+from typing import Any
+
+from tests.story.test_billing import World, world
+from tests.story.test_subscription_life import BASE, begin, issued
+
+__all__ = ["world"]  # a fixture
+
+
+async def offer(world: World, **members: Any) -> None:
+    """Give the starter plan's price an introductory offer."""
+    price = (await world.call("GET", f"/plans/{world.starter}"))["prices"][0]["id"]
+    intro = {"enabled": True, "discountType": "percentage", "discountValue": 5000, "durationCycles": 2, **members}
+    await world.call("PATCH", f"/plans/{world.starter}/prices/{price}", {"introOffer": intro})
+
+
+async def code(world: World, **members: Any) -> None:
+    body = {"code": "SAVE10", "discountType": "amount", "discountValue": 1000, "durationCycles": 1, **members}
+    await world.call("POST", "/promo-codes", body)
+
+
+async def test_an_introductory_offer_covers_its_cycles_and_then_ends(world: World) -> None:
+    """R-DISC-3, R-DISC-5, R-DISC-6: 50 % of 49.00 twice, then the full price; usage is never discounted."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await offer(world)
+    made = await begin(world)
+    assert (made["introOfferDiscountType"], made["introOfferDiscountValue"]) == ("percentage", 5000)
+    assert made["introOfferEndsAt"] == "2026-03-01T00:00:00.000Z"
+    assert (made["discount"]["remainingCycles"], made["discount"]["name"]) == (1, "Introductory offer")
+    await world.track(acme, "110", "2026-01-05T00:00:00Z")
+    await world.now("2026-03-01T00:00:00Z")
+    half = [BASE, ("discount", -2450)]
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", half),
+        ("2026-02-01", "recurring", [*half, ("overage", 150)]),
+        ("2026-03-01", "recurring", [BASE]),
+    ]
+    active = await world.call("GET", "/subscriptions/active", customerId="acme")
+    assert (active["discount"], active["introOfferEndsAt"]) == (None, None)
+
+
+async def test_a_running_offer_is_frozen(world: World) -> None:
+    """R-DISC-15, R-PRICE-3: a later edit of the offer does not touch it, while the price follows."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await offer(world)
+    await begin(world)
+    await offer(world, discountValue=1000, durationCycles=12)
+    price = (await world.call("GET", f"/plans/{world.starter}"))["prices"][0]["id"]
+    await world.call("PATCH", f"/plans/{world.starter}/prices/{price}", {"price": 6000})
+    await world.now("2026-03-01T00:00:00Z")
+    assert (await issued(world))[1:] == [
+        ("2026-02-01", "recurring", [("plan_base", 6000), ("discount", -3000)]),
+        ("2026-03-01", "recurring", [("plan_base", 6000)]),
+    ]
+
+
+async def test_the_whole_price_may_be_taken_off_by_an_offer(world: World) -> None:
+    """R-DISC-10: total 0.00, active at once."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await offer(world, discountValue=10000, durationCycles=1)
+    assert (await begin(world))["status"] == "active"
+    await world.now("2026-02-01T00:00:00Z")
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", [BASE, ("discount", -4900)]),
+        ("2026-02-01", "recurring", [BASE]),
+    ]
+
+
+async def test_who_was_on_a_paid_plan_gets_no_offer_but_may_use_a_code(world: World) -> None:
+    """R-DISC-1, R-DISC-4, AMB-48: a trial alone does not count; the line names the code."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await offer(world)
+    await code(world)
+    trial = await begin(world, customTrialDays=7)
+    await world.call("POST", f"/subscriptions/{trial['id']}/cancel", {"immediate": True})
+    first = await begin(world, promoCode="save10")
+    assert (first["promoIgnored"], first["discount"]["source"]) == (True, "intro_offer")
+    await world.call("POST", f"/subscriptions/{first['id']}/cancel", {"immediate": True})
+    second = await begin(world, promoCode="save10")
+    assert (second["promoIgnored"], second["discount"]["name"]) == (False, "SAVE10")
+    last = (await world.invoices("acme"))[-1]
+    assert [(line["kind"], line["amount"]) for line in last["lineItems"]] == [BASE, ("discount", -1000)]
+    assert "SAVE10" in last["lineItems"][1]["description"]
+    await world.call("POST", f"/subscriptions/{second['id']}/cancel", {"immediate": True})
+    refused = await world.call(
+        "POST",
+        "/subscriptions",
+        {"customerId": "acme", "planCode": "starter", "promoCode": "SAVE10"},
+        expect=400,
+    )
+    assert refused["code"] == "offer_not_applicable"
+    assert (await begin(world))["discount"] is None
+
+
+async def test_a_code_leaves_half_a_dollar_or_is_refused(world: World) -> None:
+    """R-DISC-9: exactly 0.50 passes, 0.49 does not, and nothing is made."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await code(world, discountValue=4851)
+    body = {"customerId": "acme", "planCode": "starter", "promoCode": "SAVE10"}
+    refused = await world.call("POST", "/subscriptions", body, expect=400)
+    assert refused["code"] == "offer_not_applicable"
+    assert await issued(world) == []
+    await code(world, code="EXACT", discountValue=4850, durationCycles=None)
+    made = await begin(world, promoCode="EXACT")
+    assert (made["discount"]["remainingCycles"], made["discount"]["endsAt"]) == (None, None)
+    await world.now("2026-03-01T00:00:00Z")
+    assert [sum(amount for _, amount in lines) for *_, lines in await issued(world)] == [50, 50, 50]
+
+
+async def test_a_discount_at_a_trial_starts_with_the_first_paid_cycle(world: World) -> None:
+    """R-TRIAL-10, R-DISC-5: cycles are billing periods."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await offer(world, discountType="amount", discountValue=900, durationCycles=1)
+    trial = await begin(world, customTrialDays=14)
+    assert (trial["discount"]["remainingCycles"], trial["introOfferEndsAt"]) == (1, "2026-02-15T00:00:00.000Z")
+    await world.now("2026-02-15T00:00:00Z")
+    assert await issued(world) == [
+        ("2026-01-15", "recurring", [BASE, ("discount", -900)]),
+        ("2026-02-15", "recurring", [BASE]),
+    ]
