@@ -196,6 +196,7 @@ customers = Table(
     *_changed(),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("deleted_ms", BigInteger),  # kept for audit, and found by nobody
     Unique("organization_id", "external_id", name="uq_customers_external_id"),
     Index("ix_customers_page", "organization_id", "created_ms", "id"),
 )

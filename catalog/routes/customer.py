@@ -6,7 +6,7 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 import msgspec
-from litestar import HttpMethod, Response, Router, get, post, route
+from litestar import HttpMethod, Response, Router, delete, get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
@@ -309,9 +309,28 @@ async def update(request: HttpRequest, caller: NamedDependency[Caller], customer
     return await once(request, caller, work, after=tell)
 
 
+@delete("/{customer_ref:str}", status_code=200, summary="Delete a customer")
+async def remove(request: HttpRequest, caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> Response[bytes]:
+    """Additive: its subscription ends at once, nothing is collected, and no read finds it (R-CUST-9, AMB-57)."""
+    caller.must_write(_RESOURCE)
+    gone: list[bytes] = []
+
+    async def work(conn: AsyncConnection) -> object:
+        found = await store.load_customer(conn, caller.organization.id, customer_ref)
+        await store.delete_customer(conn, found, caller.now_ms)
+        gone[:] = [found.id]
+        return {**caller.object("customer"), "id": found.id_text, "deleted": True}
+
+    async def tell() -> None:
+        if gone and caller.catalog.on_customer_archived is not None:
+            await caller.catalog.on_customer_archived(caller.organization.id, gone[0])
+
+    return await once(request, caller, work, after=tell)
+
+
 CUSTOMERS = Router(
     path="/customers",
-    route_handlers=[create, create_batch, list_all, read, update],
+    route_handlers=[create, create_batch, list_all, read, update, remove],
     dependencies=DEPENDENCIES,
     tags=["customers"],
 )

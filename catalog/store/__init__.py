@@ -9,6 +9,7 @@ from catalog.store.credit_pack import create_pack, list_packs, load_pack, remove
 from catalog.store.customer import (
     CustomerFilter,
     create_customer,
+    delete_customer,
     find_customers,
     list_customers,
     load_customer,
@@ -67,6 +68,7 @@ __all__ = [
     "create_price",
     "create_promo",
     "create_seat_type",
+    "delete_customer",
     "ensure_deployment",
     "export_document",
     "find_customers",

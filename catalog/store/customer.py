@@ -1,7 +1,7 @@
 """Customers: created once an external id, found by either id, listed newest first."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, func, insert, or_, select, tuple_, update
@@ -90,6 +90,23 @@ async def save_customer(conn: AsyncConnection, customer: Customer) -> Customer:
     return customer
 
 
+# Where a deleted customer keeps the seller's own id, which is free for another one.
+FORMER_ID: Final = "formerId"
+
+
+async def delete_customer(conn: AsyncConnection, customer: Customer, now_ms: int) -> None:
+    """Remove a customer from every read; its usage and invoices stay for audit (R-CUST-9, AMB-57)."""
+    former = {} if customer.external_id is None else {FORMER_ID: customer.external_id}
+    gone = msgspec.structs.replace(
+        customer, archived=True, external_id=None, profile={**customer.profile, **former}, updated_ms=now_ms
+    )
+    await conn.execute(
+        update(customers)
+        .where(customers.c.id == customer.id_text)
+        .values(version=await raise_version(conn), deleted_ms=now_ms, **_values(gone))
+    )
+
+
 async def find_customers(conn: AsyncConnection, organization: bytes, references: Sequence[str]) -> dict[str, Customer]:
     """Find customers by `cus_` ids or external ids; a reference that names nobody is absent (R-GEN-8)."""
     own = [reference for reference in references if ids.is_id(ids.CUSTOMER, reference)]
@@ -97,6 +114,7 @@ async def find_customers(conn: AsyncConnection, organization: bytes, references:
     statement = select(customers).where(
         customers.c.organization_id == ids.id_text(ids.ORGANIZATION, organization),
         or_(customers.c.id.in_(own), customers.c.external_id.in_(external)),
+        customers.c.deleted_ms.is_(None),
     )
     found: dict[str, Customer] = {}
     wanted = frozenset(references)
@@ -127,7 +145,7 @@ async def list_customers(conn: AsyncConnection, organization: bytes, wanted: Cus
 
 
 def _conditions(wanted: CustomerFilter) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = [customers.c.deleted_ms.is_(None)]
     if wanted.after is not None:
         conditions.append(tuple_(customers.c.created_ms, customers.c.id) < tuple_(*wanted.after))
     if wanted.external_id is not None:

@@ -6,12 +6,15 @@ import pytest
 from sqlalchemy import update
 
 from billing import tables
+from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import activate
 from billing.store import subscription as subscriptions
+from billing.subscription import ChangeKind, ScheduledChange
 from catalog.tables import organizations
 from catalog.terms import SubscriptionStatus
-from kernel.period import parse_instant_us
-from tests.story.test_billing import World, world
+from kernel import ids
+from kernel.period import Interval, parse_instant_us
+from tests.story.test_billing import OVERAGE, World, world
 
 __all__ = ["world"]  # a fixture
 
@@ -333,3 +336,97 @@ async def test_what_the_state_does_not_allow_changes_nothing(world: World, comma
     before = [tuple(row) for row in await world.rows(tables.subscriptions)]
     await world.call("POST", f"/subscriptions/{made['id']}/{command}", body, expect=409)
     assert [tuple(row) for row in await world.rows(tables.subscriptions)] == before
+
+
+async def test_a_deleted_customer_is_found_nowhere_and_nothing_is_collected(world: World) -> None:
+    """R-CUST-9, AMB-57, R-BH-1: access stops at once; the seller's own id is free again."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.track(acme, "110", "2026-01-05T00:00:00Z")
+    assert (await world.call("DELETE", "/customers/acme"))["deleted"] is True
+    await world.call("GET", "/customers/acme", expect=404)
+    await world.call("GET", f"/customers/{acme}", expect=404)
+    assert (await world.call("GET", "/customers"))["data"] == []
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "canceled"
+    assert (await world.snapshot(acme)).status is SubscriptionStatus.CANCELED
+    await world.now("2026-03-01T00:00:00Z")
+    assert len(await world.rows(tables.invoices)) == 1
+    assert await world.customer("acme") != acme
+
+
+async def test_a_plan_deleted_with_a_strategy_cancels_or_migrates_at_renewal(world: World) -> None:
+    """R-PLAN-9, R-SUB-14: nothing changes before; who migrates pays the new plan's price from then."""
+    await world.now("2026-01-01T00:00:00Z")
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    await world.plan("pro", 9900, calls, {"includedAmount": 500, "overage": OVERAGE})
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.call("DELETE", "/plans/starter?strategy=migrate&planId=pro")
+    moving = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (moving["planName"], moving["scheduledPlanChange"]["newPlanName"]) == ("starter", "pro")
+    assert moving["scheduledPlanChange"]["scheduledFor"] == day("2026-02-01")
+    await world.track(acme, "110", "2026-01-05T00:00:00Z")
+    await world.now("2026-02-01T00:00:00Z")
+    moved = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (moved["planName"], moved["scheduledPlanChange"]) == ("pro", None)
+    # Late usage still finds its own window and price.
+    await world.track(acme, "10", "2026-01-06T00:00:00Z", accepted="2026-02-02T00:00:00Z")
+    await world.now("2026-03-01T00:00:00Z")
+    assert (await issued(world))[1:] == [
+        ("2026-02-01", "recurring", [("plan_base", 9900), ("overage", 150)]),
+        ("2026-03-01", "recurring", [("plan_base", 9900), ("late_usage", 15)]),
+    ]
+
+
+async def test_a_plan_deleted_with_cancel_ends_its_subscribers_at_renewal(world: World) -> None:
+    """R-PLAN-9, R-BH-1: also on a free plan, at the end of its month."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await world.customer("frugal")
+    made, free = await begin(world), await world.subscribe("frugal", "free")
+    for code in ("starter", "free"):
+        await world.call("DELETE", f"/plans/{code}?strategy=cancel")
+    for one in (made, free):
+        ending = await world.call("GET", f"/subscriptions/{one['id']}")
+        assert (ending["cancelAtPeriodEnd"], ending["endDate"]) == (True, day("2026-02-01"))
+    await world.now("2026-02-01T00:00:00Z")
+    for one in (made, free):
+        assert (await world.call("GET", f"/subscriptions/{one['id']}"))["status"] == "canceled"
+    assert len(await issued(world)) == 1
+
+
+async def test_a_newer_scheduled_change_takes_the_place_of_the_older(world: World) -> None:
+    """R-SUB-14, R-CHG-6: one at most; the renewal has its plan and price, and takes no discount along."""
+    await world.now("2026-01-01T00:00:00Z")
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    cheap = await world.plan("cheap", 1900, calls, {"includedAmount": 1, "overage": OVERAGE})
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel")
+
+    async def plan_for_renewal(plan_id: str | None) -> Any:
+        change = None
+        if plan_id is not None:
+            change = ScheduledChange(
+                kind=ChangeKind.DOWNGRADE, plan_id=plan_id, plan_name="x", interval=Interval.MONTHLY, requested_ms=0
+            )
+        async with world.sql.transaction() as connection:
+            found = await subscriptions.read(connection, made["id"])
+            await schedule(connection, found, change, parse_instant_us("2026-01-02") // 1000)
+        await world.relay.show(acme)
+        return await world.call("GET", f"/subscriptions/{made['id']}")
+
+    shown = await plan_for_renewal(cheap)
+    assert (shown["cancellation"], shown["scheduledPlanChange"]["newPlanId"]) == (None, cheap)
+    assert (await world.snapshot(acme)).next.plan == cheap
+    ending = await world.call("POST", f"/subscriptions/{made['id']}/cancel")
+    assert (ending["cancelAtPeriodEnd"], ending["scheduledPlanChange"]) == (True, None)
+    assert (await world.snapshot(acme)).next is None
+    await plan_for_renewal(cheap)
+    assert (await plan_for_renewal(None))["scheduledPlanChange"] is None
+    await plan_for_renewal(cheap)
+    await world.now("2026-02-01T00:00:00Z")
+    assert (await issued(world))[1:] == [("2026-02-01", "recurring", [("plan_base", 1900)])]
+    after = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (after["planId"], after["plan"]["basePrice"]) == (cheap, 1900)

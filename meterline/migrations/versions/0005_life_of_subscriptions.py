@@ -47,6 +47,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_subscriptions_due", "subscriptions", ["due_ms"], unique=False)
     op.create_index("ix_subscriptions_scheduled_plan", "subscriptions", ["scheduled_plan_id"], unique=False)
+    op.add_column("customers", sa.Column("deleted_ms", sa.BigInteger(), nullable=True))
     _terms()
     op.add_column("closes", sa.Column("kind", sa.String(length=24), nullable=False, server_default="recurring"))
     op.add_column("closes", sa.Column("base_term", sa.Integer(), nullable=True))
