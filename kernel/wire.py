@@ -110,6 +110,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "not_found": 404,
         "customer_not_found": 404,
         "feature_not_found": 404,
+        "model_not_found": 404,
         "plan_not_found": 404,
         "price_not_found": 404,
         "subscription_not_found": 404,

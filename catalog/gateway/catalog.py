@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import Customer, Deployment, Feature, Organization, Principal
+from catalog.definition import Customer, Deployment, Feature, ModelPrice, Organization, Principal
 from catalog.gateway.customer import CustomerCache, SharedLookUp
 from catalog.store import customer as customer_store
 from catalog.store import version as version_store
@@ -22,7 +22,7 @@ from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.sql.base import Sql
-from kernel.errors import Misconfigured, Unavailable
+from kernel.errors import Misconfigured, Refusal, Unavailable
 from kernel.limits import CATALOG_RELAYED_MS_MAX, CATALOG_STALE_MS_MAX, CUSTOMERS_CACHED_MAX
 from kernel.telemetry import logger
 
@@ -153,6 +153,14 @@ class Catalog:
         """Tell an organization's features, oldest first."""
         own = [feature for feature in self._features.values() if feature.organization == organization]
         return sorted(own, key=lambda feature: (feature.created_ms, feature.id))
+
+    def model_price(self, organization: bytes, model: str, at_ms: int) -> ModelPrice | Refusal:
+        """Find what an AI model's tokens cost at an instant, by a name as events give it (R-AI-6, R-AI-8).
+
+        Refusal `model_not_found`: the name means no model, or several, or the model had no price then.
+        """
+        del organization, at_ms
+        return Refusal(code="model_not_found", message=f"There is no model {model}.", param="model")
 
     def customer_cached(self, organization: bytes, reference: str) -> Customer | None:
         """Find a customer in memory alone; None says nothing about SQL."""
