@@ -202,7 +202,9 @@ class _Applying:
         amount, intro = price_terms(part, self._organization.currency)
         said = {"amount_minor": amount, "trial_days": part.trial_days, "included": part.included, "intro": intro}
         if price is not None:
-            await save_price(self._conn, msgspec.structs.replace(price, **said, updated_ms=self._now_ms))
+            offer_id = price.offer_id if intro == price.intro else None
+            after = msgspec.structs.replace(price, **said, offer_id=offer_id, updated_ms=self._now_ms)
+            await save_price(self._conn, after)
             return
         made = PlanPrice(
             id=ids.new_id(ids.PRICE, self._real_ms),
