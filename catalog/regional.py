@@ -35,6 +35,14 @@ class ManualPrice(msgspec.Struct, frozen=True, kw_only=True):
     intro: IntroOffer | None = None
 
 
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merchant said of a plan in one currency: prices by interval, unit prices by feature code."""
+
+    rate: str | None
+    prices: Mapping[str, ManualPrice]
+    unit_prices: Mapping[str, str]
+
+
 def currency_of(text: str, own: str) -> str:
     """Check the currency of a regional price; `own` is the plan's own. Raises Rejected."""
     currency = text.lower()
