@@ -131,6 +131,16 @@ async def test_credit_packs_are_listed_as_era_a_reads_them(shop, api):
         await api.refused("POST", "/credit-packs", body, status=400, code="validation_error", field=field)
 
 
+async def test_a_packs_price_is_in_dollars_whatever_the_seller_sells_in(shop):
+    """R-REG-8."""
+    async with shop.sql.transaction() as conn:
+        european = await store.create_organization(conn, "European", "sandbox", NOW, currency="eur")
+        await store.create_key(conn, european, name="eu", now_ms=NOW, secret="ck_sandbox_eu")
+    async with shop.gateway(key="ck_sandbox_eu") as there:
+        made = await there.call("POST", "/credit-packs", {"name": "X", "credits": 1, "price": 100})
+        assert (made["price"], made["currency"]) == (100, "usd")
+
+
 async def test_a_pack_is_for_credits_plans_alone(api):
     """R-PACK-1."""
     await api.pro()
