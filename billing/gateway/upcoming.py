@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from aggregator.account import Account, decode_account
 from billing.agreement import live_usage
-from billing.closing import Billed, Close, Window, WindowUsage, plan_close
+from billing.closing import Billed, Close, Draws, Window, WindowUsage, plan_close
+from billing.drawing import draws_of, live_draws
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceDraft
 from billing.lifecycle import due_of
@@ -12,8 +13,8 @@ from billing.showing import announced
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from billing.subscription import Subscription
 from billing.turning import turn
 from billing.worker.settling import close_of
@@ -41,11 +42,13 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
         periods = await terms.of(connection, subscription.id)
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
-    usage = live_usage(await account_of(live, lanes, customer_id))
+        top_ups = (await purchase.top_ups_of(connection, [customer_id]))[customer_id]
+    counted = await account_of(live, lanes, customer_id)
+    usage, draws = live_usage(counted), draws_of(subscription, periods, live_draws(counted), top_ups)
     if under_way is not None:
-        draft = plan_close(close_of(under_way, subscription), periods, usage, billed)
+        draft = plan_close(close_of(under_way, subscription), periods, usage, billed, draws)
     else:
-        draft = _next(subscription, account.cut, periods, usage, billed)
+        draft = _next(subscription, account.cut, periods, usage, billed, draws)
     if draft is None:
         raise rejected("invoice_not_found", "Nothing is to be invoiced.")
     return draft
@@ -57,6 +60,7 @@ def _next(
     periods: Sequence[PeriodTerms],
     usage: Mapping[Window, WindowUsage],
     billed: Mapping[Window, Billed],
+    draws: Draws,
 ) -> InvoiceDraft | None:
     """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
     for _ in range(Interval.YEARLY.months):
@@ -66,7 +70,7 @@ def _next(
         step = turn(subscription, announced(subscription, periods))
         if step.bill is None:
             return None
-        draft = plan_close(Close(subscription=step.after, cut=cut, bill=step.bill), periods, usage, billed)
+        draft = plan_close(Close(subscription=step.after, cut=cut, bill=step.bill), periods, usage, billed, draws)
         if draft is not None or step.bill.final or step.bill.base_term is not None:
             return draft
         subscription = step.after

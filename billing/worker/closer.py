@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account, decode_account
 from aggregator.store import UsageStore
-from billing.agreement import difference
+from billing.agreement import RawDraws, difference
 from billing.closing import Window, WindowUsage
 from billing.store import close as closes
 from billing.store import cut as cuts
@@ -25,7 +25,7 @@ from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.subscription import Subscription
 from billing.worker.relay import Relay
-from billing.worker.settling import Settled, settle, stop
+from billing.worker.settling import Counted, Settled, settle, stop
 from catalog.gateway import Catalog
 from kernel import ids
 from kernel.clock import Clock
@@ -263,13 +263,11 @@ class Closer:
         """Compare both sides and write invoices; a close on which they differ stops (steps c to e)."""
         organization = ready[0].organization_id
         wanted = {close.customer_id: close.cut for close in ready}
-        totals: dict[str, dict[Window, WindowUsage]] = {customer: {} for customer in wanted}
-        for row in await self._usage_store.totals_at_cut(organization, wanted):
-            window = Window(row.feature, row.term, row.window)
-            totals[row.customer][window] = WindowUsage(end=row.window_end, units=row.units)
+        counted = await self._counted(organization, wanted)
         agreed, stopped = [], 0
         for close in ready:
-            found = difference(frozen[close.customer_id], totals[close.customer_id])
+            both = counted[close.customer_id]
+            found = difference(frozen[close.customer_id], both.totals, both.pool)
             if found is None:
                 agreed.append(close)
             elif await stop(self._sql, close, found):
@@ -284,12 +282,23 @@ class Closer:
                     raw=found.raw,
                 )
         try:
-            done = await settle(self._sql, agreed, totals, self._clock.now_ms())
+            done = await settle(self._sql, agreed, counted, self._clock.now_ms())
         except IntegrityError:  # another closer wrote one of them between our reads and our commit: look again
             return Settled(stopped=stopped)
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped)
+
+    async def _counted(self, organization: str, wanted: Mapping[str, int]) -> dict[str, Counted]:
+        """Read what RAW counts of customers, each at its cut."""
+        counted = {customer: Counted() for customer in wanted}
+        for row in await self._usage_store.totals_at_cut(organization, wanted):
+            window = Window(row.feature, row.term, row.window)
+            counted[row.customer].totals[window] = WindowUsage(end=row.window_end, units=row.units)
+        for drew in await self._usage_store.draws_at_cut(organization, wanted):
+            drawn = RawDraws(end=drew.window_end, drawn=drew.at_cut)
+            counted[drew.customer].pool[drew.term, drew.window] = drawn
+        return counted
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from billing.agreement import Difference
+from aggregator.account import DrawKey
+from billing.agreement import Difference, RawDraws
 from billing.closing import Close, Window, WindowUsage, plan_close
+from billing.drawing import draws_of
 from billing.invoice import Source, source_of
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from billing.store.close import CloseRow, CloseState
 from billing.subscription import Subscription
 from catalog.store.organization import load_organization
@@ -35,12 +37,17 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-async def settle(
-    sql: Sql, found: Sequence[CloseRow], totals: Mapping[str, Mapping[Window, WindowUsage]], real_ms: int
-) -> Settled:
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What RAW counts of a customer at its cut: usage by window, and draws by draw window."""
+
+    totals: dict[Window, WindowUsage] = msgspec.field(default_factory=dict)
+    pool: dict[DrawKey, RawDraws] = msgspec.field(default_factory=dict)
+
+
+async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
     """Write the invoices of one organization's closes in one transaction; those that another settled are passed over.
 
-    `totals` are RAW's sums at each customer's cut. Raises IntegrityError when another closer committed meanwhile.
+    `counted` are RAW's sums at each customer's cut. Raises IntegrityError when another closer committed meanwhile.
     """
     if not found:
         return Settled()
@@ -55,13 +62,16 @@ async def settle(
         own = await subscriptions.read_all(connection, owners)
         periods = await terms.of_all(connection, owners)
         billed = await invoices.billed(connection, owners)
+        top_ups = await purchase.top_ups_of(connection, [close.customer_id for close in waiting])
         for close in waiting:
             subscription = own[close.subscription_id]
+            drawn = {key: one.drawn for key, one in counted[close.customer_id].pool.items()}
             draft = plan_close(
                 close_of(close, subscription),
                 periods[subscription.id],
-                totals[close.customer_id],
+                counted[close.customer_id].totals,
                 billed[subscription.id],
+                draws_of(subscription, periods[subscription.id], drawn, top_ups[close.customer_id]),
             )
             invoice = None
             if draft is not None:
