@@ -9,11 +9,13 @@ from billing.drawing import draws_of, live_draws
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceDraft
 from billing.lifecycle import due_of
+from billing.seat_billing import History, lines_of_close
 from billing.showing import announced
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import purchase, terms
+from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.subscription import Subscription
 from billing.turning import turn
@@ -43,12 +45,14 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
         top_ups = (await purchase.top_ups_of(connection, [customer_id]))[customer_id]
+        seated = (await seats.history(connection, [customer_id]))[customer_id]
     counted = await account_of(live, lanes, customer_id)
     usage, draws = live_usage(counted), draws_of(subscription, periods, live_draws(counted), top_ups)
     if under_way is not None:
-        draft = plan_close(close_of(under_way, subscription), periods, usage, billed, draws)
+        close = close_of(under_way, subscription)
+        draft = plan_close(close, periods, usage, billed, draws, lines_of_close(close, periods, seated))
     else:
-        draft = _next(subscription, account.cut, periods, usage, billed, draws)
+        draft = _next(subscription, account.cut, periods, usage, billed, draws, seated)
     if draft is None:
         raise rejected("invoice_not_found", "Nothing is to be invoiced.")
     return draft
@@ -61,6 +65,7 @@ def _next(
     usage: Mapping[Window, WindowUsage],
     billed: Mapping[Window, Billed],
     draws: Draws,
+    seated: History,
 ) -> InvoiceDraft | None:
     """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
     for _ in range(Interval.YEARLY.months):
@@ -70,7 +75,8 @@ def _next(
         step = turn(subscription, announced(subscription, periods))
         if step.bill is None:
             return None
-        draft = plan_close(Close(subscription=step.after, cut=cut, bill=step.bill), periods, usage, billed, draws)
+        close = Close(subscription=step.after, cut=cut, bill=step.bill)
+        draft = plan_close(close, periods, usage, billed, draws, lines_of_close(close, periods, seated))
         if draft is not None or step.bill.final or step.bill.base_term is not None:
             return draft
         subscription = step.after
