@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from billing.store import account as accounts
 from catalog.terms import ConsumptionModel, Snapshot, Terms, TopUp
-from tests.simulation.town import Town
+from tests.simulation.town import PRICE, Town
 
 ONE = 10**9
 MODELS = (ConsumptionModel.CREDITS, ConsumptionModel.BALANCE)
-# What one unit of a feature takes; with the pools below some uses are covered, and some are not.
-PRICES = {"open": "0.5", "capped": "1.0000000015", "over": "2"}
+# What one unit of a feature takes; with the pools below some uses are covered, and some are not. `over` costs what the
+# plan says: SQL's terms are the plan's, and the closer bills by them.
+PRICES = {"open": "0.5", "capped": "1.0000000015", "over": PRICE}
 GRANTED = {ConsumptionModel.CREDITS: 4 * ONE, ConsumptionModel.BALANCE: 3 * ONE}
 REVS_A_PURCHASE = 2
 
