@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from billing.addon import base_lines
 from billing.discount import amount_off
 from billing.frozen import FrozenFeature, PeriodTerms
 from billing.invoice import Basis, InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
@@ -92,7 +93,7 @@ def plan_close(
     """Make the invoice of a close; None when there is nothing to bill (R-INT-4, R-SUB-7).
 
     `periods` are all of the subscription's frozen terms, `totals` the counted usage with a cut of at most `close.cut`,
-    `draws` the pool's by then, `extra` lines that others make for it (seats, add-ons).
+    `draws` the pool's by then, `extra` lines that others make for it (seats).
     """
     usage = [line for window in sorted(totals) if (line := _usage_line(close, periods, window, totals, billed))]
     overdrafts = [line for window in sorted(draws) if (line := _overdraft_line(close, periods, window, draws, billed))]
@@ -124,12 +125,12 @@ def plan_close(
 
 
 def advance_lines(period: PeriodTerms, cut: int) -> list[Line]:
-    """Make the lines of a period that is charged in advance: its base, and what a discount takes off (R-DISC-3)."""
+    """Make the lines of a period charged in advance: its base, what a discount takes off it, add-ons (R-DISC-3)."""
     assert period.until_day is not None, "a paid plan's period ends"
     days = Period(period.since_day, period.until_day)
     base = base_line(period.plan_name, period.base_minor, period.currency, days, term=period.term, cut=cut)
     if period.discount is None:
-        return [base]
+        return [base, *base_lines(period, days, cut)]
     off = amount_off(Money(period.base_minor, period.currency), period.discount)
     line = Line(
         kind=LineKind.DISCOUNT,
@@ -142,7 +143,7 @@ def advance_lines(period: PeriodTerms, cut: int) -> list[Line]:
         cut=cut,
         charge_type="advance",
     )
-    return [base, line]
+    return [base, line, *base_lines(period, days, cut)]
 
 
 def _following(close: Close, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:

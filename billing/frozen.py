@@ -21,7 +21,9 @@ from kernel.quantity import canonical, to_units
 class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What a period grants of one feature; `included` is a decimal string a usage window, None is unlimited.
 
-    `credits`, `margin` and `addon` are as in `FeatureTerms`.
+    `credits`, `margin` and `addon` are as in `FeatureTerms`. Of an add-on's feature `slug` names the add-on and
+    `base_minor` is its price a billing period, in minor units of the terms' currency; `paid_apart` says that this
+    period's is on an invoice of its own: it was switched on within the period, or the plan is free.
     """
 
     feature: str
@@ -35,6 +37,9 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     credits: str = "0"
     margin: str | None = None
     addon: str = ""
+    slug: str = ""
+    base_minor: int = 0
+    paid_apart: bool = False
 
     def terms(self) -> FeatureTerms:
         """Spell it as the log carries it."""
@@ -134,7 +139,7 @@ def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: 
         plan_name=plan.name,
         price_id=price.id if price is not None else None if last is None else last.price_id,
         base_minor=base_minor,
-        features=tuple(_frozen(granted, frame) for granted in plan.features),
+        features=tuple(frozen_feature(granted, frame) for granted in plan.features),
         model=plan.model,
         pool=canonical(plan.pool_of(price)) if price is not None or last is None else last.pool,
         overdraft=plan.model is ConsumptionModel.BALANCE and plan.overdraft and not (plan.is_free or frame.trial),
@@ -165,7 +170,8 @@ def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
     )
 
 
-def _frozen(granted: PlanFeature, frame: Frame) -> FrozenFeature:
+def frozen_feature(granted: PlanFeature, frame: Frame) -> FrozenFeature:
+    """Freeze what a plan or an add-on grants of a feature, in the terms' currency."""
     regional = next((rate for rate in granted.regional if rate.currency == frame.currency), None)
     return FrozenFeature(
         feature=granted.feature.id_text,
@@ -198,8 +204,8 @@ def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
     Prices, the overage switch, lowered quantities and removed features stay as they were frozen; what one use costs in
     credits only falls (R-CREDIT-7). On a free plan the pool follows both ways (R-FREE-7).
     """
-    offered = {one.feature: one for one in (_frozen(granted, current) for granted in plan.features)}
-    kept = tuple(_wider(granted, offered.pop(granted.feature, None)) for granted in current.features)
+    offered = {one.feature: one for one in (frozen_feature(granted, current) for granted in plan.features)}
+    kept = tuple(wider(granted, offered.pop(granted.feature, None)) for granted in current.features)
     return msgspec.structs.replace(current, features=(*kept, *offered.values()), pool=_wider_pool(current, plan))
 
 
@@ -215,7 +221,8 @@ def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
     return offered if current.free else max(current.pool, offered, key=Decimal)
 
 
-def _wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
+def wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
+    """Apply what helps of `new` to a feature as it was frozen: quantities, the switch, a lower cost in credits."""
     if new is None:
         return old
     unlimited = old.included is None or new.included is None

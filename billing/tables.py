@@ -96,8 +96,9 @@ subscriptions = Table(
 
 # What one billing period grants and costs, frozen, under one number of terms. `until_day` and `interval` are empty on a
 # free plan. `features` is a list of {feature, code, name, kind, enabled, included, overage, unitPrice, credits, margin,
-# addon}; `included` is a decimal string, null is unlimited. `pool` is a decimal string; `discount` is {source, name,
-# type, value, cycles_left}. Top-ups add up from the window `chain_window` of the term `chain_term` on.
+# addon, slug, baseMinor, paidApart}; `included` is a decimal string, null is unlimited. `pool` is a decimal string;
+# `discount` is {source, name, type, value, cycles_left}. Top-ups add up from the window `chain_window` of the term
+# `chain_term` on.
 subscription_terms = Table(
     "subscription_terms",
     metadata,

@@ -145,6 +145,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "feature_in_use": 409,
         "seat_type_in_use": 409,
         "price_in_use": 409,
+        "addon_already_active": 409,
         "addon_has_activations": 409,
         "promo_code_expired": 409,
         "plan_in_use": 409,

@@ -16,6 +16,7 @@ from billing.showing import announced, in_force
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.store.addon import carry_over, with_addons
 from billing.store.begin import announce
 from billing.store.plan import offered
 from billing.subscription import ChangeKind, ScheduledChange, Subscription
@@ -94,7 +95,9 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, plan:
         if period is None or period.plan_id != plan.id or (period.until_day is not None and period.until_day <= day):
             continue  # another plan's, or it is over and only waits to be closed
         begun = period is current or day >= period.since_day
-        wanted = widened(period, plan) if begun else refrozen(period, plan)
+        wanted = widened(period, plan)
+        if not begun:
+            wanted = await with_addons(connection, subscription, refrozen(period, plan), current)
         if wanted != period:
             await terms.put(connection, subscription.id, wanted)
             changed = True
@@ -151,6 +154,7 @@ async def _follow_free(
         return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms)
     now = widened(current, plan)
     later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
+    later = await with_addons(connection, subscription, later, current)
     before = {current, *(period for period in periods if period.since_day > day)}
     after = {now} if msgspec.structs.replace(later, since_day=now.since_day) == now else {now, later}
     if before == after and in_force(subscription, periods) == current:
@@ -180,6 +184,8 @@ async def _end_free(
             return False
         after = replaced(subscription, plan_id=target.id, plan_name=target.name)
         current = in_force(subscription, await terms.of(connection, subscription.id))
-        await terms.put(connection, subscription.id, freeze(target, current))
+        moved = await with_addons(connection, subscription, freeze(target, current), current)
+        await terms.put(connection, subscription.id, moved)
+        await carry_over(connection, subscription.id, moved)
     await carry_out(connection, subscription, replaced(after, updated_ms=now_ms))
     return True

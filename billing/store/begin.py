@@ -19,6 +19,7 @@ from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import terms
+from billing.store.addon import with_addons
 from billing.store.plan import offered
 from billing.subscription import ScheduledChange, Subscription
 from catalog.definition import Plan
@@ -91,7 +92,7 @@ async def announce(connection: AsyncConnection, subscription: Subscription) -> N
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
         following = await _same_plan(connection, subscription, current, frame, spent)
-    await terms.put(connection, subscription.id, following)
+    await terms.put(connection, subscription.id, await with_addons(connection, subscription, following, current))
 
 
 async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:

@@ -14,6 +14,7 @@ from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.store.addon import carry_over, with_addons
 from billing.store.begin import announce, frozen_or_kept
 from billing.store.close import CloseRow, CloseState
 from billing.store.plan import offered
@@ -38,6 +39,9 @@ async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) 
     step = turn(subscription, announced(subscription, await terms.of(connection, subscription.id)))
     if not await _write(connection, subscription, step.after, step.bill, real_ms):
         return False
+    if step.after.period_start_day != subscription.period_start_day:
+        begun = in_force(step.after, await terms.of(connection, subscription.id))
+        await carry_over(connection, subscription.id, begun)
     if step.announce:
         await announce(connection, step.after)
     return True
@@ -62,6 +66,7 @@ async def resume(
         plan = await offered(connection, subscription.organization_id, subscription.plan_id)
         discount = None if current.discount is None else current.discount.spent()
         following = frozen_or_kept(plan, current, anew(current, account.terms, now_ms), discount)
+        following = await with_addons(connection, subscription, following, current)
         day = day_of_us(now_ms * 1000)
         bill = Bill(
             kind=RECURRING,

@@ -1,4 +1,4 @@
-"""The tables of what is bought and paid: purchases, cards, payments. They stand beside those of `billing.tables`."""
+"""The tables of what is bought and paid: purchases, cards, payments, add-ons. They stand beside those of `billing.tables`."""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, text
 from sqlalchemy import UniqueConstraint as Unique
@@ -76,4 +76,33 @@ payments = Table(
         postgresql_where=text("status = 'succeeded'"),
     ),
     Index("ix_payments_page", "organization_id", "created_ms", "id"),
+)
+
+# Add-ons that were switched on; what each grants and costs stands in the subscription's terms. `next_day` is when its
+# next month is charged on a free plan.
+subscription_addons = Table(
+    "subscription_addons",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("organization_id", String(40), ForeignKey("organizations.id"), nullable=False),
+    Column("customer_id", String(40), ForeignKey("customers.id"), nullable=False),
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), nullable=False),
+    Column("addon_id", String(40), ForeignKey("addons.id"), nullable=False),
+    Column("feature_id", String(40), ForeignKey("features.id"), nullable=False),
+    Column("slug", String(255), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model", String(16), nullable=False),
+    Column("activated_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("next_day", Integer),
+    Index(
+        "uq_subscription_addons_active",
+        "subscription_id",
+        "addon_id",
+        unique=True,
+        sqlite_where=text("ended_ms IS NULL"),
+        postgresql_where=text("ended_ms IS NULL"),
+    ),
+    Index("ix_subscription_addons_addon", "addon_id", "ended_ms"),
+    Index("ix_subscription_addons_next", "next_day"),
 )

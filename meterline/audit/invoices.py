@@ -13,14 +13,14 @@ from kernel.money import minor_places
 from meterline.audit.report import Findings, Unbilled
 from meterline.audit.rows import Books
 
-USAGE_KINDS: Final = ("overage", "feature_overage", "late_usage")
+USAGE_KINDS: Final = ("overage", "addon_overage", "feature_overage", "late_usage")
 BASE_KINDS: Final = ("plan_base",)
 # Lines whose amount is quantity times unit price, and those that are a share of it.
 WHOLE_KINDS: Final = (
     *("seats", "discount", "addon_base", "credit_pack", "balance_topup", "balance_overage", "adjustment"),
     "account_credit_applied",
 )
-SHARE_KINDS: Final = ("seat_true_up", "addon_overage", "addon_proration", "proration_credit", "proration_charge")
+SHARE_KINDS: Final = ("seat_true_up", "addon_proration", "proration_credit", "proration_charge")
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _EXACT: Final = Context(prec=60)
 

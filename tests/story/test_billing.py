@@ -22,6 +22,7 @@ from billing.gateway.explain import Explainer
 from billing.gateway.plan_sync import PlanSync
 from billing.routes import ROUTES
 from billing.store import subscription as subscriptions
+from billing.store.addon import addon_in_use
 from billing.store.subscription import plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
@@ -220,6 +221,7 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     world.catalog.on_plan_changed = plans.plan_changed
     world.catalog.on_customer_archived = plans.customer_archived
     world.catalog.plan_in_use = plan_in_use
+    world.catalog.addon_in_use = addon_in_use
     world.plan_sync = plans
     async with world.running():
         await world.plans()

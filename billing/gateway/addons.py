@@ -1,0 +1,170 @@
+"""Switching add-ons on and off: the transaction that charges, changes the terms and raises the account.
+
+Invariants: what is on was paid for, or counts as paid in mode `none`; a declined card leaves nothing behind
+(R-ADDON-15). Source: section 20 of the rules; contract rows 34 and 35.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.addon import (
+    ActivationCharge,
+    SubscriptionAddon,
+    activation_charge,
+    activation_line,
+    frozen_addon,
+    opened,
+    refusal_of,
+    shut,
+)
+from billing.frozen import PeriodTerms
+from billing.gateway.canceling import loaded
+from billing.gateway.paying import must_collect
+from billing.gateway.simulator import gateway_of
+from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
+from billing.showing import shown_terms
+from billing.store import account as accounts
+from billing.store import addon as addons
+from billing.store import invoice as invoices
+from billing.store import payment as payments
+from billing.store import terms
+from billing.store.addon import with_addons
+from billing.store.plan import offered
+from billing.subscription import Subscription
+from catalog.addon import model_word
+from catalog.definition import Addon, Organization
+from catalog.store.addon import load_addon
+from kernel import ids
+from kernel.errors import Rejected, rejected
+from kernel.period import DAY_MS, day_of_us
+
+SUBSCRIPTION_ADDON_ID: Final = "sad_"
+
+
+class Activated(NamedTuple):
+    """An add-on that was switched on, its first charge, and the invoice of it."""
+
+    addon: SubscriptionAddon
+    charge: ActivationCharge
+    invoice: Invoice
+
+
+async def activate_addon(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, reference: str, real_ms: int
+) -> Activated:
+    """Switch an add-on (id or slug) on: its share of the base price is charged at once, its feature is there at once.
+
+    Raises Rejected: `subscription_not_found`, `addon_not_found`, `addon_already_active`, what `refusal_of` says,
+    `plan_unavailable`, `missing_regional_price`, `no_payment_method`, `charge_failed`. The caller shows the account.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    addon = await load_addon(connection, organization.id, reference)
+    if any(one.addon_id == addon.id for one in await addons.active_of(connection, subscription.id)):
+        raise rejected("addon_already_active", f"The add-on {addon.slug} is active already.", param="addonId")
+    now_ms = organization.now_ms(real_ms)
+    periods = await terms.of(connection, subscription.id)
+    current = shown_terms(subscription, periods, now_ms)
+    plan = await offered(connection, organization.id_text, current.plan_id)
+    if plan is None:
+        raise rejected("plan_unavailable", f"Plan {current.plan_name} is not sold any more.")
+    refused = refusal_of(addon, plan, current, subscription.status, started=subscription.started)
+    if refused is not None:
+        raise Rejected(refused)
+    granted = frozen_addon(addon, plan, current)
+    if granted is None:
+        raise rejected("missing_regional_price", f"Plan {plan.code} has no exchange rate for {current.currency}.")
+    if gateway_of(organization) is not None and await payments.card_of(connection, subscription.customer_id) is None:
+        raise rejected("no_payment_method", "The customer has no saved card: save one first.")
+    day = day_of_us(now_ms * 1000)
+    charge = activation_charge(current, granted.base_minor, day)
+    row = SubscriptionAddon(
+        id=ids.new_id(SUBSCRIPTION_ADDON_ID, real_ms),
+        organization_id=organization.id_text,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        addon_id=addon.id,
+        feature_id=granted.feature,
+        slug=addon.slug,
+        name=addon.name,
+        model=model_word(addon),
+        activated_ms=now_ms,
+        ended_ms=None,
+        next_day=charge.period.end if current.free else None,
+    )
+    await addons.add(connection, row)
+    await terms.put(connection, subscription.id, opened(current, granted))
+    await _follow(connection, subscription, periods, current)
+    invoice = await _invoiced(connection, subscription, current, addon, row, charge, now_ms)
+    await must_collect(connection, organization, invoice, real_ms)
+    await accounts.raise_rev(connection, [subscription.customer_id])
+    return Activated(row, charge, invoice)
+
+
+async def deactivate_addon(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, reference: str, real_ms: int
+) -> SubscriptionAddon:
+    """Switch an add-on (id or slug) off at once, without refund; its usage is billed at the next invoice (R-ADDON-5).
+
+    Raises Rejected: `subscription_not_found`, `addon_not_found`, `addon_not_active`. The caller shows the account.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    active = [] if subscription.over else await addons.active_of(connection, subscription.id)
+    row = next((one for one in active if reference in (one.addon_id, one.slug)), None)
+    if row is None:
+        addon = await load_addon(connection, organization.id, reference)
+        raise rejected("addon_not_active", f"The add-on {addon.slug} is not active.", param="addonId")
+    now_ms = organization.now_ms(real_ms)
+    periods = await terms.of(connection, subscription.id)
+    current = shown_terms(subscription, periods, now_ms)
+    await addons.end(connection, row, now_ms)
+    await terms.put(connection, subscription.id, shut(current, row.addon_id))
+    await _follow(connection, subscription, periods, current)
+    await accounts.raise_rev(connection, [subscription.customer_id])
+    return msgspec.structs.replace(row, ended_ms=now_ms, next_day=None)
+
+
+async def _follow(
+    connection: AsyncConnection, subscription: Subscription, periods: Sequence[PeriodTerms], current: PeriodTerms
+) -> None:
+    """Bring the announced terms up to what is active."""
+    for period in periods:
+        if period.since_day > current.since_day:
+            later = await with_addons(connection, subscription, period, current)
+            await terms.put(connection, subscription.id, later)
+
+
+async def _invoiced(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    addon: Addon,
+    row: SubscriptionAddon,
+    charge: ActivationCharge,
+    now_ms: int,
+) -> Invoice:
+    """Write the activation's invoice, settled at once when it charges nothing (R-ADDON-3)."""
+    account = await accounts.read(connection, subscription.customer_id)
+    assert account is not None, "who has a subscription has an account"
+    remaining, days = charge.share
+    draft = InvoiceDraft(
+        organization_id=subscription.organization_id,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        cut=account.cut,
+        kind=InvoiceType.ADDON_ACTIVATION,
+        currency=current.currency,
+        plan_name=current.plan_name,
+        period_start_ms=now_ms,
+        period_end_ms=charge.period.end * DAY_MS,
+        issued_ms=now_ms,
+        due_ms=now_ms,
+        lines=(activation_line(addon, charge, term=current.term, cut=account.cut),),
+        source=source_of(Source.ADDON, row.id),
+        basis=Basis(cut=account.cut, terms=(current.term,), facts={"addon": addon.id}),
+        days_remaining=remaining,
+        days_in_cycle=days,
+    )
+    return await invoices.write(connection, draft, now_ms)

@@ -1,0 +1,97 @@
+"""Add-ons of subscriptions in SQL, and the terms that have their features."""
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.addon import SubscriptionAddon, frozen_addon, joined
+from billing.frozen import PeriodTerms
+from billing.store import tables
+from billing.store.plan import offered
+from billing.subscription import ENDED, Subscription
+from billing.tables import subscriptions
+from catalog import addon as rule
+from catalog.definition import Addon, Plan
+from catalog.store.addon import load_addon
+from kernel import ids
+from kernel.period import DAY_MS
+
+_x = tables.subscription_addons.c
+_s = subscriptions.c
+_COLUMNS: Final = [_x[name] for name in SubscriptionAddon.__struct_fields__]
+_OVER: Final = tuple(status.value for status in sorted(ENDED))
+
+
+def _addon(row: Row[Any]) -> SubscriptionAddon:
+    return SubscriptionAddon(**row._asdict())
+
+
+async def add(connection: AsyncConnection, addon: SubscriptionAddon) -> None:
+    """Write an activation. Raises IntegrityError when the add-on is active already."""
+    await connection.execute(insert(tables.subscription_addons).values(**msgspec.structs.asdict(addon)))
+
+
+async def end(connection: AsyncConnection, addon: SubscriptionAddon, ended_ms: int) -> None:
+    """Say that an add-on was switched off."""
+    await connection.execute(
+        update(tables.subscription_addons).where(_x.id == addon.id).values(ended_ms=ended_ms, next_day=None)
+    )
+
+
+async def active_of(connection: AsyncConnection, subscription_id: str) -> list[SubscriptionAddon]:
+    """List a subscription's active add-ons, oldest first."""
+    query = select(*_COLUMNS).where(_x.subscription_id == subscription_id, _x.ended_ms.is_(None))
+    return [_addon(row) for row in await connection.execute(query.order_by(_x.activated_ms, _x.id))]
+
+
+async def addon_in_use(connection: AsyncConnection, addon_id: str) -> bool:
+    """Tell whether an add-on is active on a subscription that is not over (R-ADDON-11)."""
+    query = (
+        select(_x.id)
+        .join(subscriptions, _s.id == _x.subscription_id)
+        .where(_x.addon_id == addon_id, _x.ended_ms.is_(None), _s.status.not_in(_OVER))
+    )
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
+async def with_addons(
+    connection: AsyncConnection, subscription: Subscription, period: PeriodTerms, current: PeriodTerms
+) -> PeriodTerms:
+    """Join the active add-ons, as they are sold now, to terms that follow `current`.
+
+    Of another plan, those that it has or that do not fit it are left out (R-CHG-13). One without a price in the terms'
+    currency keeps what it had.
+    """
+    active = await active_of(connection, subscription.id)
+    if not active:
+        return joined(period, ())
+    plan = await offered(connection, subscription.organization_id, period.plan_id)
+    brought = []
+    for one in active:
+        sold = await load_addon(connection, ids.id_bytes(subscription.organization_id), one.addon_id, archived=True)
+        had = current.feature(one.feature_id)
+        kept = None if had is None or had.addon != one.addon_id else msgspec.structs.replace(had, paid_apart=False)
+        if plan is not None and _goes_on(sold, plan, current):
+            kept = frozen_addon(sold, plan, period) or kept
+        elif plan is not None:
+            kept = None
+        if kept is not None:
+            brought.append(kept)
+    return joined(period, brought)
+
+
+def _goes_on(addon: Addon, plan: Plan, current: PeriodTerms) -> bool:
+    return plan.id == current.plan_id or rule.offered(addon, plan)
+
+
+async def carry_over(connection: AsyncConnection, subscription_id: str, begun: PeriodTerms) -> None:
+    """End the add-ons that terms which have begun do not have any more; on a free plan the others' months begin."""
+    for one in await active_of(connection, subscription_id):
+        granted = begun.feature(one.feature_id)
+        if granted is None or granted.addon != one.addon_id:
+            await end(connection, one, begun.since_day * DAY_MS)
+        elif begun.free and one.next_day is None:
+            own = update(tables.subscription_addons).where(_x.id == one.id)
+            await connection.execute(own.values(next_day=begun.since_day))

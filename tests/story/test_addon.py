@@ -1,0 +1,195 @@
+"""Add-ons over HTTP on real stores: switched on and off, charged, billed, kept through changes."""
+
+from typing import Any
+
+from kernel import ids
+from tests.story.test_billing import World, world
+
+__all__ = ["world"]  # a fixture
+
+
+async def feature(world: World, code: str, kind: str) -> str:
+    return (await world.call("POST", "/features", {"name": code, "code": code, "type": kind}))["id"]
+
+
+async def sso(world: World, **changes: Any) -> str:
+    """An add-on of 50.00 that brings `sso`."""
+    await feature(world, "sso", "boolean")
+    body = {"name": "SSO", "slug": "sso-access", "basePrice": 5000, "featureId": "sso", "consumptionModel": "boolean"}
+    return (await world.call("POST", "/addons", body | changes))["id"]
+
+
+async def sms(world: World) -> str:
+    """An add-on of 15.00 with 1000 messages, each further one 0.03; `track` counts messages from here on."""
+    world.calls = ids.id_bytes(await feature(world, "sms_messages", "usage"))
+    body = {"name": "sms", "basePrice": 1500, "featureId": "sms_messages", "consumptionModel": "metered"}
+    return (await world.call("POST", "/addons", body | {"includedUnits": 1000, "unitPriceDecimal": "0.03"}))["id"]
+
+
+async def switch_on(world: World, subscription: Any, addon: str, **more: Any) -> Any:
+    return await world.call("POST", f"/subscriptions/{subscription['id']}/addons", {"addonId": addon}, **more)
+
+
+async def switch_off(world: World, subscription: Any, addon: str, **more: Any) -> Any:
+    return await world.call("DELETE", f"/subscriptions/{subscription['id']}/addons/{addon}", **more)
+
+
+async def active(world: World) -> list[Any]:
+    return (await world.call("GET", "/addons/active", customerId="acme"))["data"]
+
+
+async def granted(world: World, customer: str, code: str) -> Any:
+    """What LIVE's terms say of a feature."""
+    shown = await world.snapshot(customer)
+    return next((one for one in shown.terms.features if one.code == code), None)
+
+
+async def test_an_addon_is_charged_for_the_days_left_and_then_every_period(world: World) -> None:
+    """R-ADDON-3, R-ADDON-4, R-ADDON-8: DOC-ADD-01, and what the documents list of it."""
+    addon = await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.now("2026-03-11T00:00:00Z")
+    answer = await switch_on(world, made, "sso-access")
+    assert (answer["object"], answer["addonId"], answer["status"]) == ("subscription_addon", addon, "active")
+    assert answer["proratedCharge"] == 3226
+    assert "x-meterline-visible" not in world.headers
+    assert (await granted(world, acme, "sso")).addon == addon
+    [_, charged] = await world.invoices("acme")
+    assert (charged["invoiceType"], charged["daysRemaining"], charged["daysInCycle"]) == ("addon_activation", 20, 31)
+    [line] = charged["lineItems"]
+    assert (line["kind"], line["amount"], line["featureCode"]) == ("addon_proration", 3226, "sso")
+    assert "sso-access" in line["description"]
+    [listed] = await active(world)
+    told = {
+        "slug": "sso-access",
+        "name": "SSO",
+        "basePrice": 5000,
+        "featureCode": "sso",
+        "featureName": "sso",
+        "featureType": "boolean",
+        "consumptionModel": "boolean",
+        "activatedAt": "2026-03-11T00:00:00.000Z",
+    }
+    assert {name: listed[name] for name in told} == told
+    assert (await world.call("GET", "/active-addons", customerId="acme"))["data"] == [listed]
+    upcoming = await world.call("GET", "/customers/acme/upcoming-invoice")
+    assert [(one["kind"], one["amount"]) for one in upcoming["lineItems"]] == [
+        ("plan_base", 4900),
+        ("addon_base", 5000),
+    ]
+    await world.now("2026-05-01T00:00:00Z")
+    assert (await world.lines("acme"))[2:] == [[("plan_base", 4900), ("addon_base", 5000)]] * 2
+    assert (await granted(world, acme, "sso")).enabled
+
+
+async def test_on_twice_off_and_off_again(world: World) -> None:
+    """R-ADDON-5: contract T62; nothing is paid back, and the next invoice has no base of it."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    assert (await switch_on(world, made, "sso-access", expect=409))["code"] == "addon_already_active"
+    off = await switch_off(world, made, "sso-access")
+    assert (off["status"], off["deactivatedAt"]) == ("inactive", "2026-03-01T00:00:00.000Z")
+    assert "x-meterline-visible" not in world.headers
+    assert (await granted(world, acme, "sso")).enabled is False
+    assert (await switch_off(world, made, "sso-access", expect=404))["code"] == "addon_not_active"
+    assert (await switch_off(world, made, "nope", expect=404))["code"] == "addon_not_found"
+    assert await active(world) == []
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[1:] == [[("addon_proration", 4839)], [("plan_base", 4900)]]
+    assert await granted(world, acme, "sso") is None
+
+
+async def test_usage_of_an_addon_is_billed_though_it_was_switched_off(world: World) -> None:
+    """R-ADDON-5, DOC-ADD-02: 1800 messages, 1000 of them included."""
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.now("2026-03-11T00:00:00Z")
+    await switch_on(world, made, "sms")
+    await world.track(acme, "1800", "2026-03-20T00:00:00Z")
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 1500), ("addon_overage", 2400)]
+    await world.track(acme, "1100", "2026-04-03T00:00:00Z")
+    await world.now("2026-04-05T00:00:00Z")
+    await switch_off(world, made, "sms")
+    await world.track(acme, "500", "2026-04-06T00:00:00Z")
+    await world.now("2026-05-01T00:00:00Z")
+    assert (await world.lines("acme"))[3] == [("plan_base", 4900), ("addon_overage", 300)]
+
+
+async def test_an_addon_on_the_last_day_is_free_and_settled(world: World) -> None:
+    """R-ADDON-3, AMB-3: an invoice of 0.00."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.now("2026-03-31T00:00:00Z")
+    assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 0
+    invoice = (await world.invoices("acme"))[-1]
+    assert (invoice["invoiceType"], invoice["total"], invoice["status"]) == ("addon_activation", 0, "paid")
+
+
+async def test_changes_of_the_plan_keep_what_an_addon_brings(world: World) -> None:
+    """R-BH-1, R-PRICE-1, R-ADDON-4: the plan is edited twice, and the period after has the feature."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    calls = (await world.call("GET", f"/plans/{world.starter}"))["features"][0]["featureId"]
+    path = f"/plans/{world.starter}/features/{calls}"
+    for included in (20, 5):
+        await world.call("PATCH", path, {"includedAmount": included})
+        shown = await world.snapshot(acme)
+        for period in (shown.terms, shown.next):
+            assert [one.code for one in period.features] == ["calls", "sso"]
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 5000)]
+
+
+async def test_an_addon_in_use_is_not_archived(world: World) -> None:
+    """R-ADDON-11: until it is switched off, or its subscription is over."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    assert (await world.call("DELETE", "/addons/sso-access", expect=409))["code"] == "addon_has_activations"
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    assert await active(world) == []
+    assert (await world.call("DELETE", "/addons/sso-access"))["deleted"] is True
+
+
+async def test_an_addon_that_cannot_be_had_changes_nothing(world: World) -> None:
+    """R-ADDON-2, R-ADDON-9: another model, a feature that the plan has, a plan without a rate."""
+    await sso(world)
+    await feature(world, "exports", "usage")
+    body = {"name": "exports", "basePrice": 100, "featureId": "exports", "consumptionModel": "credits", "creditCost": 2}
+    await world.call("POST", "/addons", body)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    assert (await switch_on(world, made, "exports", expect=400))["code"] == "validation_error"
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "sso", "enabled": True})
+    assert (await switch_on(world, made, "sso-access", expect=400))["code"] == "validation_error"
+    assert (await switch_on(world, made, "nope", expect=404))["code"] == "addon_not_found"
+    assert await world.rows(tables.subscription_addons) == []
+    assert len(await world.invoices("acme")) == 1
+
+
+async def test_a_trial_charges_its_rest_and_the_first_period_the_base(world: World) -> None:
+    """R-ADDON-13, R-TRIAL-6: 13 of 14 days are left, the first period has 31."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    body = {"customerId": "acme", "planCode": "starter", "customTrialDays": 14}
+    made = await world.call("POST", "/subscriptions", body)
+    assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 2097
+    await world.now("2026-03-15T00:00:00Z")
+    assert await world.lines("acme") == [[("addon_proration", 2097)], [("plan_base", 4900), ("addon_base", 5000)]]
