@@ -18,7 +18,7 @@ from catalog.definition import Addon, Plan
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal
 from kernel.money import Money
-from kernel.period import Interval, Period, period_of
+from kernel.period import DAY_MS, Interval, Period, period_of
 
 # When an add-on may be switched on (R-ADDON-7); a free plan's subscription is active.
 _STATUSES: Final = (SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING)
@@ -106,16 +106,23 @@ def joined(period: PeriodTerms, brought: Iterable[FrozenFeature]) -> PeriodTerms
     return msgspec.structs.replace(period, features=tuple(own.values()))
 
 
-def opened(current: PeriodTerms, granted: FrozenFeature) -> PeriodTerms:
+def opened(current: PeriodTerms, granted: FrozenFeature, base_minor: int | None = None) -> PeriodTerms:
     """Add an add-on's feature to terms in force; its charge for them is the activation's own (R-ADDON-3).
 
-    Switched on again within the period it has the prices that were frozen before, and at least its quantities.
+    One that is there already keeps the prices that were frozen, but for a `base_minor` that is given, and has at least
+    its quantities: switched on again within the period, changed by the seller, or charged another month.
     """
     had = current.feature(granted.feature)
-    again = had is not None and had.addon == granted.addon
-    now = wider(had, granted) if had is not None and again else msgspec.structs.replace(granted, paid_apart=True)
-    others = [one for one in current.features if one.feature != granted.feature]
-    return msgspec.structs.replace(current, features=(*others, now))
+    if had is not None and had.addon == granted.addon:
+        now = wider(had, granted)
+        if base_minor is not None:
+            now = msgspec.structs.replace(now, base_minor=base_minor)
+    else:
+        now = msgspec.structs.replace(granted, paid_apart=True)
+    if had is None:
+        return msgspec.structs.replace(current, features=(*current.features, now))
+    features = tuple(now if one.feature == granted.feature else one for one in current.features)
+    return msgspec.structs.replace(current, features=features)
 
 
 def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
@@ -147,6 +154,13 @@ def activation_charge(current: PeriodTerms, base_minor: int, day: int) -> Activa
     return ActivationCharge(
         amount=share_of_amount(base.major(), share, current.currency), share=share, period=Period(day, period.end)
     )
+
+
+def cycle_of(addon: SubscriptionAddon) -> Period:
+    """Tell the month that begins when the last one ends, of an add-on on a free plan (R-ADDON-13)."""
+    assert addon.next_day is not None, "it runs its own cycle"
+    month = period_of(addon.activated_ms // DAY_MS, addon.next_day, Interval.MONTHLY)
+    return month if month.start == addon.next_day else period_of(addon.next_day, addon.next_day, Interval.MONTHLY)
 
 
 def activation_line(addon: Addon, charge: ActivationCharge, *, term: int, cut: int) -> Line:

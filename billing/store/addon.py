@@ -3,18 +3,20 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import BigInteger, Row, cast, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.addon import SubscriptionAddon, frozen_addon, joined
 from billing.frozen import PeriodTerms
 from billing.store import tables
 from billing.store.plan import offered
+from billing.store.subscription import organization_now, settled_after
 from billing.subscription import ENDED, Subscription
 from billing.tables import subscriptions
 from catalog import addon as rule
 from catalog.definition import Addon, Plan
 from catalog.store.addon import load_addon
+from catalog.tables import organizations
 from kernel import ids
 from kernel.period import DAY_MS
 
@@ -44,6 +46,47 @@ async def active_of(connection: AsyncConnection, subscription_id: str) -> list[S
     """List a subscription's active add-ons, oldest first."""
     query = select(*_COLUMNS).where(_x.subscription_id == subscription_id, _x.ended_ms.is_(None))
     return [_addon(row) for row in await connection.execute(query.order_by(_x.activated_ms, _x.id))]
+
+
+async def read(connection: AsyncConnection, row_id: str) -> SubscriptionAddon | None:
+    """Read one activation."""
+    row = (await connection.execute(select(*_COLUMNS).where(_x.id == row_id))).first()
+    return None if row is None else _addon(row)
+
+
+async def renewed(connection: AsyncConnection, addon: SubscriptionAddon, next_day: int) -> None:
+    """Say when the month after the one that is charged now begins."""
+    await connection.execute(update(tables.subscription_addons).where(_x.id == addon.id).values(next_day=next_day))
+
+
+async def due(
+    connection: AsyncConnection, organization_id: str | None, real_now_ms: int, settle_ms: int, limit: int
+) -> list[SubscriptionAddon]:
+    """List active add-ons of live free subscriptions whose month has ended, oldest first; delays are the closer's."""
+    query = (
+        select(*_COLUMNS)
+        .join(tables.subscriptions, _s.id == _x.subscription_id)
+        .join(organizations, organizations.c.id == _x.organization_id)
+        .where(
+            _x.ended_ms.is_(None),
+            _s.free,
+            _s.status.not_in(_OVER),
+            cast(_x.next_day, BigInteger) * DAY_MS + settled_after(settle_ms) <= organization_now(real_now_ms),
+        )
+    )
+    if organization_id is not None:
+        query = query.where(_x.organization_id == organization_id)
+    return [_addon(row) for row in await connection.execute(query.order_by(_x.next_day, _x.id).limit(limit))]
+
+
+async def using(connection: AsyncConnection, addon_id: str, after: str, limit: int) -> list[str]:
+    """List the ids of subscriptions, not over, on which an add-on is active: those after `after`."""
+    query = (
+        select(_x.subscription_id)
+        .join(tables.subscriptions, _s.id == _x.subscription_id)
+        .where(_x.addon_id == addon_id, _x.ended_ms.is_(None), _s.status.not_in(_OVER), _x.subscription_id > after)
+    )
+    return list(await connection.scalars(query.order_by(_x.subscription_id).limit(limit)))
 
 
 async def addon_in_use(connection: AsyncConnection, addon_id: str) -> bool:

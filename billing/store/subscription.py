@@ -147,14 +147,13 @@ async def due(
     Due is what lies behind the organization's clock less the settling delay, and a final cut that waits is due at once.
     `settle_ms` is the delay of a production organization that set none; a sandbox has none (DESIGN 8).
     """
-    o = organizations.c
-    own = func.coalesce(o.settle_ms, _settle(settle_ms))
-    now = func.coalesce(o.clock_ms, real_now_ms)
     query = (
         select(*_COLUMNS)
-        .join(organizations, o.id == _s.organization_id)
+        .join(organizations, organizations.c.id == _s.organization_id)
         .join(tables.accounts, tables.accounts.c.customer_id == _s.customer_id)
-        .where(_s.due_ms + own <= now, tables.accounts.c.open_cut.is_(None))
+        .where(
+            _s.due_ms + settled_after(settle_ms) <= organization_now(real_now_ms), tables.accounts.c.open_cut.is_(None)
+        )
     )
     if organization_id is not None:
         query = query.where(_s.organization_id == organization_id)
@@ -162,8 +161,16 @@ async def due(
     return [_subscription(row) for row in rows]
 
 
-def _settle(settle_ms: int) -> Any:
-    return case((organizations.c.environment == SANDBOX, 0), else_=literal(settle_ms, BigInteger))
+def settled_after(settle_ms: int) -> Any:
+    """Tell in SQL how long an organization waits with a close; `settle_ms` as in `due`."""
+    o = organizations.c
+    none = case((o.environment == SANDBOX, 0), else_=literal(settle_ms, BigInteger))
+    return func.coalesce(o.settle_ms, none)
+
+
+def organization_now(real_now_ms: int) -> Any:
+    """Tell in SQL an organization's now, unix milliseconds: its test clock's, or the real one."""
+    return func.coalesce(organizations.c.clock_ms, real_now_ms)
 
 
 async def change(connection: AsyncConnection, before: Subscription, after: Subscription) -> bool:

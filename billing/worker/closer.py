@@ -24,6 +24,7 @@ from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.subscription import Subscription
+from billing.worker.addons import renew_due
 from billing.worker.relay import Relay
 from billing.worker.settling import Counted, Settled, settle, stop
 from catalog.gateway import Catalog
@@ -121,9 +122,10 @@ class Closer:
         total, waiting = Settled(), set[str]()
         while True:
             taken = await self._take_cuts(organization)
+            months = await renew_due(self._sql, organization, self._clock.now_ms(), self._settings.settle_ms)
             done = await self._pass(organization, waiting)
-            total, waiting = total + done.settled, waiting | done.waiting
-            if not taken and not done.tried:
+            total, waiting = total + done.settled + Settled(invoices=months), waiting | done.waiting
+            if not taken and not months and not done.tried:
                 return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
 
     async def flush(self) -> None:
