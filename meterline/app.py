@@ -20,6 +20,7 @@ from aggregator.worker.presence import Presence
 from aggregator.worker.raw_wait import RawWait
 from aggregator.worker.refusal_sink import RefusalSink
 from aggregator.worker.sink import Sink
+from billing.gateway.addon_sync import AddonSync
 from billing.gateway.plan_sync import PlanSync
 from billing.store.addon import addon_in_use
 from billing.store.subscription import plan_in_use
@@ -217,6 +218,7 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     )
     plans = PlanSync(app.sql, app.relay, app.clock)
     app.catalog.on_plan_changed = plans.plan_changed
+    app.catalog.on_addon_changed = AddonSync(app.sql, app.relay, app.clock).addon_changed
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.plan_in_use = plan_in_use
     app.catalog.addon_in_use = addon_in_use

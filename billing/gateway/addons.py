@@ -36,7 +36,7 @@ from billing.store.plan import offered
 from billing.subscription import Subscription
 from catalog.addon import model_word
 from catalog.definition import Addon, Organization
-from catalog.store.addon import load_addon
+from catalog.store.addon import list_addons, load_addon
 from kernel import ids
 from kernel.errors import Rejected, rejected
 from kernel.period import DAY_MS, day_of_us
@@ -101,6 +101,40 @@ async def activate_addon(
     await must_collect(connection, organization, invoice, real_ms)
     await accounts.raise_rev(connection, [subscription.customer_id])
     return Activated(row, charge, invoice)
+
+
+class Offered(NamedTuple):
+    """An add-on that may be switched on now, its price a billing period, and what it costs at once."""
+
+    addon: Addon
+    base_minor: int
+    charge: ActivationCharge
+
+
+async def offered_addons(
+    connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
+) -> list[Offered]:
+    """List what may be switched on, with the charge to confirm (R-ADDON-9, R-ADDON-10).
+
+    Those that the plan has, that do not fit it or have no price in its currency are hidden, as are active ones.
+    Raises Rejected `subscription_not_found`.
+    """
+    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    periods = await terms.of(connection, subscription.id)
+    current = shown_terms(subscription, periods, now_ms)
+    plan = await offered(connection, organization.id_text, current.plan_id)
+    active = {one.addon_id for one in await addons.active_of(connection, subscription.id)}
+    found = []
+    for addon in await list_addons(connection, organization.id):
+        if plan is None or addon.id in active:
+            continue
+        granted = frozen_addon(addon, plan, current)
+        refused = refusal_of(addon, plan, current, subscription.status, started=subscription.started)
+        if granted is not None and refused is None:
+            charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000))
+            found.append(Offered(addon, granted.base_minor, charge))
+    return found
 
 
 async def deactivate_addon(

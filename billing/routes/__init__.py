@@ -7,8 +7,8 @@ from typing import Final
 
 from litestar import Router
 
-from billing.routes.checkout import CHECKOUT
 from billing.routes.addon import ACTIVE_ADDONS, ACTIVE_ADDONS_ALIAS, ADDON_CHANGES
+from billing.routes.checkout import CHECKOUT
 from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.payment import CARDS, PAYMENTS

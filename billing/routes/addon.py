@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.addon import SubscriptionAddon
 from billing.frozen import PeriodTerms
-from billing.gateway.addons import activate_addon, deactivate_addon
+from billing.gateway.addons import Offered, activate_addon, deactivate_addon, offered_addons
 from billing.routes.customer import customer_of
 from billing.routes.shown import shown
 from billing.showing import shown_terms
@@ -21,6 +21,7 @@ from catalog.definition import FeatureKind
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
+from catalog.routes.addon import addon_wire
 from catalog.routes.feature import type_word
 from kernel.period import instant_text
 from kernel.wire import Wire
@@ -65,6 +66,27 @@ async def activate(
         }
 
     return await once(request, caller, work, after=shown(relay, changed))
+
+
+@get("/{subscription_id:str}/addons", summary="List add-ons that may be switched on, with what each costs now")
+async def list_offered(caller: NamedDependency[Caller], subscription_id: FromPath[str]) -> Response[bytes]:
+    """Additive: `proratedCharge` is what switching it on would charge at this moment (R-ADDON-9, R-ADDON-10)."""
+    caller.must_read(_RESOURCE)
+    async with caller.catalog.sql.snapshot() as connection:
+        found = await offered_addons(connection, caller.organization, subscription_id, caller.real_ms)
+    return reply_list(caller.dialect, [_offer(caller, one) for one in found])
+
+
+def _offer(caller: Caller, offer: Offered) -> dict[str, Any]:
+    remaining, days = offer.charge.share
+    return {
+        **addon_wire(caller, offer.addon),
+        "basePrice": offer.base_minor,
+        "currency": offer.charge.amount.currency,
+        "proratedCharge": offer.charge.amount.minor,
+        "daysRemaining": remaining,
+        "daysInCycle": days,
+    }
 
 
 @delete("/{subscription_id:str}/addons/{addon_ref:str}", status_code=200, summary="Switch an add-on off")
@@ -130,7 +152,10 @@ def _members(caller: Caller, row: SubscriptionAddon, current: PeriodTerms) -> di
 
 
 ADDON_CHANGES: Final = Router(
-    path="/subscriptions", route_handlers=[activate, deactivate], dependencies=DEPENDENCIES, tags=["add-ons"]
+    path="/subscriptions",
+    route_handlers=[activate, list_offered, deactivate],
+    dependencies=DEPENDENCIES,
+    tags=["add-ons"],
 )
 ACTIVE_ADDONS: Final = Router(path="/addons", route_handlers=[list_active], dependencies=DEPENDENCIES, tags=["add-ons"])
 ACTIVE_ADDONS_ALIAS: Final = Router(

@@ -1,4 +1,4 @@
-"""The tables of what is bought and paid: purchases, cards, payments, add-ons. They stand beside those of `billing.tables`."""
+"""The tables of what is bought and paid: purchases, cards, payments, add-ons; beside those of `billing.tables`."""
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, text
 from sqlalchemy import UniqueConstraint as Unique

@@ -32,6 +32,7 @@ _log = logger("catalog")
 _LOOK_UPS_MAX = 8  # a look-up is repeated only when the catalog changed under it
 
 PlanChanged = Callable[[bytes, str], Awaitable[None]]
+AddonChanged = Callable[[bytes, str], Awaitable[None]]
 CustomerArchived = Callable[[bytes, bytes], Awaitable[None]]
 PlanInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
@@ -40,9 +41,10 @@ AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 class Catalog:
     """The cached view. Its hooks, set by the composition root, tell billing what it has to know.
 
-    `on_plan_changed(organization, plan id)` and `on_customer_archived(organization, customer)` are awaited after the
-    commit; `plan_in_use(connection, plan id)` is asked within the transaction that would remove the plan, as is
-    `addon_in_use(connection, add-on id)` within the one that would archive an add-on (R-ADDON-11).
+    `on_plan_changed(organization, plan id)`, `on_addon_changed(organization, add-on id)` and
+    `on_customer_archived(organization, customer)` are awaited after the commit; `plan_in_use(connection, plan id)` is
+    asked within the transaction that would remove the plan, as is `addon_in_use(connection, add-on id)` within the one
+    that would archive an add-on (R-ADDON-11).
     """
 
     def __init__(self, sql: Sql, live: Live, clock: Clock, *, customers_max: int = CUSTOMERS_CACHED_MAX) -> None:
@@ -51,6 +53,7 @@ class Catalog:
         self.clock = clock
         self.version = 0
         self.on_plan_changed: PlanChanged | None = None
+        self.on_addon_changed: AddonChanged | None = None
         self.on_customer_archived: CustomerArchived | None = None
         self.plan_in_use: PlanInUse | None = None
         self.addon_in_use: AddonInUse | None = None

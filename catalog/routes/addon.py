@@ -148,16 +148,23 @@ async def read(caller: NamedDependency[Caller], addon_ref: FromPath[str]) -> Res
     operation_class=documented(AddonPatch),
 )
 async def update(request: HttpRequest, caller: NamedDependency[Caller], addon_ref: FromPath[str]) -> Response[bytes]:
-    """Feature, model and slug never change."""
+    """Feature, model and slug never change. What helps is there at once for who has it, the rest at renewal."""
     caller.must_write(_RESOURCE)
     patch = await read_body(request, AddonPatch)
+    changed: list[str] = []
 
     async def work(conn: AsyncConnection) -> object:
         before = await store.load_addon(conn, caller.organization.id, addon_ref)
         after = msgspec.structs.replace(_patched(before, patch), updated_ms=max(caller.now_ms, before.updated_ms))
+        changed[:] = [after.id]
         return addon_wire(caller, await store.save_addon(conn, after))
 
-    return await once(request, caller, work)
+    async def told() -> None:
+        if caller.catalog.on_addon_changed is not None:
+            for addon_id in changed:
+                await caller.catalog.on_addon_changed(caller.organization.id, addon_id)
+
+    return await once(request, caller, work, after=told)
 
 
 @delete("/{addon_ref:str}", status_code=200, summary="Archive an add-on that nobody uses")

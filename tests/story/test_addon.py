@@ -2,8 +2,16 @@
 
 from typing import Any
 
+from aggregator.pool_left import left
+from billing.gateway.scheduling import schedule
+from billing.gateway.upcoming import account_of
+from billing.store import subscription as subscriptions
+from billing.store import tables
+from billing.subscription import ChangeKind, ScheduledChange
 from kernel import ids
+from kernel.period import Interval, parse_instant_us
 from tests.story.test_billing import World, world
+from tests.story.test_checkout import CARD, DECLINED
 
 __all__ = ["world"]  # a fixture
 
@@ -193,3 +201,159 @@ async def test_a_trial_charges_its_rest_and_the_first_period_the_base(world: Wor
     assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 2097
     await world.now("2026-03-15T00:00:00Z")
     assert await world.lines("acme") == [[("addon_proration", 2097)], [("plan_base", 4900), ("addon_base", 5000)]]
+
+
+async def test_what_may_be_had_is_shown_with_its_price(world: World) -> None:
+    """R-ADDON-9, R-ADDON-10: neither what is active, nor what the plan has, nor what does not fit."""
+    addon = await sso(world)
+    await sms(world)
+    await feature(world, "exports", "usage")
+    body = {"name": "exports", "basePrice": 100, "featureId": "exports", "consumptionModel": "credits", "creditCost": 2}
+    await world.call("POST", "/addons", body)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.now("2026-03-11T00:00:00Z")
+    path = f"/subscriptions/{made['id']}/addons"
+    offered = (await world.call("GET", path))["data"]
+    assert [(one["slug"], one["basePrice"], one["proratedCharge"]) for one in offered] == [
+        ("sso-access", 5000, 3226),
+        ("sms", 1500, 968),
+    ]
+    assert (offered[0]["daysRemaining"], offered[0]["daysInCycle"]) == (20, 31)
+    await switch_on(world, made, addon)
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "sms_messages", "includedAmount": 1})
+    assert (await world.call("GET", path))["data"] == []
+
+
+async def test_a_card_that_is_declined_leaves_nothing_behind(world: World) -> None:
+    """R-ADDON-7, R-ADDON-15: without a card, with one that is declined, with one that pays."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    for number, status, code in ((None, 422, "no_payment_method"), (DECLINED, 402, "charge_failed")):
+        if number is not None:
+            await world.call("POST", "/customers/acme/payment-method", {"number": number})
+        assert (await switch_on(world, made, "sso-access", expect=status))["code"] == code
+        assert await world.rows(tables.subscription_addons) == []
+        assert await granted(world, acme, "sso") is None
+        assert len(await world.invoices("acme")) == 1
+    await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
+    answer = await switch_on(world, made, "sso-access")
+    invoice = (await world.invoices("acme"))[-1]
+    assert (invoice["id"], invoice["status"], invoice["total"]) == (answer["invoiceId"], "paid", 4839)
+
+
+async def test_on_a_free_plan_an_addon_runs_its_own_months(world: World) -> None:
+    """R-ADDON-13, R-FREE-2: in full from the activation on, month by month, at the price of the month."""
+    await sso(world)
+    await world.now("2026-01-10T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme", "free")
+    await world.now("2026-01-31T00:00:00Z")
+    assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 5000
+    assert (await granted(world, acme, "sso")).enabled
+    await world.now("2026-02-28T00:00:00Z")
+    await world.call("PATCH", "/addons/sso-access", {"basePrice": 6000})
+    await world.now("2026-03-31T00:00:00Z")
+    found = [
+        (one["issueDate"][:10], one["invoiceType"], [(line["kind"], line["amount"]) for line in one["lineItems"]])
+        for one in await world.invoices("acme")
+    ]
+    assert found == [
+        ("2026-01-31", "addon_activation", [("addon_proration", 5000)]),
+        ("2026-02-28", "recurring", [("addon_base", 5000)]),
+        ("2026-03-31", "recurring", [("addon_base", 6000)]),
+    ]
+    assert [one["basePrice"] for one in await active(world)] == [6000]
+    await switch_off(world, made, "sso-access")
+    await world.now("2026-06-01T00:00:00Z")
+    assert len(await world.invoices("acme")) == 3
+
+
+async def test_a_changed_addon_is_wider_at_once_and_dearer_at_renewal(world: World) -> None:
+    """R-BH-1, R-PRICE-3, R-ADDON-4."""
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sms")
+    await world.call("PATCH", "/addons/sms", {"basePrice": 2000, "includedUnits": 1500, "unitPriceDecimal": "0.05"})
+    shown = await world.snapshot(acme)
+    [now, later] = [
+        next(one for one in terms.features if one.code == "sms_messages") for terms in (shown.terms, shown.next)
+    ]
+    assert (now.included, now.unit_price) == (1500 * 10**9, "0.03")
+    assert (later.included, later.unit_price) == (1500 * 10**9, "0.05")
+    await world.track(acme, "1600", "2026-03-20T00:00:00Z")
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 2000), ("addon_overage", 300)]
+
+
+async def test_an_addon_draws_on_the_plans_pool(world: World) -> None:
+    """R-ADDON-6: DOC-ADD-03, five credits of 100; on a balance plan 0.015 of 10.00."""
+    await world.now("2026-03-01T00:00:00Z")
+    for model, price, cost, left_over in (
+        ("credits", {"includedCredits": 100}, {"creditCost": 5}, 95 * 10**9),
+        ("balance", {"includedBalance": 1000}, {"unitPriceDecimal": "0.015"}, 9_985 * 10**6),
+    ):
+        plan = await world.call("POST", "/plans", {"name": model, "code": model, "consumptionModel": model})
+        monthly = {"billingInterval": "monthly", "price": 1000, **price}
+        await world.call("POST", f"/plans/{plan['id']}/prices", monthly)
+        world.calls = ids.id_bytes(await feature(world, f"{model}_use", "usage"))
+        body = {"name": f"{model}-use", "basePrice": 100, "featureId": f"{model}_use", "consumptionModel": model}
+        await world.call("POST", "/addons", body | cost)
+        customer = await world.customer(model)
+        made = await world.subscribe(model, model)
+        await switch_on(world, made, f"{model}-use")
+        await world.track(customer, "1", "2026-03-01T00:00:00Z")
+        account = await account_of(world.live, world.log.lanes, customer)
+        now_ms = parse_instant_us("2026-03-01T00:00:00Z") // 1000
+        assert left(account, await world.snapshot(customer), now_ms).plan == left_over
+
+
+async def scheduled(world: World, subscription: Any, plan: str, interval: Interval | None) -> None:
+    """Let the subscription go to another plan at its renewal."""
+    change = ScheduledChange(kind=ChangeKind.DOWNGRADE, plan_id=plan, plan_name=plan, interval=interval, requested_ms=0)
+    async with world.sql.transaction() as connection:
+        found = await subscriptions.read(connection, subscription["id"])
+        assert found is not None
+        await schedule(connection, found, change, parse_instant_us("2026-03-05T00:00:00Z") // 1000)
+    await world.relay.show(subscription["customerId"])
+
+
+async def test_a_plan_that_has_the_feature_ends_the_addon(world: World) -> None:
+    """R-CHG-13, R-ADDON-11: at the renewal it is charged no more, and may be archived."""
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    await sso(world)
+    await sms(world)
+    basic = await world.plan("basic", 900, calls, {"includedAmount": 1})
+    await world.call("POST", f"/plans/{basic}/features", {"featureId": "sso", "enabled": True})
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    for slug in ("sso-access", "sms"):
+        await switch_on(world, made, slug)
+    await scheduled(world, made, basic, Interval.MONTHLY)
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("plan_base", 900), ("addon_base", 1500)]
+    assert [one["slug"] for one in await active(world)] == ["sms"]
+    assert (await granted(world, acme, "sso")).addon == ""
+    assert (await world.call("DELETE", "/addons/sso-access"))["deleted"] is True
+    await world.now("2026-05-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("plan_base", 900), ("addon_base", 1500)]
+
+
+async def test_an_addon_goes_on_by_months_when_the_plan_becomes_free(world: World) -> None:
+    """R-CHG-13, R-ADDON-13, R-FREE-2: the day of the change begins its first month."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    await scheduled(world, made, world.free, None)
+    await world.now("2026-05-01T00:00:00Z")
+    assert (await world.lines("acme"))[2:] == [[("addon_base", 5000)], [("addon_base", 5000)]]
+    assert (await granted(world, acme, "sso")).enabled

@@ -18,6 +18,7 @@ from aggregator.worker.lane import LaneWorker
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
 from billing import tables
+from billing.gateway.addon_sync import AddonSync
 from billing.gateway.explain import Explainer
 from billing.gateway.plan_sync import PlanSync
 from billing.routes import ROUTES
@@ -219,6 +220,7 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     await world.catalog.start()
     plans = PlanSync(sql, world.relay, world.clock)
     world.catalog.on_plan_changed = plans.plan_changed
+    world.catalog.on_addon_changed = AddonSync(sql, world.relay, world.clock).addon_changed
     world.catalog.on_customer_archived = plans.customer_archived
     world.catalog.plan_in_use = plan_in_use
     world.catalog.addon_in_use = addon_in_use

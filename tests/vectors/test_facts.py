@@ -319,7 +319,6 @@ def test_manual_regional_values_stay_and_synced_ones_follow_the_rate(subscribed)
     assert (rate["currency"], rate["overageUnitPrice"], rate["autoSynced"]) == ("ars", 95_000, False)
 
 
-@NOT_BUILT
 def test_an_addons_feature_is_had_like_any_other(subscribed):
     """DOC-ACC-01."""
     surface = subscribed(paid())
