@@ -65,7 +65,7 @@ async def due(
     """List active add-ons of live free subscriptions whose month has ended, oldest first; delays are the closer's."""
     query = (
         select(*_COLUMNS)
-        .join(tables.subscriptions, _s.id == _x.subscription_id)
+        .join(subscriptions, _s.id == _x.subscription_id)
         .join(organizations, organizations.c.id == _x.organization_id)
         .where(
             _x.ended_ms.is_(None),
@@ -83,7 +83,7 @@ async def using(connection: AsyncConnection, addon_id: str, after: str, limit: i
     """List the ids of subscriptions, not over, on which an add-on is active: those after `after`."""
     query = (
         select(_x.subscription_id)
-        .join(tables.subscriptions, _s.id == _x.subscription_id)
+        .join(subscriptions, _s.id == _x.subscription_id)
         .where(_x.addon_id == addon_id, _x.ended_ms.is_(None), _s.status.not_in(_OVER), _x.subscription_id > after)
     )
     return list(await connection.scalars(query.order_by(_x.subscription_id).limit(limit)))
