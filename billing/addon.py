@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from billing.change import Component
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, frozen_feature, wider
 from billing.invoice import Line, LineKind, amount_line, span
 from billing.proration import Share, share_left, share_of_amount
@@ -189,3 +190,17 @@ def base_line(granted: FrozenFeature, period: PeriodTerms, days: Period, cut: in
     return msgspec.structs.replace(
         line, feature_id=granted.feature, feature_code=granted.code, feature_name=granted.name
     )
+
+
+def components(period: PeriodTerms) -> list[Component]:
+    """List the add-ons that a period has as parts of its price, for a change of plan (R-PRO-1, R-CHG-13)."""
+    active = [granted for granted in period.features if granted.addon and granted.enabled]
+    return [
+        Component(
+            name=f"addon:{one.slug}",
+            amount=Money(one.base_minor, period.currency).major(),
+            feature_id=one.feature,
+            feature_code=one.code,
+        )
+        for one in sorted(active, key=lambda one: one.slug)
+    ]

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.addon import activation_charge, base_lines, frozen_addon, joined, opened, refusal_of, shut
+from billing.addon import activation_charge, base_lines, components, frozen_addon, joined, opened, refusal_of, shut
 from billing.closing import Window, WindowUsage, plan_close
 from billing.frozen import refrozen, widened
 from catalog.definition import Addon, Feature, FeatureKind, Plan, PlanFeature
@@ -157,3 +157,10 @@ def test_a_changed_plan_does_not_lose_what_an_addon_brings():
     planned = granted(feature=sms().feature, included="5000", unit_price="9")
     both = joined(period(1, planned), [sms()]).feature(sms().feature)
     assert (both.addon, both.included, both.unit_price) == ("adn_1", "5000", "0.03")
+
+
+def test_a_change_of_plan_credits_what_is_on():
+    """R-PRO-1, R-CHG-13: a part of the period's price each, at the price of the period."""
+    now = opened(period(0), sms())
+    assert [(part.name, part.amount) for part in components(now)] == [("addon:sms", Decimal(15))]
+    assert components(shut(now, "adn_1")) == []
