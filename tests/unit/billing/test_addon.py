@@ -164,3 +164,10 @@ def test_a_change_of_plan_credits_what_is_on():
     now = opened(period(0), sms())
     assert [(part.name, part.amount) for part in components(now)] == [("addon:sms", Decimal(15))]
     assert components(shut(now, "adn_1")) == []
+
+
+def test_terms_that_follow_have_what_is_active_alone():
+    """R-ADDON-5: what was switched off is not taken along, not even where terms are kept as they are."""
+    off = shut(opened(period(0), sms()), "adn_1")
+    assert joined(off, []).feature(sms().feature) is None
+    assert joined(off, [sms()]).feature(sms().feature) == sms()
