@@ -18,7 +18,7 @@ from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.ids import SUBSCRIPTION
 from kernel.money import Money, round_half_away
-from kernel.period import DAY_MS, Interval, Period, boundary, date_of, instant_text
+from kernel.period import DAY_MS, Interval, Period, boundary, date_of, instant_text, period_index
 from kernel.quantity import canonical
 from kernel.wire import Dialect, rate_of_unit_price
 
@@ -238,9 +238,10 @@ def _discount_end(discount: Discount, terms: PeriodTerms) -> str | None:
     """Tell when the last period that it covers ends; None when it has no end."""
     if discount.cycles_left is None or terms.interval is None or terms.until_day is None:
         return None
-    further = discount.cycles_left if terms.trial else discount.cycles_left - 1
-    months = boundary(terms.until_day, further * terms.interval.months, Interval.MONTHLY)
-    return _day(months)
+    if terms.trial:  # whose end is the anchor of what follows
+        return _day(boundary(terms.until_day, discount.cycles_left, terms.interval))
+    further = period_index(terms.anchor_day, terms.since_day, terms.interval) + discount.cycles_left
+    return _day(boundary(terms.anchor_day, further, terms.interval))
 
 
 def feature_members(

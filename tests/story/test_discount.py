@@ -37,6 +37,16 @@ async def test_an_introductory_offer_covers_its_cycles_and_then_ends(world: Worl
         ("2026-02-01", "recurring", [*half, ("overage", 150)]),
         ("2026-03-01", "recurring", [BASE]),
     ]
+    first = (await world.invoices("acme"))[0]
+    [line] = [
+        one for one in (await world.call("GET", f"/invoices/{first['id']}"))["lineItems"] if one["kind"] == "discount"
+    ]
+    assert (line["lineType"], line["discountType"], line["discountValue"], line["discountName"]) == (
+        "discount",
+        "percentage",
+        5000,
+        "Introductory offer",
+    )
     active = await world.call("GET", "/subscriptions/active", customerId="acme")
     assert (active["discount"], active["introOfferEndsAt"]) == (None, None)
 
