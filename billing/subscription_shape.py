@@ -18,7 +18,7 @@ from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.ids import SUBSCRIPTION
 from kernel.money import Money, round_half_away
-from kernel.period import DAY_MS, Interval, Period, boundary, date_of, instant_text, period_index
+from kernel.period import DAY_MS, Period, boundary, date_of, instant_text, period_index
 from kernel.quantity import canonical
 from kernel.wire import Dialect, rate_of_unit_price
 
