@@ -142,6 +142,10 @@ def advance_lines(period: PeriodTerms, cut: int) -> list[Line]:
         cut_after=cut,
         cut=cut,
         charge_type="advance",
+        discount_source=period.discount.source.value,
+        discount_type=period.discount.type.value,
+        discount_value=canonical(period.discount.value),
+        discount_name=period.discount.name,
     )
     return [base, line, *base_lines(period, days, cut)]
 

@@ -9,22 +9,25 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from billing.closing import Window, WindowUsage, allowance_of
-from billing.discount import Discount, DiscountSource
+from billing.discount import Discount, DiscountSource, amount_off
 from billing.frozen import FrozenFeature, PeriodTerms
 from billing.invoice import decimal_units
 from billing.rating import overage_units
 from billing.subscription import ChangeKind, Pause, ScheduledChange, Subscription
 from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
-from kernel.money import round_half_away
-from kernel.period import DAY_MS, Interval, Period, boundary, date_of, instant_text
+from kernel.ids import SUBSCRIPTION
+from kernel.money import Money, round_half_away
+from kernel.period import DAY_MS, Period, boundary, date_of, instant_text, period_index
 from kernel.quantity import canonical
 from kernel.wire import Dialect, rate_of_unit_price
 
 METERED: Final = "metered"
 _BASIS_POINTS: Final = 100
+_OFFER_APPLICATION: Final = "ofa_"
+_OFFER_SOURCES: Final = {DiscountSource.INTRO: "introductory", DiscountSource.CODE: "promo_code"}
 # What nothing here decides, spelled so that every client finds its member.
-_ABSENT: Final[Mapping[str, Any]] = {"description": None, "checkoutProvider": None, "offerApplications": ()}
+_ABSENT: Final[Mapping[str, Any]] = {"description": None, "checkoutProvider": None}
 
 
 def subscription_members(
@@ -73,6 +76,7 @@ def subscription_members(
         "priceId": terms.price_id,
         "consumptionModel": terms.model.value,
         **_discount(subscription, terms),
+        "offerApplications": _offers(subscription, terms),
     }
 
 
@@ -155,8 +159,6 @@ def _discount(subscription: Subscription, terms: PeriodTerms) -> dict[str, Any]:
     kind, value = _discount_value(discount, terms.currency)
     ends = _discount_end(discount, terms)
     intro = discount.source is DiscountSource.INTRO
-    # In a trial no cycle has begun; else the one that runs is charged already.
-    left = discount if terms.trial or not subscription.started else discount.spent()
     return {
         "discount": {
             "type": kind,
@@ -165,12 +167,64 @@ def _discount(subscription: Subscription, terms: PeriodTerms) -> dict[str, Any]:
             "name": discount.name,
             "source": discount.source.value,
             "endsAt": ends,
-            "remainingCycles": 0 if left is None else left.cycles_left,
+            "remainingCycles": _cycles_left(discount, subscription, terms),
         },
         "introOfferEndsAt": ends if intro else None,
         "introOfferDiscountType": kind if intro else None,
         "introOfferDiscountValue": value if intro else None,
     }
+
+
+def _cycles_left(discount: Discount, subscription: Subscription, terms: PeriodTerms) -> int | None:
+    """Tell how many more periods it covers, None for ever.
+
+    In a trial no cycle has begun; else the one that runs is charged already.
+    """
+    left = discount if terms.trial or not subscription.started else discount.spent()
+    return 0 if left is None else left.cycles_left
+
+
+def _offers(subscription: Subscription, terms: PeriodTerms) -> list[dict[str, Any]]:
+    """Spell the running discount as an offer application of era D; its `remainingCycles` are ours.
+
+    Its phase is the one that runs from the current period on, or will from a trial's end.
+    """
+    discount = terms.discount
+    if discount is None or subscription.over:
+        return []
+    kind, value = _discount_value(discount, terms.currency)
+    off = amount_off(Money(terms.base_minor, terms.currency), discount)
+    begins = terms.until_day if terms.trial else terms.since_day
+    begun_ms = subscription.start_us // 1000 if subscription.started else None
+    percent = discount.type is DiscountType.PERCENT
+    return [
+        {
+            "id": _OFFER_APPLICATION + subscription.id.removeprefix(SUBSCRIPTION),
+            "name": discount.name,
+            "appliesTo": {"type": "plan_price", "id": terms.price_id},
+            "offerId": None,
+            "source": _OFFER_SOURCES[discount.source],
+            "status": "quoted" if begun_ms is None else "applied",
+            "currency": terms.currency,
+            "subtotal": terms.base_minor,
+            "discountAmount": off.minor,
+            "total": terms.base_minor - off.minor,
+            "phases": [
+                {
+                    "type": "percentage" if percent else "amount_off",
+                    kind: value,
+                    "durationCycles": discount.cycles_left,
+                    "durationInterval": None if terms.interval is None else terms.interval.value,
+                    "startsAt": None if begins is None else _day(begins),
+                    "endsAt": _discount_end(discount, terms),
+                }
+            ],
+            "quotedAt": instant_text(subscription.created_ms),
+            "expiresAt": None,
+            "appliedAt": None if begun_ms is None else instant_text(begun_ms),
+            "remainingCycles": _cycles_left(discount, subscription, terms),
+        }
+    ]
 
 
 def _discount_value(discount: Discount, currency: str) -> tuple[str, int]:
@@ -184,9 +238,10 @@ def _discount_end(discount: Discount, terms: PeriodTerms) -> str | None:
     """Tell when the last period that it covers ends; None when it has no end."""
     if discount.cycles_left is None or terms.interval is None or terms.until_day is None:
         return None
-    further = discount.cycles_left if terms.trial else discount.cycles_left - 1
-    months = boundary(terms.until_day, further * terms.interval.months, Interval.MONTHLY)
-    return _day(months)
+    if terms.trial:  # whose end is the anchor of what follows
+        return _day(boundary(terms.until_day, discount.cycles_left, terms.interval))
+    further = period_index(terms.anchor_day, terms.since_day, terms.interval) + discount.cycles_left
+    return _day(boundary(terms.anchor_day, further, terms.interval))
 
 
 def feature_members(

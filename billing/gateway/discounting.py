@@ -25,9 +25,13 @@ async def quote(
     plan: Plan,
     price: PlanPrice | None,
     code: str | None,
+    seats_minor: int,
     now_ms: int,
 ) -> Discount | None:
     """Tell the discount that a checkout shows, frozen from now on (R-DISC-15); None when there is none.
+
+    `seats_minor` is what the checkout charges beside the base, for extra seats: a code takes nothing off it, but it
+    counts in what must be left (AMB-30).
 
     Raises Rejected: `promo_code_not_found`, `promo_code_expired`, or `offer_not_applicable` for a code that is not for
     this plan or customer, or leaves less than can be charged (R-DISC-9).
@@ -49,7 +53,7 @@ async def quote(
         raise Rejected(refused)
     discount = _code(promo)
     base = Money(price.amount_minor, price.currency)
-    if not leaves_enough(base.minor - amount_off(base, discount).minor):
+    if not leaves_enough(base.minor - amount_off(base, discount).minor + seats_minor):
         raise rejected("offer_not_applicable", f"The code {promo.code} leaves too little to charge.", param="promoCode")
     return discount
 

@@ -75,22 +75,27 @@ async def change_seats(
     return events
 
 
-async def ask_seats(
-    connection: AsyncConnection,
-    organization: Organization,
-    subscription: Subscription,
-    first: PeriodTerms,
-    wanted: Mapping[str, int],
-) -> None:
-    """Note the counts with which a subscription is to begin, in the transaction that makes it (R-SUB-1).
+async def named_seats(
+    connection: AsyncConnection, organization: Organization, wanted: Mapping[str, int]
+) -> list[tuple[Feature, int]]:
+    """Find the seat types that `wanted` names: what the client calls `initialSeats` (R-SUB-1).
 
-    `wanted` is what the client calls `initialSeats`, `first` its first terms. Raises Rejected with the contract's codes
-    (R-SEAT-4, R-SEAT-14).
+    Raises Rejected with the contract's codes (R-SEAT-4).
     """
-    features = await list_features(connection, organization.id) if wanted else []
-    for feature, count in _named(features, wanted):
-        if count < 0:
-            raise invalid("initialSeats", "must be counts of 0 or more")
+    named = _named(await list_features(connection, organization.id) if wanted else [], wanted)
+    if any(count < 0 for _, count in named):
+        raise invalid("initialSeats", "must be counts of 0 or more")
+    return named
+
+
+async def ask_seats(
+    connection: AsyncConnection, subscription: Subscription, first: PeriodTerms, named: Iterable[tuple[Feature, int]]
+) -> None:
+    """Note the counts with which a subscription is to begin, in the transaction that makes it.
+
+    `first` are its first terms. Raises Rejected with the contract's codes (R-SEAT-14).
+    """
+    for feature, count in named:
         _allowed(first.feature(feature.id_text), subscription, Operation.SET, 0, count)
         await seats.ask(connection, subscription.id, feature.id_text, feature.code, count)
 

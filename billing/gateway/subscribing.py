@@ -7,15 +7,17 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import activated, on_trial
+from billing.beginning import activated, first_frame, on_trial
 from billing.discount import DiscountSource
-from billing.frozen import PeriodTerms, in_currency
+from billing.frozen import PeriodTerms, freeze, in_currency
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
-from billing.gateway.seating import ask_seats, begin_seats
+from billing.gateway.seating import ask_seats, begin_seats, named_seats
 from billing.lifecycle import Command, decide
+from billing.seat_billing import lines_of_start
 from billing.showing import in_force
 from billing.store import account as accounts
+from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.begin import charge_first, open_terms
@@ -78,7 +80,11 @@ async def subscribe(
     made = _made(organization, customer, plan, price, wish, account.terms, now_ms, real_ms)
     ready = price is None or organization.payments == NO_PAYMENTS
     price_here = None if price is None else in_currency(price, made.currency)
-    discount = await quote(connection, organization, customer, plan, price_here, wish.promo, now_ms)
+    named = await named_seats(connection, organization, wish.seats)
+    held = {} if live is None else await seats.counts(connection, customer.id_text)
+    seated = {**held, **{feature.id_text: count for feature, count in named}}
+    extra_minor = 0 if price is None else _seats_minor(plan, made, seated, now_ms)
+    discount = await quote(connection, organization, customer, plan, price_here, wish.promo, extra_minor, now_ms)
     if discount is not None and discount.source is DiscountSource.CODE:
         made = replaced(made, promo_code=discount.name)
     subscription = made if wish.draft else _sent(made, now_ms, ready=ready)
@@ -88,7 +94,7 @@ async def subscribe(
     if subscription.started:
         await use_code(connection, subscription, now_ms)
     first = await open_terms(connection, subscription, plan, discount)
-    await ask_seats(connection, organization, subscription, first, wish.seats)
+    await ask_seats(connection, subscription, first, named)
     held = await begin_seats(connection, subscription, now_ms, keep=live is not None) if subscription.started else {}
     if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
         await charge_first(connection, subscription, first, held, account.cut, now_ms)
@@ -194,6 +200,12 @@ def _price(plan: Plan, interval: Interval | None) -> PlanPrice | None:
     if price is None:
         raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="billingInterval")
     return price
+
+
+def _seats_minor(plan: Plan, made: Subscription, held: Mapping[str, int], now_ms: int) -> int:
+    """Tell what a first period would charge for the extra seats of `held`, counts by feature id."""
+    first = freeze(plan, first_frame(activated(made, now_ms)))
+    return sum(line.amount_minor for line in lines_of_start(first, held, 0))
 
 
 def _trial_days(price: PlanPrice | None, wish: Wish) -> int:

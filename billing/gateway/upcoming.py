@@ -20,6 +20,7 @@ from billing.store import subscription as subscriptions
 from billing.subscription import Subscription
 from billing.turning import turn
 from billing.worker.settling import close_of
+from catalog.terms import Snapshot, decode_snapshot
 from kernel import ids
 from kernel.engine.live.base import READY, Live
 from kernel.engine.sql.base import Sql
@@ -85,9 +86,15 @@ def _next(
 
 async def account_of(live: Live, lanes: int, customer_id: str) -> Account:
     """Read a customer's account from LIVE; an empty one before its first record. Raises Unavailable."""
+    return (await seen_of(live, lanes, customer_id))[0]
+
+
+async def seen_of(live: Live, lanes: int, customer_id: str) -> tuple[Account, Snapshot | None]:
+    """Read a customer's account and snapshot from LIVE in one look; None before its first one. Raises Unavailable."""
     customer = ids.id_bytes(customer_id)
     view = await live.view(lane_of(customer, lanes), [customer])
     if view.header is None or view.header.state != READY:
         raise Unavailable("the customer's lane is being rebuilt")
-    encoded = view.accounts[0].account
-    return Account() if encoded is None else decode_account(encoded)
+    found = view.accounts[0]
+    account = Account() if found.account is None else decode_account(found.account)
+    return account, None if found.snapshot is None else decode_snapshot(found.snapshot)

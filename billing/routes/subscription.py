@@ -9,7 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.subscribing import Wish, subscribe
 from billing.routes.customer import customer_of
-from billing.routes.subscription_answer import RESOURCE, in_days, instant_ms, load, members, shown, whole
+from billing.routes.subscription_answer import (
+    RESOURCE,
+    changed,
+    counted_of,
+    in_days,
+    instant_ms,
+    load,
+    members,
+    shown,
+    whole,
+)
 from billing.showing import shown_terms
 from billing.store import subscription as subscriptions
 from billing.store import terms
@@ -51,17 +61,22 @@ class SubscriptionInput(Wire, frozen=True, kw_only=True):
 
 @post("/", status_code=200, summary="Subscribe a customer to a plan", operation_class=documented(SubscriptionInput))
 async def create(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    live: NamedDependency[SkipValidation[Live]],
+    relay: NamedDependency[Relay],
 ) -> Response[bytes]:
     """Active at once, its start invoice outstanding; one live subscription a customer (R-SUB-1, R-SUB-3)."""
     caller.must_write(RESOURCE)
     wish = _wish(await read_body(request, SubscriptionInput))
+    customer = await customer_of(caller, wish.customer)
+    counted = await counted_of(caller, live, customer.id_text)
     made: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
-        subscription, first = await subscribe(connection, caller.organization, wish, caller.real_ms)
+        subscription, _ = await subscribe(connection, caller.organization, wish, caller.real_ms)
         made[:] = [subscription.customer_id]
-        answer = members(caller, request, subscription, first, {})
+        answer = await changed(connection, caller, request, subscription, counted)
         if wish.promo is not None:  # additive: an introductory offer wins over a code (R-DISC-1)
             answer["promoIgnored"] = subscription.promo_code is None
         return answer

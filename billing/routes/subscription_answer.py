@@ -2,22 +2,25 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.account import Account
+from aggregator.pool_answer import subscription_pools
 from billing import subscription_shape as shape
 from billing.agreement import live_usage
-from billing.closing import Window, WindowUsage
 from billing.frozen import PeriodTerms
-from billing.gateway.upcoming import account_of
+from billing.gateway.upcoming import seen_of
 from billing.showing import shown_terms
+from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.subscription import Subscription
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import Caller, HttpRequest
+from catalog.terms import Snapshot
 from kernel import ids
 from kernel.engine.live.base import Live
 from kernel.errors import Retryable, invalid, rejected
@@ -26,6 +29,13 @@ from kernel.period import parse_instant_us
 
 RESOURCE: Final = "subscription"
 NOT_VISIBLE: Final = {"x-meterline-visible": "false"}
+
+
+class Counted(NamedTuple):
+    """What LIVE counts of a customer, and the snapshot that tells what was granted; None: none is there yet."""
+
+    account: Account
+    snapshot: Snapshot | None
 
 
 def instant_ms(field: str, text: str) -> int:
@@ -70,10 +80,10 @@ async def load(
     return found, await terms.of(connection, found.id)
 
 
-async def usage_of(caller: Caller, live: Live, found: Subscription) -> Mapping[Window, WindowUsage] | None:
-    """Read what LIVE counts; None while it is away, and then no usage is shown."""
+async def counted_of(caller: Caller, live: Live, customer_id: str) -> Counted | None:
+    """Read what LIVE counts; None while it is away, and then neither usage nor pools are shown."""
     try:
-        return live_usage(await account_of(live, caller.catalog.deployment.lanes, found.customer_id))
+        return Counted(*await seen_of(live, caller.catalog.deployment.lanes, customer_id))
     except Retryable:
         return None
 
@@ -82,8 +92,18 @@ async def whole(
     caller: Caller, request: HttpRequest, live: Live, found: Subscription, periods: list[PeriodTerms]
 ) -> dict[str, Any]:
     """Make the object with the usage that LIVE counts now."""
-    usage = await usage_of(caller, live, found)
-    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), usage)
+    counted = await counted_of(caller, live, found.customer_id)
+    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), counted)
+
+
+async def changed(
+    connection: AsyncConnection, caller: Caller, request: HttpRequest, found: Subscription, counted: Counted | None
+) -> dict[str, Any]:
+    """Make the object within the transaction that changes it: SQL's own snapshot with what LIVE counted before."""
+    periods = await terms.of(connection, found.id)
+    if counted is not None:
+        counted = Counted(counted.account, await accounts.snapshot(connection, found.customer_id))
+    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), counted)
 
 
 def members(
@@ -91,17 +111,25 @@ def members(
     request: HttpRequest,
     found: Subscription,
     current: PeriodTerms,
-    usage: Mapping[Window, WindowUsage] | None = None,
+    counted: Counted | None = None,
 ) -> dict[str, Any]:
-    """Make the whole object that every era reads."""
+    """Make the whole object that every era reads; without `counted` it has neither usage nor pools."""
+    usage = None if counted is None else live_usage(counted.account)
     return {
         **caller.object("subscription"),
         **shape.subscription_members(found, current, caller.now_ms, caller.dialect),
         "checkoutUrl": checkout_url(request, found),
         "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms),
-        "credits": None,
-        "balance": None,
+        **_pools(found, counted, caller.now_ms),
     }
+
+
+def _pools(found: Subscription, counted: Counted | None, now_ms: int) -> Mapping[str, Any]:
+    """Spell `credits` and `balance`, where the pool is this subscription's (contract 3.16)."""
+    snapshot = None if counted is None else counted.snapshot
+    if counted is None or snapshot is None or snapshot.terms is None or snapshot.terms.subscription != found.id:
+        return {"credits": None, "balance": None}
+    return subscription_pools(snapshot, counted.account, now_ms, found.currency)
 
 
 def checkout_url(request: HttpRequest, found: Subscription) -> str | None:

@@ -15,9 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.canceling import CancelWish, cancel, loaded, set_end, uncancel
 from billing.gateway.pausing import PauseWish, extend_pause, pause, resume, revoke_pause
 from billing.gateway.subscribing import renew_checkout, send
-from billing.routes.subscription_answer import RESOURCE, in_days, instant_ms, load, members, shown, usage_of
-from billing.showing import shown_terms
-from billing.store import terms
+from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load, shown
 from billing.subscription import PauseMode, Subscription
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
@@ -70,14 +68,13 @@ async def _changed(
     caller.must_write(RESOURCE)
     async with caller.catalog.sql.snapshot() as connection:
         before, _ = await load(connection, caller, subscription_id)
-    usage = await usage_of(caller, live, before)
+    counted = await counted_of(caller, live, before.customer_id)
     customers: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
         after = await change(connection)
         customers[:] = [after.customer_id]
-        periods = await terms.of(connection, after.id)
-        return members(caller, request, after, shown_terms(after, periods, caller.now_ms), usage)
+        return await changed(connection, caller, request, after, counted)
 
     return await once(request, caller, work, after=shown(relay, customers, closer))
 

@@ -68,6 +68,16 @@ async def test_tokens_are_priced_and_drawn_on_the_balance(server):
 
         access = await api.access("acme", "chat")
         assert (access["consumption"]["unitsUsed"], access["pool"]["remainingDecimal"]) == (12_300, "9.9664")
+        found = await api.call("GET", "/subscriptions/active", customerId="acme")
+        assert (found["consumptionModel"], found["credits"]) == ("balance", None)
+        assert found["balance"] == {
+            "remaining": 996.64,
+            "included": 1000,
+            "currency": "usd",
+            "planDecimal": "9.9664",
+            "topUpDecimal": "0",
+            "overdraftDecimal": "0",
+        }
         told = await track(api, "mails", value=2)
         assert told["consumption"]["remainingDecimal"] == "9.9364"
         assert [item["costs"]["total"] for item in await stored(api, 2)] == ["0.0255", "0.0081"]

@@ -74,6 +74,25 @@ async def test_a_renewal_that_is_declined_is_past_due_and_keeps_access(world: Wo
     assert (await world.snapshot(made["customerId"])).status == "past_due"
 
 
+@pytest.mark.parametrize(("number", "status"), [(CARD, "active"), (DECLINED, "past_due")])
+async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number: str, status: str) -> None:
+    """R-TRIAL-3, R-TRIAL-5, R-DUN-6: nothing is charged when the trial begins; a declined charge keeps access."""
+    made, checkout = await issued(world, customTrialDays=14)
+    await world.call("POST", checkout, {"number": number})
+    assert await world.rows(tables.payments) == []
+    await world.now("2026-01-15T00:00:00Z")
+    found = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (found["status"], found["nextBillingDate"]) == (status, "2026-02-15T00:00:00.000Z")
+    [invoice] = await world.rows(tables.invoices)
+    [payment] = await world.rows(tables.payments)
+    assert (payment.invoice_id, payment.amount_minor) == (invoice.id, 4900)
+    told = {"active": ("paid", "succeeded"), "past_due": ("outstanding", "failed")}
+    assert (invoice.status, payment.status) == told[status]
+    await world.relay.pass_once()
+    snapshot = await world.snapshot(made["customerId"])
+    assert (snapshot.status, snapshot.terms.since) == (status, 20468)
+
+
 async def test_seats_are_held_from_the_checkout_on(world: World) -> None:
     """R-SUB-1, R-SEAT-6: what was asked for at creation is charged when the card pays."""
     await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"})

@@ -37,6 +37,16 @@ async def test_an_introductory_offer_covers_its_cycles_and_then_ends(world: Worl
         ("2026-02-01", "recurring", [*half, ("overage", 150)]),
         ("2026-03-01", "recurring", [BASE]),
     ]
+    first = (await world.invoices("acme"))[0]
+    [line] = [
+        one for one in (await world.call("GET", f"/invoices/{first['id']}"))["lineItems"] if one["kind"] == "discount"
+    ]
+    assert (line["lineType"], line["discountType"], line["discountValue"], line["discountName"]) == (
+        "discount",
+        "percentage",
+        5000,
+        "Introductory offer",
+    )
     active = await world.call("GET", "/subscriptions/active", customerId="acme")
     assert (active["discount"], active["introOfferEndsAt"]) == (None, None)
 
@@ -111,6 +121,23 @@ async def test_a_code_leaves_half_a_dollar_or_is_refused(world: World) -> None:
     assert (made["discount"]["remainingCycles"], made["discount"]["endsAt"]) == (None, None)
     await world.now("2026-03-01T00:00:00Z")
     assert [sum(amount for _, amount in lines) for *_, lines in await issued(world)] == [50, 50, 50]
+
+
+async def test_extra_seats_count_in_what_a_code_must_leave(world: World) -> None:
+    """R-DISC-9, R-SEAT-13, AMB-30: the whole base is taken off, and a seat beyond the included ones is charged."""
+    await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"})
+    granted = {"includedAmount": 5, "overage": {"enabled": True, "unitPriceDecimal": "0.5"}}
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "member", **granted})
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await code(world, discountValue=4900)
+    body = {"customerId": "acme", "planCode": "starter", "promoCode": "SAVE10"}
+    refused = await world.call("POST", "/subscriptions", {**body, "initialSeats": {"member": 5}}, expect=400)
+    assert refused["code"] == "offer_not_applicable"
+    await world.call("POST", "/subscriptions", {**body, "initialSeats": {"member": 6}})
+    assert [(base, off, seats) for *_, (base, off, seats) in await issued(world)] == [
+        (BASE, ("discount", -4900), ("seats", 50))
+    ]
 
 
 async def test_a_discount_at_a_trial_starts_with_the_first_paid_cycle(world: World) -> None:

@@ -231,6 +231,16 @@ async def test_64_trackers_get_what_is_left_and_after_a_pack_exactly_what_it_add
             await asyncio.gather(*(tracker() for _ in range(64)))
             return found
 
+        assert subscription["credits"]["remaining"] == 1000
         assert await accepted(200) == 100
         await api.call("POST", f"/subscriptions/{subscription['id']}/credits", {"creditPackId": "power"})
+        found = await api.call("GET", f"/subscriptions/{subscription['id']}")
+        assert (found["consumptionModel"], found["balance"]) == ("credits", None)
+        assert found["credits"] == {
+            "remaining": 500,
+            "included": 1000,
+            "purchased": 500,
+            "planDecimal": "0",
+            "purchasedDecimal": "500",
+        }
         assert await accepted(100) == 50

@@ -24,8 +24,8 @@ Answers
 - Subscription: `credits {planDecimal, purchasedDecimal}`, `balance {planDecimal, topUpDecimal, overdraftDecimal}`: what
   is left; an offer application's `remainingCycles` (null: for ever) beside its `status`, and as its `name` the promo
   code.
-- Usage event: `consumption {deductedDecimal, costDecimal}` in credits or the major unit; of AI tokens also `tokenCost
-  {nonCachedInputTokens, input, output, cacheRead, cacheWrite, subtotal, total}` (decimal strings, USD).
+- Usage event: `consumption {deductedDecimal, costDecimal}` in credits or the major unit; of AI tokens also `costs
+  {nonCachedInputTokens, inputCost, outputCost, cacheReadCost, cacheWriteCost, subtotal, total}` (decimal strings, USD).
 """
 
 import time

@@ -248,6 +248,24 @@ def test_what_no_answer_shows_is_not_taken_for_right():
         assert compare(then, blind).differences != []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "discounts", "cycles", "equal"),
+    [
+        (0, (), None, True),
+        (None, (), None, True),
+        (1, (), None, False),
+        (None, ("VIP",), None, True),
+        (0, ("VIP",), None, False),
+        (0, ("VIP",), 2, False),
+    ],
+)
+def test_a_discount_that_does_not_run_has_no_cycles_left(wanted, discounts, cycles, equal):
+    """One that runs for ever has none to count either: null."""
+    after = replace(SEEN.after, discounts=discounts, discount_cycles=cycles)
+    found = compare({"remaining_discount_cycles_after": wanted}, replace(SEEN, after=after))
+    assert (found.differences == []) is equal
+
+
 def test_costs_of_tokens_are_those_of_the_one_event():
     one = replace(SEEN, events=SEEN.events[:1])
     then = {"total_cost": "0.0081", "subtotal": "0.00675", "cache_cost": "0", "deducted": "0.0081"}

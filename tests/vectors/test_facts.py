@@ -204,7 +204,6 @@ def test_overage_of_this_month_keeps_its_price(subscribed):
     assert ("overage", 1_000) in upcoming(surface)
 
 
-@NOT_BUILT
 def test_cycles_of_a_yearly_discount_are_years(subscribed):
     """DOC-DISC-06."""
     offer = {"yearly": {"type": "percent", "value": "50", "cycles": 2}}
@@ -215,7 +214,6 @@ def test_cycles_of_a_yearly_discount_are_years(subscribed):
     assert discounted == ["2026-01-01", "2027-01-01"]
 
 
-@NOT_BUILT
 @pytest.mark.parametrize(("value", "total"), [("98.50", Decimal("0.50")), ("98.51", None)])
 def test_a_code_leaves_at_least_half_a_dollar(fresh, value, total):
     """DOC-DISC-09."""
@@ -229,18 +227,14 @@ def test_a_code_leaves_at_least_half_a_dollar(fresh, value, total):
     assert [one.total for one in invoices(surface)] == ([] if total is None else [total])
 
 
-@NOT_BUILT
 def test_a_zero_checkout_activates_at_once(subscribed):
     """DOC-DISC-10: activated immediately."""
     offer = {"monthly": {"type": "percent", "value": "100", "cycles": 3}}
     surface = subscribed(paid(intro_offers=offer))
-    [first] = invoices(surface)
-    if first.total:
-        raise Refused("intro offers are not built")
+    assert [one.total for one in invoices(surface)] == [0]
     assert surface.state().status == "active"
 
 
-@NOT_BUILT
 def test_a_trial_ends_at_midnight_after_its_days(fresh):
     """DOC-TRIAL-02."""
     surface = fresh()
@@ -251,7 +245,6 @@ def test_a_trial_ends_at_midnight_after_its_days(fresh):
     assert (made["status"], made["trialEndsAt"]) == ("trialing", "2026-01-15T00:00:00.000Z")
 
 
-@NOT_BUILT
 def test_seats_never_fall_below_zero(subscribed):
     """DOC-SEAT-07."""
     surface = subscribed(paid({"editor": MEMBER}))
@@ -269,7 +262,6 @@ def test_seats_never_fall_below_zero(subscribed):
     assert answer.json()["code"] == "insufficient_seats"
 
 
-@NOT_BUILT
 def test_each_component_is_charged_in_its_time(subscribed):
     """DOC-INV-07."""
     surface = subscribed(paid({"api_calls": CALLS, "member": MEMBER, "sso": {"type": "boolean"}}), seats={"member": 5})
@@ -304,7 +296,6 @@ def test_addons_draw_on_the_plans_pool(subscribed):
         assert getattr(surface.state(), left[0]) == left[1]
 
 
-@NOT_BUILT
 def test_manual_regional_values_stay_and_synced_ones_follow_the_rate(subscribed):
     """DOC-REG-01."""
     surface = subscribed(paid({"api_calls": CALLS}, price="100.00"))
@@ -333,7 +324,7 @@ def test_an_addons_feature_is_had_like_any_other(subscribed):
     ("plan", "allowed"),
     [
         (paid({"api_calls": CALLS}), True),
-        pytest.param(paid({"api_calls": CALLS}, trial_days={"monthly": 14}), False, marks=NOT_BUILT),
+        (paid({"api_calls": CALLS}, trial_days={"monthly": 14}), False),
         ({"model": "metered", "free": True, "prices": {}, "features": {"api_calls": {**CALLS}}}, False),
     ],
     ids=["active paid", "trialing", "free plan"],
@@ -348,7 +339,6 @@ def test_one_more_than_included_is_for_paying_customers(subscribed, plan, allowe
     assert (told["allowed"], told["willBeCharged"]) == (allowed, allowed)
 
 
-@NOT_BUILT
 def test_unused_units_do_not_carry_over(subscribed):
     """DOC-INT-03: unused units of January."""
     surface = subscribed(paid({"api_calls": CALLS}, price="300.00", interval="quarterly"), interval="quarterly")
@@ -358,7 +348,6 @@ def test_unused_units_do_not_carry_over(subscribed):
     assert (measured["unitsUsed"], measured["remainingUnits"]) == (0, 10_000)
 
 
-@NOT_BUILT
 @pytest.mark.parametrize(
     ("held", "included", "price", "before", "after"),
     [
@@ -399,7 +388,6 @@ def test_an_upgrade_moves_the_renewal(fresh):
     assert surface.state().next_renewal == "2026-05-15"
 
 
-@NOT_BUILT
 def test_a_free_plans_higher_balance_reaches_its_customers_as_the_difference(subscribed):
     """DOC-FREE-01: balance delta."""
     free = {"model": "balance", "free": True, "prices": {}, "features": {}, "included_balance": "100.00"}
@@ -426,7 +414,6 @@ def test_a_free_plan_is_left_through_a_checkout_without_credit(subscribed):
     assert surface.state().plan == "pro"
 
 
-@NOT_BUILT
 def test_a_zero_checkout_asks_for_a_card(fresh):
     """DOC-DISC-10: card required at checkout."""
     surface = fresh()
@@ -439,7 +426,6 @@ def test_a_zero_checkout_asks_for_a_card(fresh):
     assert made["checkoutUrl"]
 
 
-@NOT_BUILT
 def test_packs_are_listed_in_cents(fresh):
     """DOC-INV-04: price and currency as the API tells them."""
     surface = fresh()

@@ -112,12 +112,12 @@ def test_only_a_verdict_refuses_an_event(status, code, ai, refuses):
 def test_an_accepted_event_is_read():
     told = {
         "consumption": {"deductedDecimal": "0.0081", "costDecimal": "0.0091"},
-        "tokenCost": {
+        "costs": {
             "nonCachedInputTokens": 2_000,
-            "input": "0.006",
-            "output": "0.03",
-            "cacheRead": "0.0021",
-            "cacheWrite": "0.00375",
+            "inputCost": "0.006",
+            "outputCost": "0.03",
+            "cacheReadCost": "0.0021",
+            "cacheWriteCost": "0.00375",
             "subtotal": "0.04185",
             "total": "0.05022",
         },

@@ -149,7 +149,7 @@ def refuses_event(status: int, code: str | None, *, ai: bool) -> bool:
 
 def accepted_event(told: dict[str, Any], on: str, feature: str, value: Decimal) -> SeenEvent:
     """Read the answer to an accepted event."""
-    drawn, costs = told.get("consumption") or {}, told.get("tokenCost")
+    drawn, costs = told.get("consumption") or {}, told.get("costs")
     return SeenEvent(
         on=on,
         feature=feature,
@@ -164,9 +164,9 @@ def accepted_event(told: dict[str, Any], on: str, feature: str, value: Decimal) 
 def _token_costs(told: dict[str, Any]) -> dict[str, Decimal]:
     return {
         "non_cached_input_tokens": Decimal(told["nonCachedInputTokens"]),
-        "input_cost": Decimal(told["input"]),
-        "output_cost": Decimal(told["output"]),
-        "cache_cost": Decimal(told["cacheRead"]) + Decimal(told["cacheWrite"]),
+        "input_cost": Decimal(told["inputCost"]),
+        "output_cost": Decimal(told["outputCost"]),
+        "cache_cost": Decimal(told["cacheReadCost"]) + Decimal(told["cacheWriteCost"]),
         "subtotal": Decimal(told["subtotal"]),
         "total": Decimal(told["total"]),
     }

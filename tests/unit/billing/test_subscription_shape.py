@@ -1,13 +1,24 @@
+from decimal import Decimal
+
 import pytest
 
 from billing import subscription_shape as shape
 from billing.closing import Window, WindowUsage
+from billing.discount import Discount, DiscountSource
+from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.period import DAY_MS, DAY_US
 from kernel.wire import Dialect
 from tests.unit.billing.make import ANCHOR, FEATURE, day, granted, period, subscription
 
 NOON_MS = DAY_MS // 2
+CODE = {
+    "source": DiscountSource.CODE,
+    "name": "VIP",
+    "type": DiscountType.PERCENT,
+    "value": Decimal(15),
+    "cycles_left": 3,
+}
 
 
 def members(now_ms, **changes):
@@ -44,6 +55,40 @@ def test_a_free_plan_shows_its_usage_window_and_no_billing():
     shown = members(day("2026-03-01") * DAY_MS, free=True)
     assert (shown["billingInterval"], shown["nextBillingDate"], shown["priceId"]) == (None, None, None)
     assert shown["currentPeriod"]["start"][:10] == "2026-02-28"
+
+
+def offered(*, trial=False, started=True, **changes):
+    terms = period(0, discount=Discount(**CODE), trial=trial)
+    return shape.subscription_members(subscription(started=started, **changes), terms, ANCHOR * DAY_MS)
+
+
+def test_a_running_discount_is_an_offer_application():
+    """R-DISC-13: two periods are left beside the one that runs."""
+    [told] = offered()["offerApplications"]
+    assert (told["name"], told["source"], told["status"], told["remainingCycles"]) == (
+        "VIP",
+        "promo_code",
+        "applied",
+        2,
+    )
+    assert (told["subtotal"], told["discountAmount"], told["total"]) == (4900, 735, 4165)
+    [phase] = told["phases"]
+    assert (phase["type"], phase["percentage"], phase["durationCycles"]) == ("percentage", 1500, 3)
+    assert (phase["startsAt"][:10], phase["endsAt"][:10]) == ("2026-01-31", "2026-04-30")
+
+
+@pytest.mark.parametrize(
+    ("terms", "status", "left"), [({"started": False}, "quoted", 3), ({"trial": True}, "applied", 3)]
+)
+def test_an_offer_that_has_charged_nothing_yet_has_all_its_periods(terms, status, left):
+    """R-TRIAL-10, R-DISC-12: a code is applied when its checkout is completed."""
+    [told] = offered(**terms)["offerApplications"]
+    assert (told["status"], told["remainingCycles"]) == (status, left)
+
+
+def test_without_a_discount_nothing_is_offered():
+    assert members(ANCHOR * DAY_MS)["offerApplications"] == []
+    assert offered(status=SubscriptionStatus.CANCELED)["offerApplications"] == []
 
 
 @pytest.mark.parametrize(("dialect", "word"), [(Dialect.A, "metered"), (Dialect.C, "usage"), (Dialect.D, "usage")])
