@@ -155,7 +155,7 @@ def _off(base_minor: int, discount: Row, currency: str) -> int:
 
 def _rounded(major: Fraction, currency: str) -> int:
     """Round an exact amount that is not negative to minor units, halves away from zero (R-GEN-2)."""
-    minor = major * 10 ** minor_places(currency)
+    minor = major * Fraction(10 ** minor_places(currency))
     return (2 * minor.numerator + minor.denominator) // (2 * minor.denominator)
 
 

@@ -1,4 +1,4 @@
-"""The audit of invoices: whatever billing writes is consistent, and a cent more on any kind of line is found."""
+"""Invoices proved: what billing writes is consistent and made again the same, and a cent more on any line is found."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -120,6 +120,8 @@ async def test_each_kind_of_line_changed_by_a_cent_is_found(world: World, story:
                 found = (await judged(world))[0].kinds
                 own = {"invoice total"} if row.kind == "account_credit_applied" else LINES
                 assert found.keys() & own, (row.kind, found)
+                again = await reproduced(world.sql, world.store, row.invoice_id)
+                assert again.verdict == "different"
     assert (await judged(world))[0].kept == []
 
 
