@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from billing.invoice import Line, LineKind, amount_line
 from catalog.definition import CreditPack
 from catalog.terms import ConsumptionModel, Snapshot, SubscriptionStatus, Terms
 from kernel.errors import Refusal
@@ -17,6 +18,7 @@ from kernel.quantity import to_units
 
 # The least that a card takes (R-TOPUP-5, AMB-29).
 TOP_UP_MIN_MINOR: Final = 50
+PACK_CURRENCY: Final = "usd"  # whatever the subscription's (R-REG-8)
 _BUYING: Final = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.TRIALING})
 
 
@@ -60,6 +62,24 @@ class TopUpPurchase(msgspec.Struct, frozen=True, kw_only=True):
     def units(self) -> int:
         """Tell the money in 1e-9 of the currency's major unit."""
         return top_up_units(self.amount_minor, self.currency)
+
+
+def pack_line(name: str, credits_text: str, price_minor: int, *, term: int, cut: int) -> Line:
+    """Make the line of a pack that is bought; `credits_text` is a decimal string (R-INV-4)."""
+    price = Money(price_minor, PACK_CURRENCY)
+    return amount_line(LineKind.CREDIT_PACK, f"{name}, {credits_text} credits", price, term=term, cut=cut)
+
+
+def top_up_line(amount_minor: int, currency: str, *, term: int, cut: int) -> Line:
+    """Make the line of a top-up (R-INV-4)."""
+    amount = Money(amount_minor, currency)
+    return amount_line(LineKind.BALANCE_TOPUP, "Balance top-up", amount, term=term, cut=cut)
+
+
+def adjustment_line(description: str, amount_minor: int, currency: str, *, term: int, cut: int) -> Line:
+    """Make the line of an adjustment, negative when it gives (R-INV-5)."""
+    amount = Money(amount_minor, currency)
+    return amount_line(LineKind.ADJUSTMENT, description, amount, term=term, cut=cut)
 
 
 def top_up_units(amount_minor: int, currency: str) -> int:

@@ -6,14 +6,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, LineKind, Source, amount_line, source_of
+from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
+from billing.purchase import adjustment_line
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
 from catalog.definition import Organization
 from catalog.store.customer import load_customer
 from kernel import ids
-from kernel.money import Money
 
 ADJUSTMENT_ID: Final = "adj_"
 
@@ -41,12 +41,8 @@ async def adjust(
     currency = (organization.currency if newest is None else newest.currency).lower()
     cut = 0 if account is None else account.cut
     now_ms = organization.now_ms(real_ms)
-    line = amount_line(
-        LineKind.ADJUSTMENT,
-        wish.description,
-        Money(wish.amount_minor, currency),
-        term=0 if newest is None else newest.term,
-        cut=cut,
+    line = adjustment_line(
+        wish.description, wish.amount_minor, currency, term=0 if newest is None else newest.term, cut=cut
     )
     draft = InvoiceDraft(
         organization_id=organization.id_text,

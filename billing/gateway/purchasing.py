@@ -11,8 +11,17 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.paying import must_collect
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, LineKind, Source, amount_line, source_of
-from billing.purchase import PackPurchase, TopUpPurchase, draw_window, refused_pack, refused_top_up
+from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source, source_of
+from billing.purchase import (
+    PACK_CURRENCY,
+    PackPurchase,
+    TopUpPurchase,
+    draw_window,
+    pack_line,
+    refused_pack,
+    refused_top_up,
+    top_up_line,
+)
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import purchase as purchases
@@ -22,12 +31,10 @@ from catalog.definition import CreditPack, Organization
 from catalog.terms import Snapshot, Terms
 from kernel import ids
 from kernel.errors import Refusal, Rejected, rejected
-from kernel.money import Money
 from kernel.period import day_of_us
 from kernel.quantity import canonical
 
 PURCHASE_ID: Final = "pur_"
-PACK_CURRENCY: Final = "usd"  # whatever the subscription's (R-REG-8)
 
 
 class _Buyer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +63,8 @@ async def buy_pack(
     buyer = await _buyer(connection, organization, subscription_id, real_ms)
     _refuse(refused_pack(buyer.snapshot, buyer.day, pack))
     purchase_id = ids.new_id(PURCHASE_ID, real_ms)
-    line = amount_line(
-        LineKind.CREDIT_PACK,
-        f"{pack.name}, {canonical(pack.credits)} credits",
-        Money(pack.price_minor, PACK_CURRENCY),
-        term=buyer.terms.number,
-        cut=buyer.snapshot.cut,
+    line = pack_line(
+        pack.name, canonical(pack.credits), pack.price_minor, term=buyer.terms.number, cut=buyer.snapshot.cut
     )
     facts = {"pack": pack.id, "credits": canonical(pack.credits), "priceMinor": pack.price_minor}
     invoice = await _invoiced(
@@ -97,13 +100,7 @@ async def top_up(
     _refuse(refused_top_up(buyer.snapshot, buyer.day, amount_minor))
     purchase_id = ids.new_id(PURCHASE_ID, real_ms)
     currency = buyer.subscription.currency
-    line = amount_line(
-        LineKind.BALANCE_TOPUP,
-        "Balance top-up",
-        Money(amount_minor, currency),
-        term=buyer.terms.number,
-        cut=buyer.snapshot.cut,
-    )
+    line = top_up_line(amount_minor, currency, term=buyer.terms.number, cut=buyer.snapshot.cut)
     facts = {"amountMinor": amount_minor}
     invoice = await _invoiced(
         connection, organization, buyer, InvoiceType.BALANCE_TOPUP, currency, line, purchase_id, facts, real_ms

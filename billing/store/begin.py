@@ -10,11 +10,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
-from billing.closing import advance_lines
 from billing.discount import Discount
+from billing.first_invoice import first_invoice
 from billing.frozen import Frame, PeriodTerms, framed, freeze
-from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
-from billing.seat_billing import lines_of_start
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -24,7 +22,6 @@ from billing.store.plan import offered
 from billing.subscription import ScheduledChange, Subscription
 from catalog.definition import Plan
 from catalog.terms import SubscriptionStatus
-from kernel.period import DAY_MS
 
 
 async def open_terms(
@@ -51,25 +48,7 @@ async def charge_first(
 
     `cut` is the number of cuts taken before.
     """
-    assert first.until_day is not None, "a paid plan's period ends"
-    issued_ms = subscription.start_us // 1000
-    draft = InvoiceDraft(
-        organization_id=subscription.organization_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        cut=cut,
-        kind=RECURRING,
-        currency=first.currency,
-        plan_name=first.plan_name,
-        period_start_ms=first.since_day * DAY_MS,
-        period_end_ms=first.until_day * DAY_MS,
-        issued_ms=issued_ms,
-        due_ms=issued_ms,
-        lines=(*advance_lines(first, cut), *lines_of_start(first, held, cut)),
-        source=source_of(Source.START, subscription.id),
-        basis=Basis(cut=cut, terms=(first.term,), seats=held),
-    )
-    await invoices.write(connection, draft, now_ms)
+    await invoices.write(connection, first_invoice(subscription, first, held, cut), now_ms)
 
 
 async def announce(connection: AsyncConnection, subscription: Subscription) -> None:

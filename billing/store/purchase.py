@@ -24,6 +24,12 @@ async def add_pack(connection: AsyncConnection, bought: PackPurchase) -> None:
     await connection.execute(insert(tables.pack_purchases).values(**msgspec.structs.asdict(bought)))
 
 
+async def pack_name(connection: AsyncConnection, invoice_id: str) -> str | None:
+    """Tell the name of the pack that an invoice bought, as it was then; None when it bought none."""
+    row = (await connection.execute(select(_p.pack_name).where(_p.invoice_id == invoice_id))).first()
+    return None if row is None else str(row.pack_name)
+
+
 async def add_top_up(connection: AsyncConnection, bought: TopUpPurchase) -> None:
     """Write a top-up that was bought. Raises IntegrityError when its invoice granted it already (R-TOPUP-2)."""
     await connection.execute(insert(tables.top_ups).values(**msgspec.structs.asdict(bought)))

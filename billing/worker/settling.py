@@ -85,7 +85,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
                 draws_of(subscription, periods[subscription.id], drawn, top_ups[close.customer_id]),
                 extra,
             )
-            invoice = None if draft is None else await invoices.write(connection, _sourced(draft, close, extra), now_ms)
+            invoice = None if draft is None else await invoices.write(connection, sourced(draft, close, extra), now_ms)
             if invoice is not None and await collect(connection, organization, invoice, real_ms) in _FAILED:
                 await past_due(connection, subscription, now_ms)
             await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
@@ -94,7 +94,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
     return done
 
 
-def _sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line]) -> InvoiceDraft:
+def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line]) -> InvoiceDraft:
     """Say what made the invoice, and which counts of seats it charged."""
     held = {line.feature_id: int(line.used) for line in seat_lines if line.feature_id and line.used}
     basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), seats=held)

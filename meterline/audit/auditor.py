@@ -54,7 +54,8 @@ class Auditor:
         for lane, end in ends.items():
             await balance.compare(lane, end)
         self._compare_accounts(books)
-        invoices = InvoiceAudit(books, self._history.tally.usage, self._history.tally.ends)
+        tally = self._history.tally
+        invoices = InvoiceAudit(books, tally.usage, tally.ends, tally.beyond)
         await asyncio.to_thread(invoices.check, self._findings)
         return self._finish(books, invoices, started_ms)
 
@@ -107,6 +108,8 @@ class Auditor:
         report.differences = findings.kept
         report.difference_kinds = dict(findings.kinds)
         report.difference_count = findings.kinds.total()
-        report.verdict = "differences" if report.difference_count else "consistent"
+        report.unjudged = dict(sorted(invoices.unjudged.items()))
+        fine = "incomplete" if report.unjudged else "consistent"
+        report.verdict = "differences" if report.difference_count else fine
         report.seconds = round((self._clock.monotonic_ms() - started_ms) / 1000, 3)
         return report

@@ -1,200 +1,257 @@
-"""The invoices once more: every line's amount from RAW's rows and the frozen terms, every total from its lines. Pure.
+"""The invoices once more: every line from RAW's rows, the frozen terms and what was bought; every total from its lines.
 
-Source: DESIGN 3.8, 5; R-METER-1, R-METER-2, R-TRACK-20, R-INV-7.
+Pure. Lines of a kind that it does not reckon are told as such (`unjudged`), never as fine.
+Source: DESIGN 3.8, 5; ADR 9; R-METER-1, R-METER-2, R-BAL-3, R-TRACK-20, R-INV-7, R-INV-10, R-INV-11.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Any, Final
+from typing import Final
 
 from kernel.money import minor_places
+from meterline.audit.frozen import Beyond, FrozenTerms, Row, UsageKey
+from meterline.audit.ledger import check_amounts, check_credits, check_numbers
+from meterline.audit.owed import Owed, Seller
 from meterline.audit.report import Findings, Unbilled
 from meterline.audit.rows import Books
 
-USAGE_KINDS: Final = ("overage", "addon_overage", "feature_overage", "late_usage")
-BASE_KINDS: Final = ("plan_base",)
-# Lines whose amount is quantity times unit price, and those that are a share of it.
-WHOLE_KINDS: Final = (
-    *("seats", "discount", "addon_base", "credit_pack", "balance_topup", "balance_overage", "adjustment"),
-    "account_credit_applied",
+USAGE_KINDS: Final = frozenset({"overage", "addon_overage", "late_usage"})
+OVERDRAFT: Final = "balance_overage"
+# What is reckoned for an invoice as a whole, line by line.
+OWED_KINDS: Final = frozenset(
+    {"plan_base", "discount", "seats", "seat_true_up", "addon_base", "credit_pack", "balance_topup", "adjustment"}
 )
-SHARE_KINDS: Final = ("seat_true_up", "addon_proration", "proration_credit", "proration_charge")
+CREDIT: Final = "account_credit_applied"  # by the ledger of credit
+_POOL: Final = ""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _EXACT: Final = Context(prec=60)
+_ZERO: Final = Decimal(0)
 
-# (customer, feature, term, first day of the window) -> usage by cut, and the window's end
-CountedUsage = dict[tuple[str, str, int, int], dict[int, Decimal]]
+# usage by cut, and the window's end
+CountedUsage = dict[UsageKey, dict[int, Decimal]]
 
 
 class InvoiceAudit:
-    """One look at all invoices, with usage by cut as the audit's own verdicts have it."""
+    """One look at all invoices, with usage and draws by cut as the rows have them."""
 
-    def __init__(self, books: Books, usage: CountedUsage, ends: Mapping[tuple[str, str, int, int], int]) -> None:
+    def __init__(self, books: Books, usage: CountedUsage, ends: Mapping[UsageKey, int], beyond: Beyond) -> None:
         self._books = books
         self._usage = usage
         self._ends = ends
-        self._subscriptions = {row["id"]: row for row in books.subscriptions}
-        self._by_term = {(row["customer_id"], row["term"]): row for row in books.subscriptions}
-        self._terms: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in sorted(books.terms, key=lambda row: row["since_day"]):
-            self._terms[row["subscription_id"]].append(row)
-        self._lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self._beyond = beyond
+        self._terms = FrozenTerms(books)
+        self._seller = Seller(books, self._terms)
+        self._lines: dict[str, list[Row]] = defaultdict(list)
         for line in books.lines:
             self._lines[line["invoice_id"]].append(line)
+        self._closes = {close["id"]: close for close in books.closes}
+        self._settled: dict[str, list[Row]] = defaultdict(list)
+        for close in sorted(books.closes, key=lambda close: close["cut"]):
+            if close["state"] == "settled":
+                self._settled[close["subscription_id"]].append(close)
         self.unbilled: list[Unbilled] = []
+        self.unjudged: Counter[str] = Counter()
 
     def check(self, findings: Findings) -> None:
-        """Compare totals, base lines, usage lines and what should have had a line."""
-        billed: dict[tuple[str, str, int, int], list[tuple[int, int]]] = defaultdict(list)
-        bases: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        """Compare totals, what is owed, usage lines, what should have had a line, numbers, credit and closes."""
+        billed: dict[UsageKey, list[Row]] = defaultdict(list)
         for invoice in self._books.invoices:
             lines = self._lines[invoice["id"]]
-            _check_amounts(findings, invoice, lines)
+            check_amounts(findings, invoice, lines)
+            self._check_owed(findings, invoice, lines)
             for line in lines:
-                if line["kind"] in BASE_KINDS:
-                    bases[invoice["subscription_id"]].append((invoice["cut"], line["amount_minor"]))
-                elif line["kind"] in USAGE_KINDS:
-                    key = (invoice["customer_id"], line["feature_id"], line["term"], line["window_day"])
-                    billed[key].append((line["cut"], line["amount_minor"]))
-                    self._check_line(findings, invoice, line, key)
-                else:
-                    where = f"invoice {invoice['id']} line {line['position']}"
-                    if line["kind"] in WHOLE_KINDS:
-                        findings.same("invoice line", where, "amount", line["amount_minor"], _product(invoice, line))
-                    elif line["kind"] not in SHARE_KINDS:
-                        findings.add("invoice line", where, f"the audit knows no lines of kind {line['kind']}")
+                if line["kind"] in USAGE_KINDS or line["kind"] == OVERDRAFT:
+                    feature = line["feature_id"] or _POOL
+                    billed[invoice["customer_id"], feature, line["term"], line["window_day"]].append(line)
+                elif line["kind"] not in OWED_KINDS and line["kind"] != CREDIT:
+                    self.unjudged[line["kind"]] += 1
+        for lines in billed.values():
+            lines.sort(key=lambda line: line["cut"])
         self._check_windows(findings, billed)
-        self._check_bases(findings, bases)
+        self._check_draws(findings, billed)
         self._check_closes(findings)
-        for credit in self._books.credits:
-            spent = credit["amount_minor"] - credit["left_minor"]
-            findings.same("account credit", credit["id"], "what is applied", credit["applied_minor"], spent)
+        self._check_periods(findings)
+        check_credits(findings, self._books)
+        check_numbers(findings, self._books)
 
-    def _check_line(
-        self, findings: Findings, invoice: Mapping[str, Any], line: Mapping[str, Any], key: tuple[str, str, int, int]
-    ) -> None:
-        where = f"invoice {invoice['id']} line {line['position']} ({line['feature_code']})"
-        used = self._used(key, line["cut"])
-        if line["used"] is not None:
-            findings.same("invoice line", where, "used", Decimal(line["used"]), used)
-        rule = self._rule(key)
-        if rule is None:
-            findings.add("invoice line", where, "there are no frozen terms for it")
+    def _check_owed(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
+        """What an invoice charges beside usage is what its source owes, line by line."""
+        source, _, made_by = invoice["source"].partition(":")
+        where = f"invoice {invoice['id']}"
+        own = [line for line in lines if line["kind"] in OWED_KINDS]
+        if source == "close":
+            close = self._closes.get(made_by)
+            if close is None or close["invoice_id"] != invoice["id"]:
+                findings.add("close", where, "names a close that does not name it")
+                return
+            owed = self._seller.of_close(close, lines)
+        elif source == "start":
+            owed = self._seller.of_start(invoice, lines)
+        elif source == "purchase":
+            owed = self._seller.of_purchase(invoice)
+        elif source == "adjustment":
+            owed = self._seller.of_adjustment(invoice, lines)
+        else:
+            self.unjudged.update(line["kind"] for line in own)
             return
-        if line["included"] is not None and rule["included"] is not None:
-            findings.same("invoice line", where, "included", Decimal(line["included"]), Decimal(rule["included"]))
-        findings.same("invoice line", where, "unit price", Decimal(line["unit_price"]), Decimal(rule["unitPrice"]))
+        _same_lines(findings, where, own, owed)
+        for line in own:
+            if line["kind"] != "seat_true_up":  # its amount is a share of them
+                here = f"{where} line {line['position']}"
+                findings.same("invoice line", here, "amount", line["amount_minor"], _product(invoice, line))
 
-    def _check_windows(
-        self, findings: Findings, billed: Mapping[tuple[str, str, int, int], list[tuple[int, int]]]
-    ) -> None:
+    def _check_windows(self, findings: Findings, billed: Mapping[UsageKey, list[Row]]) -> None:
         """After each settled close, the lines of every ended window sum to the rate of its usage up to the cut."""
-        closes: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for close in self._books.closes:
-            if close["state"] == "settled":
-                closes[close["subscription_id"]].append(close)
-        for key in self._usage.keys() | billed.keys():
-            subscription = self._by_term.get((key[0], key[2]))
-            if subscription is None:
+        for key in self._usage.keys() | {key for key in billed if key[1] != _POOL}:
+            owner = self._terms.owner(key[0], key[2])
+            if owner is None:
                 findings.add("invoice window", _name(key), "rows name a subscription that SQL does not have")
                 continue
-            if subscription["free"]:
-                continue
-            settled = sorted(closes[subscription["id"]], key=lambda close: close["cut"])
-            self._check_window(findings, key, settled, billed.get(key, []))
-
-    def _check_window(
-        self,
-        findings: Findings,
-        key: tuple[str, str, int, int],
-        settled: list[Mapping[str, Any]],
-        lines: list[tuple[int, int]],
-    ) -> None:
-        end = self._ends.get(key, 0)
-        for close in settled:
-            if end <= close["through_day"] or close["final"]:
-                owed = self._rate(key, close["cut"])
-                have = sum(amount for cut, amount in lines if cut <= close["cut"])
+            lines = billed.get(key, [])
+            end = self._terms.end(key[0], key[2], self._ends.get(key, 0))
+            settled = self._settled[owner["id"]]
+            for close in settled:
+                have = sum(line["amount_minor"] for line in lines if line["cut"] <= close["cut"])
+                ended = end <= close["through_day"] or close["final"]
+                owed = self._rate(key, close["cut"], lines) if ended else 0
                 findings.same("invoice window", f"{_name(key)} at cut {close['cut']}", "what is invoiced", have, owed)
-        if settled and settled[-1]["final"]:
-            final = settled[-1]["cut"]
-            late = self._rate(key, None) - self._rate(key, final)
-            if any(cut > final for cut in self._usage.get(key, {})):
+            self._check_usage_lines(findings, key, lines)
+            if settled and settled[-1]["final"] and any(cut > settled[-1]["cut"] for cut in self._usage.get(key, {})):
+                late = self._rate(key, None, lines) - self._rate(key, settled[-1]["cut"], lines)
                 self.unbilled.append(Unbilled(key[0], key[1], _day(key[3]), late))
 
-    def _check_bases(self, findings: Findings, bases: Mapping[str, list[tuple[int, int]]]) -> None:
-        """Every billing period that has begun has one base line with the frozen base price."""
-        for subscription in self._books.subscriptions:
-            if subscription["free"]:
+    def _check_usage_lines(self, findings: Findings, key: UsageKey, lines: Sequence[Row]) -> None:
+        """Each line says what it bills: used, included, beyond, its price, and what of it is new."""
+        told = _ZERO
+        for line in lines:
+            where = f"invoice {line['invoice_id']} line {line['position']} ({line['feature_code']})"
+            found = self._terms.granting(key)
+            if found is None or found[0]["model"] != "metered":
+                findings.add("invoice line", where, "no frozen terms charge its usage")
                 continue
-            have = [amount for _, amount in sorted(bases.get(subscription["id"], []))]
-            begun = [
-                row["base_minor"]
-                for row in self._terms[subscription["id"]]
-                if row["since_day"] <= subscription["period_start_day"]
-            ]
-            findings.same("base line", f"subscription {subscription['id']}", "the base lines", have, begun)
+            used = self._used(key, line["cut"])
+            included = self._included(key, line["cut"], lines)
+            beyond = _ZERO if included is None else max(_ZERO, _EXACT.subtract(used, included))
+            stated = None if line["included"] is None else Decimal(line["included"])
+            findings.same("invoice line", where, "used", Decimal(line["used"]), used)
+            findings.same("invoice line", where, "included", stated, included)
+            findings.same("invoice line", where, "overage", Decimal(line["overage"]), beyond)
+            findings.same("invoice line", where, "quantity", Decimal(line["quantity"]), beyond - told)
+            price = Decimal(found[1]["unitPrice"])
+            findings.same("invoice line", where, "unit price", Decimal(line["unit_price"]), price)
+            told = beyond
+
+    def _check_draws(self, findings: Findings, billed: Mapping[UsageKey, list[Row]]) -> None:
+        """After each settled close, the lines of every ended draw window sum to its overdraft (R-BAL-3)."""
+        drawn = {(customer, _POOL, *window) for customer, windows in self._beyond.items() for window in windows}
+        for key in drawn | {key for key in billed if key[1] == _POOL}:
+            customer, _, *place = key
+            owner = self._terms.owner(customer, key[2])
+            window = self._terms.draw_window(customer, key[2], key[3])
+            if owner is None or window is None:
+                findings.add("invoice window", _name(key), "rows name a subscription that SQL does not have")
+                continue
+            for close in self._settled[owner["id"]]:
+                lines = [line for line in billed.get(key, []) if line["cut"] <= close["cut"]]
+                where = f"{_name(key)} at cut {close['cut']}"
+                over = _ZERO
+                if window[1] <= close["through_day"]:
+                    over = self._terms.overdraft(customer, (place[0], place[1]), self._beyond, close["cut"])
+                have = sum(line["amount_minor"] for line in lines)
+                findings.same("invoice window", where, "overdraft", have, _minor(over, window[0]["currency"]))
+                units = sum((Decimal(line["quantity"]) for line in lines), _ZERO)
+                if lines:
+                    findings.same("invoice line", where, "overdraft", units, over)
 
     def _check_closes(self, findings: Findings) -> None:
+        """A close that is settled has the invoice that it names, or owed nothing."""
         invoices = {row["id"] for row in self._books.invoices}
         for close in self._books.closes:
             where = f"close of {close['subscription_id']} at cut {close['cut']}"
             if close["state"] == "stopped":
                 findings.add("close", where, "is stopped: LIVE and RAW differed")
-            if close["invoice_id"] is not None and close["invoice_id"] not in invoices:
+            elif close["invoice_id"] is not None and close["invoice_id"] not in invoices:
                 findings.add("close", where, f"names invoice {close['invoice_id']}, which is not there")
+            elif close["state"] == "settled" and close["invoice_id"] is None:
+                _same_lines(findings, where, [], self._seller.of_close(close))
 
-    def _used(self, key: tuple[str, str, int, int], cut: int | None) -> Decimal:
-        total = Decimal(0)
+    def _check_periods(self, findings: Findings) -> None:
+        """Every billing period that has begun was charged once, by a start, a close or a change of plan."""
+        charged: Counter[tuple[str, int, int]] = Counter()
+        for close in self._books.closes:
+            if close["base_term"] is not None:
+                charged[close["subscription_id"], close["base_term"], close["through_day"]] += 1
+        for invoice in self._books.invoices:
+            subscription, source = invoice["subscription_id"], invoice["source"].partition(":")[0]
+            if source == "start" and self._terms.of(subscription):
+                first = self._terms.of(subscription)[0]
+                charged[subscription, first["term"], first["since_day"]] += 1
+            elif invoice["kind"] == "plan_change":
+                day = invoice["period_start_ms"] // 86_400_000
+                term = max((line["term"] for line in self._lines[invoice["id"]]), default=0)
+                charged[subscription, term, day] += 1
+        for subscription in self._books.subscriptions:
+            for period in self._terms.charged(subscription):
+                times = charged[subscription["id"], period["term"], period["since_day"]]
+                where = f"subscription {subscription['id']} period from {_day(period['since_day'])}"
+                findings.same("base line", where, "times that it was charged", times, 1)
+
+    def _used(self, key: UsageKey, cut: int | None) -> Decimal:
+        total = _ZERO
         for booked, quantity in self._usage.get(key, {}).items():
             if cut is None or booked <= cut:
                 total = _EXACT.add(total, quantity)
         return total
 
-    def _rule(self, key: tuple[str, str, int, int]) -> Mapping[str, Any] | None:
-        """Find the frozen terms of the period in which the window starts (R-PRICE-1)."""
-        customer, feature, term, window = key
-        subscription = self._by_term.get((customer, term))
-        rows = [] if subscription is None else self._terms[subscription["id"]]
-        begun = [row for row in rows if row["since_day"] <= window]
-        later = [row for row in rows if row["since_day"] > window]
-        # Late usage of a feature that came with later terms is rated by the first of them.
-        for row in [*begun[-1:], *later]:
-            for rule in row["features"]:
-                if rule["feature"] == feature:
-                    found: Mapping[str, Any] = rule
-                    return found
-        return None
+    def _included(self, key: UsageKey, cut: int | None, lines: Sequence[Row]) -> Decimal | None:
+        """Tell what a window includes; None when it is unlimited.
 
-    def _rate(self, key: tuple[str, str, int, int], cut: int | None) -> int:
+        A quarter or a year has windows that were billed before its quantities were raised (R-BH-1): then the last line
+        by the cut says what stood then, and it cannot have been more than now.
+        """
+        found = self._terms.granting(key)
+        if found is None or not found[1]["overage"]:
+            return None
+        stood = [line["included"] for line in lines if cut is None or line["cut"] <= cut]
+        included = None if found[1]["included"] is None else Decimal(found[1]["included"])
+        if found[0]["interval"] != "monthly" and stood and stood[-1] is not None:
+            return Decimal(stood[-1]) if included is None else min(included, Decimal(stood[-1]))
+        return included
+
+    def _rate(self, key: UsageKey, cut: int | None, lines: Sequence[Row]) -> int:
         """Rate a window: max(0, used - included) x price, halves away from zero, in minor units (R-METER-2)."""
-        rule = self._rule(key)
-        if rule is None or rule["included"] is None or not rule["overage"]:
+        found = self._terms.granting(key)
+        included = self._included(key, cut, lines)
+        if found is None or found[0]["model"] != "metered" or included is None:
             return 0
-        beyond = max(Decimal(0), _EXACT.subtract(self._used(key, cut), Decimal(rule["included"])))
-        places = minor_places(self._by_term[key[0], key[2]]["currency"])
-        amount = _EXACT.scaleb(_EXACT.multiply(beyond, Decimal(rule["unitPrice"])), places)
-        return int(amount.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+        beyond = max(_ZERO, _EXACT.subtract(self._used(key, cut), included))
+        return _minor(_EXACT.multiply(beyond, Decimal(found[1]["unitPrice"])), found[0]["currency"])
 
 
-def _check_amounts(findings: Findings, invoice: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> None:
-    """The total is the sum of the lines; total + carried in = due + carried out; what is below zero is credited."""
-    where = f"invoice {invoice['id']}"
-    total = sum(line["amount_minor"] for line in lines)
-    findings.same("invoice total", where, "total", invoice["total_minor"], total)
-    applied = -sum(line["amount_minor"] for line in lines if line["kind"] == "account_credit_applied")
-    findings.same("invoice total", where, "credit applied", invoice["credit_applied_minor"], applied)
-    findings.same("invoice total", where, "credited", invoice["credited_minor"], max(0, -total))
-    asked = max(0, total) + invoice["carried_in_minor"]
-    due = invoice["due_minor"] + invoice["carried_out_minor"]
-    findings.same("invoice total", where, "due and carried out", due, asked)
+def _same_lines(findings: Findings, where: str, lines: Sequence[Row], owed: Counter[Owed]) -> None:
+    found = Counter(Owed(line["kind"], line["feature_id"] or "", line["term"], line["amount_minor"]) for line in lines)
+    for one, times in sorted((found - owed).items()):
+        findings.add(_kind(one), where, f"has {times} line {_shown(one)} that is not owed")
+    for one, times in sorted((owed - found).items()):
+        findings.add(_kind(one), where, f"lacks {times} line {_shown(one)}")
 
 
-def _product(invoice: Mapping[str, Any], line: Mapping[str, Any]) -> int:
-    amount = _EXACT.multiply(Decimal(line["quantity"]), Decimal(line["unit_price"]))
-    scaled = _EXACT.scaleb(amount, minor_places(invoice["currency"]))
+def _kind(one: Owed) -> str:
+    return "base line" if one.kind == "plan_base" else "invoice line"
+
+
+def _shown(one: Owed) -> str:
+    return f"{one.kind} {one.feature} of term {one.term} for {one.amount_minor}"
+
+
+def _product(invoice: Row, line: Row) -> int:
+    return _minor(_EXACT.multiply(Decimal(line["quantity"]), Decimal(line["unit_price"])), invoice["currency"])
+
+
+def _minor(major: Decimal, currency: str) -> int:
+    scaled = _EXACT.scaleb(major, minor_places(currency))
     return int(scaled.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
@@ -202,6 +259,6 @@ def _day(day: int) -> str:
     return date.fromordinal(day + _EPOCH).isoformat()
 
 
-def _name(key: tuple[str, str, int, int]) -> str:
+def _name(key: UsageKey) -> str:
     customer, feature, term, window = key
-    return f"{customer} {feature} term {term} window {_day(window)}"
+    return f"{customer} {feature or 'pool'} term {term} window {_day(window)}"

@@ -54,7 +54,11 @@ class Unbilled(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, kw_only=True, rename="camel"):
-    """The whole audit. `log_complete` says that the log still holds its first record."""
+    """The whole audit. `log_complete` says that the log still holds its first record.
+
+    `verdict` is `consistent`, `differences`, or `incomplete`: no difference, but invoice lines that it did not reckon,
+    counted by kind in `unjudged`.
+    """
 
     verdict: str = "consistent"
     epoch: int = 0
@@ -78,6 +82,7 @@ class Report(msgspec.Struct, kw_only=True, rename="camel"):
     difference_count: int = 0
     difference_kinds: dict[str, int] = {}
     unbilled: list[Unbilled] = []
+    unjudged: dict[str, int] = {}
     notes: list[str] = []
     seconds: float = 0
 

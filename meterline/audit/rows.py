@@ -1,7 +1,7 @@
 """Reading RAW and SQL, by statements of the audit's own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -108,14 +108,20 @@ async def stored_records(raw: Raw, epoch: int, lane: int, start: int, end: int) 
 class Books(NamedTuple):
     """What SQL says at one moment: rows by name of table."""
 
-    accounts: list[Mapping[str, Any]]
-    organizations: list[Mapping[str, Any]]
-    subscriptions: list[Mapping[str, Any]]
-    terms: list[Mapping[str, Any]]
-    closes: list[Mapping[str, Any]]
-    invoices: list[Mapping[str, Any]]
-    lines: list[Mapping[str, Any]]
-    credits: list[Mapping[str, Any]]
+    accounts: Sequence[Mapping[str, Any]]
+    organizations: Sequence[Mapping[str, Any]]
+    subscriptions: Sequence[Mapping[str, Any]]
+    terms: Sequence[Mapping[str, Any]]
+    closes: Sequence[Mapping[str, Any]]
+    invoices: Sequence[Mapping[str, Any]]
+    lines: Sequence[Mapping[str, Any]]
+    credits: Sequence[Mapping[str, Any]]
+    applications: Sequence[Mapping[str, Any]]
+    carried: Sequence[Mapping[str, Any]]
+    numbers: Sequence[Mapping[str, Any]]
+    packs: Sequence[Mapping[str, Any]]
+    top_ups: Sequence[Mapping[str, Any]]
+    seats: Sequence[Mapping[str, Any]]
     features: dict[str, str]
 
 
@@ -123,39 +129,60 @@ async def books(sql: Sql) -> Books:
     """Read the tables of billing in one snapshot."""
     async with sql.snapshot() as connection:
 
-        async def rows(statement: str) -> list[Mapping[str, Any]]:
+        async def rows(statement: str) -> list[dict[str, Any]]:
             return [dict(row) for row in (await connection.execute(text(statement))).mappings()]
 
-        terms = await rows(
-            "SELECT subscription_id, since_day, until_day, base_minor, CAST(features AS TEXT) AS features"
-            " FROM subscription_terms"
-        )
-        for row in terms:
-            row["features"] = json.loads(row["features"], parse_float=Decimal)  # type: ignore[index]  # a dict
+        def exact(found: list[dict[str, Any]], *names: str) -> Sequence[Mapping[str, Any]]:
+            for row in found:
+                row.update({name: _document(row[name]) for name in names})
+            return found
+
         return Books(
             accounts=await rows("SELECT customer_id, organization_id, rev, cut, open_cut FROM accounts"),
             organizations=await rows("SELECT id, currency, clock_ms, settle_ms, environment FROM organizations"),
             subscriptions=await rows(
                 "SELECT id, organization_id, customer_id, status, free, currency, term, period_start_day,"
-                " period_end_day FROM subscriptions"
+                " period_end_day FROM subscriptions WHERE started"
             ),
-            terms=terms,
+            terms=exact(
+                await rows(
+                    "SELECT t.subscription_id, t.term, since_day, until_day, t.start_us, t.anchor_day, t.currency,"
+                    ' t."interval", trial, window_days, chain_term, chain_window, base_minor, model, pool, overdraft,'
+                    " CAST(features AS TEXT) AS features, CAST(discount AS TEXT) AS discount"
+                    " FROM subscription_terms t JOIN subscriptions s ON s.id = t.subscription_id WHERE s.started"
+                ),
+                "features",
+                "discount",
+            ),
             closes=await rows(
-                "SELECT id, organization_id, customer_id, subscription_id, cut, through_day, final, state,"
-                " invoice_id FROM closes"
+                "SELECT id, organization_id, customer_id, subscription_id, cut, kind, base_term, start_day,"
+                " through_day, end_us, final, state, invoice_id FROM closes"
             ),
-            invoices=await rows(
-                "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency, total_minor,"
-                " credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor, due_minor FROM invoices"
+            invoices=exact(
+                await rows(
+                    "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency,"
+                    " total_minor, credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor,"
+                    " due_minor, discount_minor, source, issued_ms, period_start_ms,"
+                    " CAST(basis AS TEXT) AS basis FROM invoices"
+                ),
+                "basis",
             ),
             lines=await rows(
                 "SELECT invoice_id, position, kind, feature_id, feature_code, quantity, unit_price, included, used,"
                 " overage, term, window_day, window_end_day, cut_after, cut, amount_minor FROM invoice_lines"
                 " ORDER BY invoice_id, position"
             ),
-            credits=await rows(
-                "SELECT id, amount_minor, left_minor, (SELECT coalesce(sum(a.amount_minor), 0) FROM"
-                " credit_applications a WHERE a.credit_id = account_credits.id) AS applied_minor FROM account_credits"
-            ),
+            credits=await rows("SELECT id, amount_minor, left_minor, invoice_id FROM account_credits"),
+            applications=await rows("SELECT credit_id, invoice_id, amount_minor FROM credit_applications"),
+            carried=await rows("SELECT invoice_id, amount_minor, taken_by FROM carried_amounts"),
+            numbers=await rows("SELECT organization_id, last FROM invoice_numbers"),
+            packs=await rows("SELECT id, invoice_id, price_minor, term FROM pack_purchases"),
+            top_ups=await rows("SELECT id, invoice_id, customer_id, amount_minor, term, window_day FROM top_ups"),
+            seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )
+
+
+def _document(stored: str | None) -> Any:
+    """Read a JSON column exactly."""
+    return None if stored is None else json.loads(stored, parse_float=Decimal)

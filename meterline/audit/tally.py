@@ -53,6 +53,8 @@ class Tally:
         self.verdicts: Counter[str] = Counter()
         self.usage: CountedUsage = defaultdict(dict)
         self.ends: dict[tuple[str, str, int, int], int] = {}
+        # By customer, draw window and cut: what was drawn of top-ups and beyond them.
+        self.beyond: dict[str, dict[tuple[int, int], dict[int, Decimal]]] = defaultdict(lambda: defaultdict(dict))
         self._counted: dict[bytes, tuple[int, Position]] = {}
 
     def rule(self, attempt: Attempt, ruling: Ruling) -> None:
@@ -71,6 +73,9 @@ class Tally:
         cuts = self.usage[window]
         cuts[row.cut] = _EXACT.add(cuts.get(row.cut, _ZERO), attempt.quantity)
         self.ends[window] = row.window_end
+        if drawn := row.taken.top_ups + row.taken.overdraft:
+            cuts = self.beyond[customer][row.term, row.window]
+            cuts[row.cut] = _EXACT.add(cuts.get(row.cut, _ZERO), drawn)
         if attempt.digest:
             before = self._counted.get(attempt.digest)
             if before is not None and attempt.effective_ms - before[0] <= KEY_MEMORY_MS:

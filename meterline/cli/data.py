@@ -51,14 +51,30 @@ def export(
         console.print(f"{result['rows']:,} events in {output}")
 
 
-def audit(*, data_dir: DataDir = None, as_json: Json = False) -> None:
+def audit(
+    *,
+    invoice: Annotated[str | None, typer.Option(help="inv_…: make this one again from what it stores.")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
     """Recompute everything from log and RAW, and compare log, LIVE, RAW and invoices."""
-    report = wait_for(call(settings_of(data_dir), "audit", {}))
+    report = wait_for(call(settings_of(data_dir), "audit", {"invoice": invoice}))
     if as_json:
         print_json(report)
-    else:
+    elif invoice is None:
         print_report(report)
-    end(FOUND if report["differenceCount"] else OK)
+    else:
+        _print_reproduction(report)
+    end(OK if report["verdict"] in ("consistent", "identical") else FOUND)
+
+
+def _print_reproduction(report: dict[str, Any]) -> None:
+    """Print how an invoice that was made again compares with the stored one."""
+    if report["differences"]:
+        found = [(one["member"], str(one["stored"]), str(one["recomputed"])) for one in report["differences"]]
+        print_table("Differences", ["member", "stored", "recomputed"], found)
+    console.print(f"invoice {report['number']} by {report['source']}: {report['lines']} lines, {report['verdict']}")
+    console.print(f"stored {report['storedDigest']}, recomputed {report['recomputedDigest'] or 'none'}")
 
 
 def print_report(report: dict[str, Any]) -> None:
@@ -94,7 +110,12 @@ def print_report(report: dict[str, Any]) -> None:
     if not report["logComplete"]:
         console.print("note: the log's oldest records are gone; for them the audit took RAW's word on what was sent")
     count = report["differenceCount"]
-    console.print("[bold green]consistent: zero differences[/]" if count == 0 else f"[bold red]{count} differences[/]")
+    for kind, lines in report["unjudged"].items():
+        console.print(f"[bold red]not judged: {lines} invoice lines of kind {kind}[/]")
+    if report["verdict"] == "consistent":
+        console.print("[bold green]consistent: zero differences[/]")
+    else:
+        console.print(f"[bold red]{report['verdict']}: {count} differences[/]")
 
 
 def explain(

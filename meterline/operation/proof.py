@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from aggregator.worker.rebuild import rebuild_lane
+from billing.gateway.reproducing import reproduced
 from kernel.engine.live.base import READY
 from kernel.errors import Misconfigured, Unavailable
 from meterline.audit import Auditor
@@ -19,8 +20,11 @@ _PATIENCE_MS: Final = 60_000
 _LOOK_S: Final = 0.02
 
 
-async def audit(app: "App", _: dict[str, Any]) -> dict[str, Any]:
-    """Recompute everything and compare."""
+async def audit(app: "App", params: dict[str, Any]) -> dict[str, Any]:
+    """Recompute everything and compare; with `invoice` (`inv_…`) make that one again, from what it stores."""
+    if params.get("invoice") is not None:
+        again: dict[str, Any] = msgspec.to_builtins(await reproduced(app.sql, app.usage_store, params["invoice"]))
+        return again
     auditor = Auditor(log=app.log, live=app.live, raw=app.raw, sql=app.sql, clock=app.clock, flush=app.flush)
     report = await auditor.run()
     built: dict[str, Any] = msgspec.to_builtins(report)

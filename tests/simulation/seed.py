@@ -243,7 +243,7 @@ def at_rest(world: World) -> str | None:
     if sql.execute("SELECT count(*) FROM closes WHERE state = 'cut'").fetchone()[0]:
         return "a close is open"
     now_ms = world.clock.now_ms()
-    due = "SELECT count(*) FROM subscriptions WHERE (status = 'active' AND period_end_day * 86400000 <= ?) OR final_due"
+    due = "SELECT count(*) FROM subscriptions WHERE due_ms <= ?"
     if sql.execute(due, (now_ms,)).fetchone()[0]:
         return "a cut is due"
     return None

@@ -1,0 +1,35 @@
+"""The invoice with which a paid subscription begins: its first period in advance. Pure."""
+
+from collections.abc import Mapping
+
+from billing.closing import advance_lines
+from billing.frozen import PeriodTerms
+from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
+from billing.seat_billing import lines_of_start
+from billing.subscription import Subscription
+from kernel.period import DAY_MS
+
+
+def first_invoice(subscription: Subscription, first: PeriodTerms, held: Mapping[str, int], cut: int) -> InvoiceDraft:
+    """Make it, with the extra seats `held` by feature id (R-INV-2, R-INV-8, R-SEAT-6).
+
+    `cut` is the number of cuts taken before.
+    """
+    assert first.until_day is not None, "a paid plan's period ends"
+    issued_ms = first.start_us // 1000
+    return InvoiceDraft(
+        organization_id=subscription.organization_id,
+        customer_id=subscription.customer_id,
+        subscription_id=subscription.id,
+        cut=cut,
+        kind=RECURRING,
+        currency=first.currency,
+        plan_name=first.plan_name,
+        period_start_ms=first.since_day * DAY_MS,
+        period_end_ms=first.until_day * DAY_MS,
+        issued_ms=issued_ms,
+        due_ms=issued_ms,
+        lines=(*advance_lines(first, cut), *lines_of_start(first, held, cut)),
+        source=source_of(Source.START, subscription.id),
+        basis=Basis(cut=cut, terms=(first.term,), seats=held),
+    )

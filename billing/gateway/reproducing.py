@@ -1,0 +1,122 @@
+"""Making an invoice again from what it stores: its source, cut and basis, the frozen terms, and RAW's rows."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.store import UsageStore
+from billing.closing import Window, WindowUsage, plan_close
+from billing.drawing import draws_of
+from billing.first_invoice import first_invoice
+from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source
+from billing.purchase import adjustment_line, pack_line, top_up_line
+from billing.reproduction import Reproduction, as_it_stood, compared, not_made_again
+from billing.seat_billing import lines_of_close
+from billing.store import close as closes
+from billing.store import invoice as invoices
+from billing.store import purchase, terms
+from billing.store import seat as seats
+from billing.store import subscription as subscriptions
+from billing.worker.settling import close_of, sourced
+from kernel.engine.sql.base import Sql
+from kernel.errors import rejected
+
+
+async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Reproduction:
+    """Make an invoice again and compare. Raises Rejected `invoice_not_found`."""
+    async with sql.snapshot() as connection:
+        invoice = await invoices.read(connection, invoice_id)
+        if invoice is None:
+            raise rejected("invoice_not_found", f"There is no invoice {invoice_id}.")
+        lines = [line for _, line in await invoices.lines(connection, invoice_id)]
+        source, _, made_by = invoice.source.partition(":")
+        if source == Source.CLOSE:
+            draft = await _of_close(connection, usage_store, invoice, lines, made_by)
+        elif source == Source.START:
+            draft = await _of_start(connection, invoice, lines)
+        elif source == Source.PURCHASE:
+            draft = _flat(invoice, await _of_purchase(connection, invoice))
+        elif source == Source.ADJUSTMENT:
+            draft = _flat(invoice, _of_adjustment(invoice, lines))
+        else:
+            return not_made_again(invoice, lines)
+    return compared(invoice, lines, draft)
+
+
+async def _of_close(
+    connection: AsyncConnection, usage_store: UsageStore, invoice: Invoice, lines: Sequence[Line], close_id: str
+) -> InvoiceDraft | None:
+    """Close the same cut once more; which names the plan had then, and its currency, the invoice says."""
+    found = await closes.read_all(connection, [close_id])
+    subscription = None if not found else await subscriptions.read(connection, found[0].subscription_id)
+    if subscription is None:
+        return None
+    [row] = found
+    subscription = msgspec.structs.replace(subscription, plan_name=invoice.plan_name, currency=invoice.currency)
+    periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
+    value, wanted, customer = close_of(row, subscription), {row.customer_id: row.cut}, row.customer_id
+    totals: Mapping[Window, WindowUsage] = {
+        Window(one.feature, one.term, one.window): WindowUsage(end=one.window_end, units=one.units)
+        for one in await usage_store.totals_at_cut(row.organization_id, wanted)
+    }
+    drawn = {(one.term, one.window): one.at_cut for one in await usage_store.draws_at_cut(row.organization_id, wanted)}
+    top_ups = (await purchase.top_ups_of(connection, [customer]))[customer]
+    seat_lines = lines_of_close(value, periods, (await seats.history(connection, [customer]))[customer])
+    billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
+    draws = draws_of(subscription, periods, drawn, top_ups)
+    draft = plan_close(value, periods, totals, billed, draws, seat_lines)
+    return None if draft is None else sourced(draft, row, seat_lines)
+
+
+async def _of_start(connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line]) -> InvoiceDraft | None:
+    """Charge the first period once more, with the seats that it began with."""
+    assert invoice.subscription_id is not None, "its source is a subscription"
+    subscription = await subscriptions.read(connection, invoice.subscription_id)
+    periods = as_it_stood(await terms.of(connection, invoice.subscription_id), invoice, lines)
+    first = next((one for one in periods if (one.term,) == tuple(invoice.basis.terms)), None)
+    if subscription is None or first is None:
+        return None
+    return first_invoice(subscription, first, invoice.basis.seats, invoice.basis.cut)
+
+
+async def _of_purchase(connection: AsyncConnection, invoice: Invoice) -> Line | None:
+    basis, at = invoice.basis, {"term": max(invoice.basis.terms, default=0), "cut": invoice.basis.cut}
+    if invoice.kind is InvoiceType.BALANCE_TOPUP:
+        return top_up_line(basis.facts["amountMinor"], invoice.currency, **at)
+    name = await purchase.pack_name(connection, invoice.id)
+    if name is None:
+        return None
+    return pack_line(name, basis.facts["credits"], basis.facts["priceMinor"], **at)
+
+
+def _of_adjustment(invoice: Invoice, lines: Sequence[Line]) -> Line | None:
+    """Adjust once more; the seller's own words, and the terms that stood then, are on the line."""
+    if not lines:
+        return None
+    amount_minor = invoice.basis.facts["amountMinor"]
+    first = lines[0]
+    return adjustment_line(first.description, amount_minor, invoice.currency, term=first.term, cut=invoice.basis.cut)
+
+
+def _flat(invoice: Invoice, line: Line | None) -> InvoiceDraft | None:
+    """Put a line on an invoice of its moment; when that was, and why, no other row says."""
+    if line is None:
+        return None
+    return InvoiceDraft(
+        organization_id=invoice.organization_id,
+        customer_id=invoice.customer_id,
+        subscription_id=invoice.subscription_id,
+        cut=invoice.basis.cut,
+        kind=invoice.kind,
+        currency=invoice.currency,
+        plan_name=invoice.plan_name,
+        period_start_ms=invoice.issued_ms,
+        period_end_ms=invoice.issued_ms,
+        issued_ms=invoice.issued_ms,
+        due_ms=invoice.issued_ms,
+        lines=(line,),
+        source=invoice.source,
+        basis=Basis(cut=invoice.basis.cut, terms=invoice.basis.terms, facts=invoice.basis.facts),
+        metadata=invoice.metadata,
+    )

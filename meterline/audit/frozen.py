@@ -1,0 +1,129 @@
+"""The frozen terms of all subscriptions, as the audit looks things up in them. Pure.
+
+Terms are found by the number that rows and lines carry, never by a subscription's current number: one subscription has
+several in its life (ADR 9; R-PRICE-1).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from kernel.money import minor_places
+from meterline.audit.decoding import UNITS, AccountRecord, TermsRule
+from meterline.audit.pool import Pool, PoolWindow, window_of
+from meterline.audit.rows import Books
+
+Row = Mapping[str, Any]
+UsageKey = tuple[str, str, int, int]  # customer, feature, term, first day of the window
+# customer -> (term, first day) -> what was drawn beyond the plan's part, by cut
+Beyond = Mapping[str, Mapping[tuple[int, int], Mapping[int, Decimal]]]
+_MONTHS: Final = {"monthly": 1, "quarterly": 3, "yearly": 12}
+_ZERO: Final = Decimal(0)
+
+
+class FrozenTerms:
+    """Subscriptions and their terms, by customer and number."""
+
+    def __init__(self, books: Books) -> None:
+        self.subscriptions = {row["id"]: row for row in books.subscriptions}
+        self._of: dict[str, list[Row]] = defaultdict(list)
+        for row in sorted(books.terms, key=lambda row: (row["since_day"], row["term"])):
+            self._of[row["subscription_id"]].append(row)
+        self._owners = {(row["customer_id"], row["term"]): row for row in books.subscriptions}
+        for subscription_id, periods in self._of.items():
+            owner = self.subscriptions[subscription_id]
+            self._owners.update({(owner["customer_id"], period["term"]): owner for period in periods})
+        self._top_ups: dict[str, list[Row]] = defaultdict(list)
+        for bought in books.top_ups:
+            self._top_ups[bought["customer_id"]].append(bought)
+
+    def owner(self, customer: str, term: int) -> Row | None:
+        """Tell whose terms a number are; None when SQL has no such subscription."""
+        return self._owners.get((customer, term))
+
+    def of(self, subscription_id: str) -> list[Row]:
+        """List a subscription's terms, oldest first."""
+        return self._of[subscription_id]
+
+    def period(self, subscription_id: str, term: int, since_day: int) -> Row | None:
+        """Find the terms of one number that begin on a day."""
+        return next((p for p in self.of(subscription_id) if (p["term"], p["since_day"]) == (term, since_day)), None)
+
+    def at(self, customer: str, term: int, day: int) -> list[Row]:
+        """Tell the terms of a number in force on a day, then those that came later under it (R-PRICE-1)."""
+        owner = self.owner(customer, term)
+        rows = [] if owner is None else [row for row in self.of(owner["id"]) if row["term"] == term]
+        begun = [row for row in rows if row["since_day"] <= day]
+        return [*begun[-1:], *(row for row in rows if row["since_day"] > day)]
+
+    def granting(self, key: UsageKey) -> tuple[Row, Row] | None:
+        """Find the terms by which a window is rated, and what they say of its feature.
+
+        Late usage of a feature that came with later terms is rated by the first of them.
+        """
+        customer, feature, term, window = key
+        for row in self.at(customer, term, window):
+            for rule in row["features"]:
+                if rule["feature"] == feature:
+                    return row, rule
+        return None
+
+    def end(self, customer: str, term: int, end: int) -> int:
+        """Tell when a window ends: at its own end, or where terms with a greater number take over."""
+        owner = self.owner(customer, term)
+        rows = [] if owner is None else self.of(owner["id"])
+        return min([end, *(int(row["since_day"]) for row in rows if row["term"] > term)])
+
+    def draw_window(self, customer: str, term: int, first: int) -> tuple[Row, int] | None:
+        """Tell a draw window's terms, and when it ends."""
+        found = self.at(customer, term, first)
+        if not found:
+            return None
+        return found[0], self.end(customer, term, window_of(_rule(found[0]), first)[1])
+
+    def overdraft(self, customer: str, key: tuple[int, int], beyond: Beyond, cut: int | None) -> Decimal:
+        """Tell what a draw window has beyond its balance by a cut, in the major unit (R-BAL-3, R-TOPUP-4)."""
+        terms = self.at(customer, *key)
+        if not terms or not terms[0]["overdraft"]:
+            return _ZERO
+        pool = Pool()
+        for each, by_cut in beyond.get(customer, {}).items():
+            amount = sum((drawn for at, drawn in by_cut.items() if cut is None or at <= cut), _ZERO)
+            pool.windows[each] = PoolWindow(0, now=(_ZERO, _ZERO, amount, _ZERO))
+        places = minor_places(terms[0]["currency"])
+        bought = tuple(
+            (row["term"], row["window_day"], Decimal(row["amount_minor"]).scaleb(-places))
+            for row in self._top_ups[customer]
+        )
+        record = AccountRecord(b"", b"", 0, None, None, None, None, 0, b"", top_ups=bought)
+        return pool.left(record, _rule(terms[0]), key[1])[2]
+
+    def charged(self, subscription: Row) -> Iterable[Row]:
+        """List the billing periods that have begun and are charged in advance.
+
+        A trial and a free plan are not; neither is the rest of a paused period, whose windows count to its end (T56).
+        """
+        for row in self.of(subscription["id"]):
+            paid = row["interval"] is not None and not row["trial"]
+            if paid and row["anchor_day"] != row["until_day"] and row["since_day"] <= subscription["period_start_day"]:
+                yield row
+
+
+def _rule(row: Row) -> TermsRule:
+    """Spell terms as the log does, as far as pools need it."""
+    months = 0 if row["trial"] else _MONTHS.get(row["interval"] or "", 0)
+    chain = None if row["chain_term"] is None else (row["chain_term"], row["chain_window"])
+    return TermsRule(
+        number=row["term"],
+        start_us=row["start_us"],
+        anchor=row["anchor_day"],
+        since=row["since_day"],
+        features={},
+        model=row["model"],
+        months=months,
+        window_days=row["window_days"],
+        pool=Decimal(row["pool"]).quantize(UNITS),
+        overdraft=row["overdraft"],
+        chain=chain,
+    )

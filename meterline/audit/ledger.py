@@ -1,0 +1,76 @@
+"""Totals, numbers and the ledger of money: what is due, what credit paid, what waits to be charged. Pure.
+
+Source: R-GEN-2, R-INV-6, R-INV-10, R-INV-12, R-CHG-11; ADR 9.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from meterline.audit.frozen import Row
+from meterline.audit.report import Findings
+from meterline.audit.rows import Books
+
+_DUE_MIN: Final = 50  # minor units: less is carried to the next invoice
+
+
+def check_amounts(findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
+    """The total is the sum of the lines; of it credit is applied, a little is carried, the rest is due."""
+    where = f"invoice {invoice['id']}"
+    total = sum(line["amount_minor"] for line in lines)
+    applied = -_sum_of(lines, "account_credit_applied")
+    owes = total + applied > 0  # before credit; else nothing is charged, and what is carried stays carried
+    left = total + invoice["carried_in_minor"]
+    due = left if owes and left >= _DUE_MIN else 0
+    expected = {
+        "total_minor": total,
+        "credit_applied_minor": applied,
+        "credited_minor": max(0, -total),
+        "discount_minor": -_sum_of(lines, "discount"),
+        "due_minor": due,
+        "carried_out_minor": left - due if owes else 0,
+    }
+    for name, amount in expected.items():
+        findings.same("invoice total", where, name.removesuffix("_minor"), invoice[name], amount)
+
+
+def check_credits(findings: Findings, books: Books) -> None:
+    """Granted = applied + left; each invoice applied, granted, left and took over what its ledger rows say."""
+    spent = _by(books.applications, "credit_id")
+    for credit in books.credits:
+        used = credit["amount_minor"] - credit["left_minor"]
+        findings.same("account credit", credit["id"], "what is applied", spent[credit["id"]], used)
+    sides = {
+        "credit_applied_minor": _by(books.applications, "invoice_id"),
+        "credited_minor": _by(books.credits, "invoice_id"),
+        "carried_out_minor": _by(books.carried, "invoice_id"),
+        "carried_in_minor": _by(books.carried, "taken_by"),
+    }
+    for invoice in books.invoices:
+        for name, booked in sides.items():
+            what = name.removesuffix("_minor")
+            findings.same("account credit", f"invoice {invoice['id']}", what, invoice[name], booked[invoice["id"]])
+
+
+def check_numbers(findings: Findings, books: Books) -> None:
+    """An organization's invoices are numbered from 1 without gaps (R-INV-10)."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for invoice in books.invoices:
+        numbers[invoice["organization_id"]].append(invoice["number"])
+    last = {row["organization_id"]: row["last"] for row in books.numbers}
+    for organization in numbers.keys() | last.keys():
+        count = len(numbers[organization])
+        if sorted(numbers[organization]) != list(range(1, count + 1)) or last.get(organization, 0) != count:
+            findings.add("invoice number", organization, f"its {count} invoices are not numbered from 1 without gaps")
+
+
+def _sum_of(lines: Iterable[Row], kind: str) -> int:
+    return sum(int(line["amount_minor"]) for line in lines if line["kind"] == kind)
+
+
+def _by(rows: Iterable[Row], name: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for row in rows:
+        if row[name] is not None:
+            found[row[name]] += row["amount_minor"]
+    return found

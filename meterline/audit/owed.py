@@ -1,0 +1,164 @@
+"""What an invoice owes beside usage, from what made it: base, discount, seats, add-ons, purchases, adjustments. Pure.
+
+Source: R-DISC-11, R-SEAT-5 to R-SEAT-12, R-INV-2, R-INV-5, R-INV-8, R-PRO-3, R-ADDON-4.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from kernel.money import minor_places
+from meterline.audit.frozen import FrozenTerms, Row
+from meterline.audit.rows import Books
+
+_EXACT: Final = Context(prec=60)
+_DAY_MS: Final = 86_400_000
+_RECURRING: Final = "recurring"
+
+
+class Owed(NamedTuple):
+    """One line as it has to be: `feature` is an id or empty, the amount in minor units."""
+
+    kind: str
+    feature: str
+    term: int
+    amount_minor: int
+
+
+class Seller:
+    """Everything but usage that makes lines."""
+
+    def __init__(self, books: Books, terms: FrozenTerms) -> None:
+        self._terms = terms
+        self._seats: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        for event in sorted(books.seats, key=lambda row: (row["customer_id"], row["number"])):
+            self._seats[event["customer_id"]][event["feature_id"]].append(event)
+        self._packs = {row["invoice_id"]: row for row in books.packs}
+        self._top_ups = {row["invoice_id"]: row for row in books.top_ups}
+
+    def of_close(self, close: Row, lines: Sequence[Row] = ()) -> Counter[Owed]:
+        """Tell what a close owes beside usage; `lines` are its invoice's."""
+        owed: Counter[Owed] = Counter()
+        if close["base_term"] is not None:
+            begun = self._terms.period(close["subscription_id"], close["base_term"], close["through_day"])
+            if begun is not None:
+                owed += _advance(begun) + self._held(begun, close["customer_id"], close["end_us"] // 1000, lines)
+        if close["kind"] == _RECURRING:
+            owed += self._grown(close)
+        return _shown(owed)
+
+    def of_start(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
+        """Tell what a subscription's first invoice owes."""
+        periods = self._terms.of(invoice["subscription_id"])
+        if not periods:
+            return Counter()
+        held = self._held(periods[0], invoice["customer_id"], invoice["issued_ms"], lines)
+        return _shown(_advance(periods[0]) + held)
+
+    def of_purchase(self, invoice: Row) -> Counter[Owed]:
+        """Tell what a purchase owes: what was bought stands in a row of its own."""
+        owed: Counter[Owed] = Counter()
+        pack, top_up = self._packs.get(invoice["id"]), self._top_ups.get(invoice["id"])
+        if pack is not None:
+            owed[Owed("credit_pack", "", pack["term"], pack["price_minor"])] += 1
+        if top_up is not None:
+            owed[Owed("balance_topup", "", top_up["term"], top_up["amount_minor"])] += 1
+        return owed
+
+    def of_adjustment(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
+        """Tell what an adjustment owes: the amount that was asked for."""
+        term = lines[0]["term"] if lines else 0
+        return _shown(Counter([Owed("adjustment", "", term, invoice["basis"]["facts"]["amountMinor"])]))
+
+    def _held(self, begun: Row, customer: str, at_ms: int, lines: Sequence[Row]) -> Counter[Owed]:
+        """Charge the extra seats held when a period begins (R-SEAT-6).
+
+        The included ones may have been raised since (R-SEAT-11): then the line says what stood.
+        """
+        owed: Counter[Owed] = Counter()
+        stood = {line["feature_id"]: int(line["included"]) for line in lines if line["kind"] == "seats"}
+        for rule, events in self._seat_types(customer, begun):
+            before = [event for event in events if (event["ts_ms"], event["term"]) < (at_ms, begun["term"])]
+            held = before[-1]["after"] if before else 0
+            included = held if rule["included"] is None or not rule["overage"] else int(rule["included"])
+            extra = max(0, held - min(included, stood.get(rule["feature"], included)))
+            amount = _rounded(Fraction(extra) * Fraction(rule["unitPrice"]), begun["currency"])
+            owed[Owed("seats", rule["feature"], begun["term"], amount)] += 1
+        return owed
+
+    def _grown(self, close: Row) -> Counter[Owed]:
+        """True up what grew in the billing period that a close ends, a line a day (R-SEAT-7 to R-SEAT-9)."""
+        owed: Counter[Owed] = Counter()
+        end_ms = close["end_us"] // 1000
+        last_day = (close["end_us"] - 1) // (_DAY_MS * 1000)
+        begun = [
+            row
+            for row in self._terms.of(close["subscription_id"])
+            if row["since_day"] <= last_day and row["start_us"] < close["end_us"]
+        ]
+        if not begun or begun[-1]["trial"] or begun[-1]["until_day"] is None:
+            return owed
+        period = begun[-1]
+        if period["until_day"] <= close["start_day"]:
+            return owed
+        since = max(period["since_day"] * _DAY_MS, period["start_us"] // 1000), period["term"]
+        days = period["until_day"] - period["since_day"]
+        for rule, events in self._seat_types(close["customer_id"], period):
+            if rule["included"] is None or not rule["overage"]:
+                continue
+            paid, grown = int(rule["included"]), Counter[int]()
+            for event in events:
+                if (event["ts_ms"], event["term"]) < since:
+                    held = event["after"]
+                    paid = max(int(rule["included"]), held)
+                elif event["ts_ms"] < end_ms + close["final"] and event["after"] > paid:
+                    grown[event["ts_ms"] // _DAY_MS] += event["after"] - paid
+                    paid = event["after"]
+            for day, seats in grown.items():
+                share = Fraction(max(0, period["until_day"] - 1 - day), days)
+                amount = _rounded(seats * Fraction(rule["unitPrice"]) * share, period["currency"])
+                owed[Owed("seat_true_up", rule["feature"], period["term"], amount)] += 1
+        return owed
+
+    def _seat_types(self, customer: str, period: Row) -> list[tuple[Row, list[Row]]]:
+        held = self._seats[customer]
+        return [
+            (rule, held[rule["feature"]])
+            for rule in period["features"]
+            if rule["kind"] == "seats" and rule["feature"] in held
+        ]
+
+
+def _advance(period: Row) -> Counter[Owed]:
+    """Charge a period's base, less its discount, and the add-ons that it was frozen with."""
+    term, base = period["term"], period["base_minor"]
+    owed = Counter([Owed("plan_base", "", term, base)])
+    if period["discount"] is not None:
+        owed[Owed("discount", "", term, -_off(base, period["discount"], period["currency"]))] += 1
+    for rule in period["features"]:
+        if rule.get("addon") and not rule.get("paidApart"):
+            owed[Owed("addon_base", rule["feature"], term, rule.get("baseMinor", 0))] += 1
+    return owed
+
+
+def _off(base_minor: int, discount: Row, currency: str) -> int:
+    """Tell what a discount takes: a percentage rounded half up, or an amount, at most the base (R-DISC-11)."""
+    value = Decimal(discount["value"])
+    if discount["type"] == "percent":
+        exact = _EXACT.divide(_EXACT.multiply(Decimal(base_minor), value), Decimal(100))
+    else:
+        exact = _EXACT.scaleb(value, minor_places(currency))
+    return min(base_minor, int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP)))
+
+
+def _rounded(major: Fraction, currency: str) -> int:
+    """Round an exact amount that is not negative to minor units, halves away from zero (R-GEN-2)."""
+    minor = major * Fraction(10 ** minor_places(currency))
+    return (2 * minor.numerator + minor.denominator) // (2 * minor.denominator)
+
+
+def _shown(owed: Counter[Owed]) -> Counter[Owed]:
+    """Leave out what is zero, but for the base (R-INV-7)."""
+    return Counter({one: times for one, times in owed.items() if one.amount_minor or one.kind == "plan_base"})

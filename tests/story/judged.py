@@ -1,0 +1,19 @@
+"""The audit of a billing story's invoices: from SQL and RAW as they stand, with code of the audit's own."""
+
+from meterline.audit.invoices import InvoiceAudit
+from meterline.audit.report import Findings
+from meterline.audit.rows import books, progress, stored_events
+from meterline.audit.tally import Tally
+from tests.story.test_billing import World
+
+
+async def judged(world: World) -> tuple[Findings, InvoiceAudit]:
+    """Audit all invoices of a world; nothing may be on its way to RAW."""
+    await world.sink.flush()
+    tally, findings = Tally(), Findings()
+    for (epoch, lane), end in (await progress(world.raw)).items():
+        for row in await stored_events(world.raw, epoch, lane, 0, end):
+            tally.row(row, findings)
+    audit = InvoiceAudit(await books(world.sql), tally.usage, tally.ends, tally.beyond)
+    audit.check(findings)
+    return findings, audit

@@ -1,0 +1,130 @@
+"""Invoices proved: what billing writes is consistent and made again the same, and a cent more on any line is found."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from billing import tables
+from billing.gateway.reproducing import reproduced
+from tests.story.judged import judged
+from tests.story.test_billing import World, world
+from tests.story.test_discount import code, offer
+from tests.story.test_money import adjust
+from tests.story.test_overdraft import balance_plan
+from tests.story.test_purchases import pack, sold
+from tests.story.test_seat_invoices import put, team
+from tests.story.test_subscription_life import begin, priced
+
+__all__ = ["world"]  # a fixture
+
+
+async def metered(world: World) -> None:
+    """A discount, overage, late usage, and credit that pays a part."""
+    await world.now("2026-01-31T00:00:00Z")
+    acme = await world.customer("acme")
+    await offer(world)
+    await begin(world)
+    await world.track(acme, "110.5", "2026-02-01T00:00:00Z")
+    await adjust(world, -1000)
+    await world.now("2026-02-28T00:00:00Z")
+    await world.track(acme, "77", "2026-02-10T00:00:00Z", accepted="2026-03-01T00:00:00Z")
+    await adjust(world, 30)
+    await world.now("2026-05-01T00:00:00Z")
+
+
+async def seated(world: World) -> None:
+    """Seats in advance and trued up, and a plan whose included seats are raised meanwhile."""
+    await team(world, initialSeats={"team_member": 8})
+    await put(world, 10, "2026-01-11")
+    await world.now("2026-02-03T00:00:00Z")
+    await put(world, 12)
+    await world.call("PATCH", "/plans/team/features/team_member", {"includedAmount": 11})
+    await world.now("2026-03-03T00:00:00Z")
+
+
+async def drawn(world: World) -> None:
+    """A balance with overdraft and top-ups, and a quarter of it."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await balance_plan(world, "quarterly")
+    made = await begin(world, planCode="balance", billingInterval="quarterly")
+    await world.track(acme, "130", "2026-01-05T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/balance/topup", {"amount": 1000})
+    await world.now("2026-02-01T00:00:00Z")
+    await world.track(acme, "107.77", "2026-02-05T00:00:00Z")
+    await world.now("2026-04-01T00:00:00Z")
+
+
+async def bought(world: World) -> None:
+    """Credit packs."""
+    subscription = await sold(world)
+    await world.call("POST", f"/subscriptions/{subscription}/credits", {"creditPackId": await pack(world)})
+    await world.now("2026-02-01T00:00:00Z")
+
+
+async def lived(world: World) -> None:
+    """A trial with a code, a quarter, quantities raised within it, and an end within a month."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await priced(world, "quarterly", 12000)
+    await code(world)
+    made = await begin(world, billingInterval="quarterly", customTrialDays=7, promoCode="SAVE10")
+    await world.track(acme, "5", "2026-01-05T00:00:00Z")
+    await world.now("2026-01-08T00:00:00Z")
+    await world.track(acme, "111", "2026-01-10T00:00:00Z")
+    await world.now("2026-02-10T00:00:00Z")
+    await world.track(acme, "44", "2026-02-11T00:00:00Z")
+    await world.call("PATCH", f"/plans/{world.starter}/features/calls", {"includedAmount": 20})
+    await world.now("2026-03-10T00:00:00Z")
+    await world.track(acme, "88", "2026-03-11T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    await world.now("2026-05-01T00:00:00Z")
+
+
+Story = Callable[[World], Awaitable[Any]]
+KINDS: list[tuple[Story, set[str]]] = [
+    (metered, {"plan_base", "discount", "overage", "late_usage", "adjustment", "account_credit_applied"}),
+    (seated, {"plan_base", "seats", "seat_true_up"}),
+    (drawn, {"plan_base", "balance_overage", "balance_topup"}),
+    (bought, {"plan_base", "credit_pack"}),
+    (lived, {"plan_base", "discount", "overage", "late_usage"}),
+]
+
+
+async def changed(world: World, statement: str, **values: Any) -> None:
+    async with world.sql.transaction() as connection:
+        await connection.execute(text(statement), values)
+
+
+@pytest.mark.parametrize(("story", "kinds"), KINDS, ids=[story.__name__ for story, _ in KINDS])
+async def test_each_kind_of_line_changed_by_a_cent_is_found(world: World, story: Story, kinds: set[str]) -> None:
+    """R-GEN-2: the total is changed along, so that the line itself has to be found."""
+    await story(world)
+    for invoice in await world.rows(tables.invoices):
+        again = await reproduced(world.sql, world.store, invoice.id)
+        assert (again.verdict, again.differences) == ("identical", [])
+        assert again.stored_digest == again.recomputed_digest
+    findings, audit = await judged(world)
+    assert (findings.kept, audit.unjudged, audit.unbilled) == ([], {}, [])
+    async with world.sql.snapshot() as connection:
+        rows = (await connection.execute(text("SELECT id, invoice_id, kind FROM invoice_lines"))).all()
+    assert {row.kind for row in rows} == kinds
+    for row in rows:
+        for cent in (1, -1):
+            values = {"cent": cent, "line": row.id, "invoice": row.invoice_id}
+            await changed(world, AMOUNT, **values)
+            await changed(world, TOTALS, **values)
+            if cent == 1:
+                found = (await judged(world))[0].kinds
+                own = {"invoice total"} if row.kind == "account_credit_applied" else LINES
+                assert found.keys() & own, (row.kind, found)
+                again = await reproduced(world.sql, world.store, row.invoice_id)
+                assert again.verdict == "different"
+    assert (await judged(world))[0].kept == []
+
+
+AMOUNT = "UPDATE invoice_lines SET amount_minor = amount_minor + :cent WHERE id = :line"
+TOTALS = "UPDATE invoices SET total_minor = total_minor + :cent, due_minor = due_minor + :cent WHERE id = :invoice"
+LINES = {"base line", "invoice line", "invoice window"}
