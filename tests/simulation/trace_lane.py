@@ -203,6 +203,33 @@ async def sunk_falls_back(stage: Stage) -> None:
     await stage.rest()
 
 
+async def folded_on_by_another(stage: Stage) -> None:
+    """LIVE falls back, and another owner folds it on to where the first stands, who notices nothing; then it idles."""
+    await stage.send(stage.event("a"))
+    photograph = stage.world.photograph()
+    await stage.rest()
+    owner, lane = stage.owner(), stage.lane()
+    telling = stage.hold(str(owner.process), "live.sank")
+    for key in ("b", "c"):
+        assert (await stage.send(stage.event(key))).status == 200
+    await telling.reached()
+    before = stage.world.live._lanes[lane].header
+    idling = stage.hold(str(owner.process), "live.write")
+    await idling.reached()
+    stage.world.fall_back(photograph)
+    assert stage.world.live._lanes[lane].header.next < before.next
+    telling.let_go()
+    # The other one has the lane for a moment only, and leaves it before it has sunk what it folded.
+    stage.world.weather.refused.add("insert_events")
+    with stage.unheard(owner):
+        await stage.seconds(3)
+    assert stage.world.live._lanes[lane].header.next == before.next
+    await stage.seconds(1)
+    stage.world.weather.refused.clear()
+    idling.let_go()
+    await stage.rest()
+
+
 async def raw_behind(stage: Stage) -> None:
     for n in range(5):
         await stage.send(stage.event(f"k{n}"))
@@ -321,6 +348,7 @@ LANES_OF = {
         zombie_sink,
         overtaken_sink,
         sunk_falls_back,
+        folded_on_by_another,
         raw_behind,
         idle_end,
         dead_rebuilder,
