@@ -190,6 +190,30 @@ async def overtaken_sink(stage: Stage) -> None:
     assert stage.world.live._lanes[lane].header.token == token
 
 
+async def overtaken_reader(stage: Stage) -> None:
+    """A read is long on its way; another owner folds, sinks and removes what it asks for. The lane goes on."""
+    await stage.send(stage.event("a"))
+    with patch("aggregator.worker.sink.TRIM_EVERY_MS", 500):
+        stage.keep_nothing()
+        await stage.seconds(3)  # until those that were killed are missed
+        await stage.rest()
+        owner, lane = stage.owner(), stage.lane()
+        held = stage.hold(str(owner.process), "log.read")
+        await held.reached()
+        asked, token = stage.world.log._lanes[lane].end, stage.world.live._lanes[lane].header.token
+        with stage.unheard(owner):
+            await stage.seconds(4)
+            for n in range(3):
+                assert (await stage.send(stage.event(f"b{n}"), stage.two)).status == 200
+            await stage.seconds(4)
+        assert stage.world.log._lanes[lane].begin > asked
+        held.let_go()
+        await stage.rest()
+    assert stage.owner() is owner
+    assert (await stage.send(stage.event("c"))).status == 200
+    assert stage.world.live._lanes[lane].header.token == token
+
+
 async def sunk_falls_back(stage: Stage) -> None:
     """LIVE loses nothing but what it was told last, that its lane is sunk, and the lane stays idle."""
     await stage.send(stage.event("a"))
@@ -347,6 +371,7 @@ LANES_OF = {
         split_brain,
         zombie_sink,
         overtaken_sink,
+        overtaken_reader,
         sunk_falls_back,
         folded_on_by_another,
         raw_behind,
