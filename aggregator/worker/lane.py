@@ -26,7 +26,7 @@ from kernel.clock import Clock
 from kernel.engine.live.base import READY, FoldWrite, Known, LaneHeader, LaneView, Live, Moved, Written
 from kernel.engine.log.base import Log, Record
 from kernel.engine.pause import Pause
-from kernel.errors import Fatal, LogMissing, Unavailable
+from kernel.errors import Fatal, LogMissing, OffsetGone, Unavailable
 from kernel.limits import (
     ACCOUNTS_CACHED_MAX,
     FOLD_READ_RECORDS_MAX,
@@ -128,7 +128,12 @@ class LaneWorker:
         condensing = self._condense()
         try:
             while header is not None:
-                began_ms, records = seen_ms, await reading
+                try:
+                    began_ms, records = seen_ms, await reading
+                except OffsetGone:
+                    # Another owner folded on from here, and what it sank was removed. LIVE knows where the lane stands:
+                    # if here, `_load` makes it again from RAW, or stops it.
+                    break
                 for ended in (task for task in condensing if task.done()):
                     ended.result()  # it ends by an error alone
                 self._pause.reset()

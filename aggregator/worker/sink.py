@@ -270,7 +270,9 @@ class Sink:
         for lane, queue in list(self._lanes.items()):
             header = (await self._live.view(lane, ())).header
             if header is not None and header.state == READY:
-                queue.sunk = header.sunk  # LIVE may have lost the last that it was told, and nothing else
+                # LIVE may have lost the last that it was told, and nothing else. Or it lost more, and another owner
+                # folded it on to where this lane's fold stands, which then notices nothing and hands nothing on.
+                queue.sunk, queue.folded = header.sunk, header.next
                 before = min(header.next, queue.progress)
                 await self._log.trim(lane, before, keep_ms=self._retain_ms, keep_bytes=self._retain_bytes)
 

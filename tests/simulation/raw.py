@@ -29,6 +29,7 @@ class Tables:
         self.account_records: dict[tuple, object] = {}
         self.progress: dict[tuple, tuple[int, int]] = {}
         self.refusals: dict[str, object] = {}
+        self.lost = 0  # inserts, so far
         self._undo: list[list[tuple[dict, tuple, object]]] = []
 
     def put(self, table: dict, rows: dict) -> None:
@@ -45,6 +46,7 @@ class Tables:
                 else:
                     table[key] = before
             lost += 1
+        self.lost += lost
         return lost
 
 

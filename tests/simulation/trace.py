@@ -147,7 +147,14 @@ class Stage:
 
     def keep_exact(self, days: int) -> None:
         """Start the aggregators again with fewer exact days of keys."""
-        self.world.settings = replace(self.world.settings, keys_exact_days=days)
+        self._set(keys_exact_days=days)
+
+    def keep_nothing(self) -> None:
+        """Start the aggregators again, and let them remove from the log what is folded and sunk."""
+        self._set(log_retain_ms=1)
+
+    def _set(self, **settings: int) -> None:
+        self.world.settings = replace(self.world.settings, **settings)
         for node in self.aggregators:
             node.kill(0.1)
 

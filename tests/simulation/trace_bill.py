@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.simulation.trace import Stage
+from tests.simulation.world import DOUBT
 
 
 async def relay(stage: Stage) -> None:
@@ -125,6 +126,23 @@ async def cut_falls_back(stage: Stage) -> None:
     await stage.rest()
 
 
+async def raw_loses_a_cut(stage: Stage) -> None:
+    """RAW is seen beyond a cut, and loses what lies before it until it is summed: the sums wait for it once more."""
+    await stage.send(stage.event("a", "5", "over"))
+    await stage.rest()
+    assert (await stage.send(stage.event("b", "4", "over"))).status == 200
+    held = stage.hold("billing0", "raw.totals_at_cut")
+    stage.leap(20)
+    await held.reached()
+    for node in stage.aggregators:
+        node.kill(3)
+    while stage.verdicts("b"):
+        assert stage.world.tables.lose(1) == 1
+    held.let_go()
+    await stage.rest()
+    assert any(DOUBT in line for line in stage.world.trace)
+
+
 BILLS = {
     made.__name__: made
     for made in (
@@ -135,5 +153,6 @@ BILLS = {
         pending_then_blocked,
         pending_then_limited,
         cut_falls_back,
+        raw_loses_a_cut,
     )
 }

@@ -190,6 +190,30 @@ async def overtaken_sink(stage: Stage) -> None:
     assert stage.world.live._lanes[lane].header.token == token
 
 
+async def overtaken_reader(stage: Stage) -> None:
+    """A read is long on its way; another owner folds, sinks and removes what it asks for. The lane goes on."""
+    await stage.send(stage.event("a"))
+    with patch("aggregator.worker.sink.TRIM_EVERY_MS", 500):
+        stage.keep_nothing()
+        await stage.seconds(3)  # until those that were killed are missed
+        await stage.rest()
+        owner, lane = stage.owner(), stage.lane()
+        held = stage.hold(str(owner.process), "log.read")
+        await held.reached()
+        asked, token = stage.world.log._lanes[lane].end, stage.world.live._lanes[lane].header.token
+        with stage.unheard(owner):
+            await stage.seconds(4)
+            for n in range(3):
+                assert (await stage.send(stage.event(f"b{n}"), stage.two)).status == 200
+            await stage.seconds(4)
+        assert stage.world.log._lanes[lane].begin > asked
+        held.let_go()
+        await stage.rest()
+    assert stage.owner() is owner
+    assert (await stage.send(stage.event("c"))).status == 200
+    assert stage.world.live._lanes[lane].header.token == token
+
+
 async def sunk_falls_back(stage: Stage) -> None:
     """LIVE loses nothing but what it was told last, that its lane is sunk, and the lane stays idle."""
     await stage.send(stage.event("a"))
@@ -200,6 +224,33 @@ async def sunk_falls_back(stage: Stage) -> None:
     stage.world.fall_back(photograph)
     there = stage.world.live._lanes[lane].header
     assert (there.next, there.sunk) == (before.next, before.next - 1)
+    await stage.rest()
+
+
+async def folded_on_by_another(stage: Stage) -> None:
+    """LIVE falls back, and another owner folds it on to where the first stands, who notices nothing; then it idles."""
+    await stage.send(stage.event("a"))
+    photograph = stage.world.photograph()
+    await stage.rest()
+    owner, lane = stage.owner(), stage.lane()
+    telling = stage.hold(str(owner.process), "live.sank")
+    for key in ("b", "c"):
+        assert (await stage.send(stage.event(key))).status == 200
+    await telling.reached()
+    before = stage.world.live._lanes[lane].header
+    idling = stage.hold(str(owner.process), "live.write")
+    await idling.reached()
+    stage.world.fall_back(photograph)
+    assert stage.world.live._lanes[lane].header.next < before.next
+    telling.let_go()
+    # The other one has the lane for a moment only, and leaves it before it has sunk what it folded.
+    stage.world.weather.refused.add("insert_events")
+    with stage.unheard(owner):
+        await stage.seconds(3)
+    assert stage.world.live._lanes[lane].header.next == before.next
+    await stage.seconds(1)
+    stage.world.weather.refused.clear()
+    idling.let_go()
     await stage.rest()
 
 
@@ -320,7 +371,9 @@ LANES_OF = {
         split_brain,
         zombie_sink,
         overtaken_sink,
+        overtaken_reader,
         sunk_falls_back,
+        folded_on_by_another,
         raw_behind,
         idle_end,
         dead_rebuilder,

@@ -38,6 +38,8 @@ SURPRISES = {
     "a pass of the relay failed",
     "a usage request failed",
 }
+# The closer's word for a difference that RAW may bring about by losing what it had, and nothing else.
+DOUBT = "LIVE and RAW differ at a cut: looking again"
 
 
 class KeptLog(MemoryLog):
@@ -170,6 +172,8 @@ class World:
         word = event.get("event")
         if word in SURPRISES and not isinstance(event.get("exc_info"), MeterlineError):
             self.violate(f"{word}: {event.get('exc_info')!r}")
+        elif word == DOUBT and not self.tables.lost:
+            self.violate(f"{word}: {event['close']}, and RAW lost nothing")
         elif method in ("error", "warning") and self.weather.coverage is not None:
             self.note(f"log {word} {event.get('lane', '')} {event.get('reason', event.get('error', ''))}")
         raise structlog.DropEvent
