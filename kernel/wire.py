@@ -116,6 +116,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "subscription_not_found": 404,
         "no_active_subscription": 404,
         "invoice_not_found": 404,
+        "payment_not_found": 404,
         "event_not_found": 404,
         "api_key_not_found": 404,
         "addon_not_found": 404,

@@ -9,6 +9,8 @@ from litestar import Router
 
 from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
+from billing.routes.payment import CARDS, PAYMENTS
+from billing.routes.purchase import PURCHASES
 from billing.routes.seat import SEATS
 from billing.routes.subscription import SUBSCRIPTIONS
 from billing.routes.subscription_change import SUBSCRIPTION_CHANGES
@@ -21,5 +23,8 @@ ROUTES: Final[tuple[Router, ...]] = (
     UPCOMING,
     CREDITS,
     SEATS,
+    PURCHASES,
+    PAYMENTS,
+    CARDS,
     TEST_CLOCK,
 )

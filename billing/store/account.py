@@ -120,5 +120,9 @@ async def snapshot(connection: AsyncConnection, customer_id: str) -> Snapshot | 
         return None
     shown = await subscriptions.current_of(connection, customer_id)
     periods: Sequence[PeriodTerms] = () if shown is None else await terms.of(connection, shown.id)
-    held = (await purchase.seats_of(connection, [customer_id]))[customer_id]
-    return snapshot_of(account, shown, periods, Bought(seats=held))
+    bought = Bought(
+        packs=(await purchase.packs_of(connection, [customer_id]))[customer_id],
+        top_ups=(await purchase.top_ups_of(connection, [customer_id]))[customer_id],
+        seats=(await purchase.seats_of(connection, [customer_id]))[customer_id],
+    )
+    return snapshot_of(account, shown, periods, bought)

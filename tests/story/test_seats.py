@@ -26,6 +26,7 @@ async def make_feature(world: World, code: str) -> None:
         event_code=code,
         name=code,
         kind=FeatureKind.SEATS,
+        seat_type=code,
     )
     async with world.sql.transaction() as connection:
         await create_feature(connection, feature)

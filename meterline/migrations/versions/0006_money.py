@@ -1,5 +1,7 @@
 """Invoices of every type, made once a source; account credit and carried amounts."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -118,11 +120,95 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_seat_events"),
         sa.UniqueConstraint("customer_id", "number", name="uq_seat_events_number"),
     )
+    op.create_table(
+        "pack_purchases",
+        *_bought(),
+        sa.Column("pack_id", sa.String(length=40), nullable=False),
+        sa.Column("pack_name", sa.Text(), nullable=False),
+        sa.Column("credits", sa.String(length=64), nullable=False),
+        sa.Column("price_minor", sa.BigInteger(), nullable=False),
+        *_bought_keys("pack_purchases"),
+    )
+    op.create_index("ix_pack_purchases_customer", "pack_purchases", ["customer_id"])
+    op.create_table(
+        "top_ups",
+        *_bought(),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        *_bought_keys("top_ups"),
+    )
+    op.create_index("ix_top_ups_customer", "top_ups", ["customer_id", "term", "window_day"])
+    op.create_table(
+        "saved_cards",
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("last4", sa.String(length=4), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name="fk_saved_cards_customer_id"),
+        sa.PrimaryKeyConstraint("customer_id", name="pk_saved_cards"),
+    )
+    op.create_table(
+        "payments",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("organization_id", sa.String(length=40), nullable=False),
+        sa.Column("customer_id", sa.String(length=40), nullable=False),
+        sa.Column("invoice_id", sa.String(length=40), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("last4", sa.String(length=4), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("failure", sa.String(length=40)),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["customer_id"], ["customers.id"], name="fk_payments_customer_id"),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name="fk_payments_invoice_id"),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name="fk_payments_organization_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_payments"),
+    )
+    succeeded = sa.text("status = 'succeeded'")
+    op.create_index(
+        "uq_payments_succeeded",
+        "payments",
+        ["invoice_id"],
+        unique=True,
+        sqlite_where=succeeded,
+        postgresql_where=succeeded,
+    )
+    op.create_index("ix_payments_page", "payments", ["organization_id", "created_ms", "id"])
+
+
+def _bought() -> list[sa.Column[Any]]:
+    ids = ("id", "organization_id", "customer_id", "subscription_id", "invoice_id")
+    return [
+        *(sa.Column(name, sa.String(length=40), nullable=False) for name in ids),
+        sa.Column("term", sa.Integer(), nullable=False),
+        sa.Column("window_day", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+    ]
+
+
+def _bought_keys(table: str) -> list[sa.Constraint]:
+    parents = ("customer", "invoice", "organization", "subscription")
+    return [
+        sa.PrimaryKeyConstraint("id", name=f"pk_{table}"),
+        sa.UniqueConstraint("invoice_id", name=f"uq_{table}_invoice"),
+        *(sa.ForeignKeyConstraint([f"{one}_id"], [f"{one}s.id"], name=f"fk_{table}_{one}_id") for one in parents),
+    ]
 
 
 def downgrade() -> None:
     """Take the change back: invoices that the old shape cannot hold go, as do credits and carried amounts."""
-    for name in ("seat_events", "seat_counts", "carried_amounts", "credit_applications", "account_credits"):
+    for name in (
+        "payments",
+        "saved_cards",
+        "top_ups",
+        "pack_purchases",
+        "seat_events",
+        "seat_counts",
+        "carried_amounts",
+        "credit_applications",
+        "account_credits",
+    ):
         op.drop_table(name)
     other = "source NOT LIKE 'close:%' AND source NOT LIKE 'start:%'"
     op.execute(f"DELETE FROM invoice_lines WHERE invoice_id IN (SELECT id FROM invoices WHERE {other})")

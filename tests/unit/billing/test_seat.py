@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from billing.invoice import LineKind
@@ -30,8 +31,8 @@ def seats(feature=MEMBER, included="5", unit_price="25", code="member", **change
     )
 
 
-def terms(*features, days=JANUARY, base_minor=9900):
-    return period(0, *(features or (seats(),)), since_day=days[0], until_day=days[1], base_minor=base_minor)
+def terms(*features, days=JANUARY):
+    return msgspec.structs.replace(period(0), since_day=days[0], until_day=days[1], features=features or (seats(),))
 
 
 def book(at_start, *changes):
@@ -47,9 +48,9 @@ def lines(ending, following, books):
     return [(line.kind.value, line.quantity, line.amount_minor) for line in made]
 
 
-def ending(*changes, at_start=5, of=None):
+def ending(*changes, at_start=5, period=None):
     """The true-ups of a period as (quantity, amount)."""
-    return [(quantity, amount) for _, quantity, amount in lines(of or terms(), None, book(at_start, *changes))]
+    return [(quantity, amount) for _, quantity, amount in lines(period or terms(), None, book(at_start, *changes))]
 
 
 def test_seats_beyond_the_included_are_charged_in_advance():
@@ -97,8 +98,8 @@ def test_only_growth_above_the_paid_level_is_charged(at_start, changes, charged)
 def test_raised_included_seats_lift_the_level_at_once():
     """R-SEAT-11: what is not charged yet drops with it; lowered ones wait, since the terms never fall in a period."""
     raised = terms(seats(included="10"))
-    assert ending(("2026-01-11", 8), of=raised) == []
-    assert ending(("2026-01-11", 12), of=raised) == [("2", 3226)]
+    assert ending(("2026-01-11", 8), period=raised) == []
+    assert ending(("2026-01-11", 12), period=raised) == [("2", 3226)]
 
 
 def test_the_periods_own_price_holds_for_true_ups():
@@ -117,7 +118,7 @@ def test_a_true_up_is_a_share_of_the_whole_quarter_or_year(interval, days, amoun
     end = boundary(start, 1, Interval(interval))
     added = "2026-01-19" if interval == "quarterly" else "2026-01-10"
     assert end - start == days
-    assert ending((added, 6), of=terms(days=(start, end))) == [("1", amount)]
+    assert ending((added, 6), period=terms(days=(start, end))) == [("1", amount)]
 
 
 def test_each_seat_type_has_its_own_allowance_and_price():
