@@ -91,7 +91,8 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     """One period's terms: its plan, base price in minor units, pool a usage window, discount and features.
 
     `pool` is a decimal string: credits, or money in the major unit. `discount` is the one that runs in this period, as
-    it stood when the period was frozen; a trial's is the one that its first paid period will have.
+    it stood when the period was frozen; a trial's is the one that its first paid period will have. `paid_minor` is what
+    the base was paid with; None: the price net of the discount, in full (R-PRO-6).
     """
 
     plan_id: str
@@ -104,6 +105,7 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     pool: str = "0"
     overdraft: bool = False
     discount: Discount | None = None
+    paid_minor: int | None = None
 
     @property
     def free(self) -> bool:

@@ -14,25 +14,10 @@ from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.close import CloseRow, CloseState
 from billing.subscription import Subscription
+from billing.worker.settled import Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of closes settled, invoices written, and closes stopped."""
-
-    settled: int = 0
-    invoices: int = 0
-    stopped: int = 0
-
-    def __add__(self, other: "Settled") -> "Settled":
-        """Add counts."""
-        return Settled(
-            settled=self.settled + other.settled,
-            invoices=self.invoices + other.invoices,
-            stopped=self.stopped + other.stopped,
-        )
 
 
 async def settle(
