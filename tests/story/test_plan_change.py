@@ -1,4 +1,4 @@
-"""Changes of plan over HTTP, on real stores: upgrades that are charged, downgrades that wait, and what is shown before."""
+"""Changes of plan over HTTP, on real stores: upgrades that are charged, downgrades that wait, previews."""
 
 from typing import Any
 
