@@ -12,15 +12,15 @@ from aggregator.account import Account
 from aggregator.pool import Left
 from aggregator.pool_left import draw_window, left
 from catalog.terms import ConsumptionModel, Snapshot, Terms
-from kernel.money import minor_places
-from kernel.quantity import EXACT, canonical, from_units
+from kernel.money import exact_minor
+from kernel.quantity import canonical, from_units
 
 Members = dict[str, Any]
 
 
 def minor(units: int, currency: str) -> Decimal:
     """Spell 1e-9 of the major unit in minor units, exactly."""
-    return Decimal(canonical(EXACT.scaleb(from_units(units), minor_places(currency))))
+    return exact_minor(from_units(units), currency)
 
 
 def major(units: int) -> str:

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from catalog.terms import Snapshot, encode_snapshot
-from ingest.event import UsageEvent
+from ingest.event import TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
 from ingest.verdict import Drawn, Outcome
 from kernel import ids
-from kernel.quantity import canonical, from_units
+from kernel.quantity import canonical, from_units, to_units
 
 # One sink's insert names few organizations and features and some thousand customers; spelling base32 again and again
 # would cost more than the rest of a row.
@@ -200,6 +200,42 @@ def _metered(
         outcome.original_at_ms,
         outcome.limited,
         replayed.event_id() if replayed is not None else "",
+    )
+
+
+def drawn_of(row: EventRow) -> Drawn | None:
+    """Tell what a row's event drew; None when it drew on no pool."""
+    if not row.pool:
+        return None
+    return Drawn(
+        pool=row.pool,
+        cost=to_units(row.cost),
+        plan=to_units(row.drawn_plan),
+        packs=to_units(row.drawn_packs),
+        top_ups=to_units(row.drawn_top_ups),
+        overdraft=to_units(row.overdraft),
+        left=to_units(row.pool_left),
+        margin=row.margin,
+    )
+
+
+def tokens_of(row: EventRow) -> TokenUse | None:
+    """Tell the AI part of a row's event; None when it has none."""
+    if not row.model:
+        return None
+    return TokenUse(
+        model=row.model,
+        input=row.input_tokens,
+        output=row.output_tokens,
+        cache_read=row.cache_read_tokens,
+        cache_write=row.cache_write_tokens,
+        input_cost=row.input_cost,
+        output_cost=row.output_cost,
+        cache_read_cost=row.cache_read_cost,
+        cache_write_cost=row.cache_write_cost,
+        base_cost=row.base_cost,
+        price_version=row.price_version,
+        price_since_ms=row.price_since_ms,
     )
 
 

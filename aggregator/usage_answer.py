@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from aggregator.row import EventRow, RefusalRow
+from aggregator.row import EventRow, RefusalRow, drawn_of, tokens_of
 from aggregator.usage import UsageQuestion, UsageSeries, position_of
+from ingest.consumption import costs_of
 from ingest.verdict import Verdict
 from kernel.period import date_of, instant_text
 from kernel.wire import Dialect
@@ -31,6 +32,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
 
     dialect: Dialect
     livemode: bool
+    currency: str = "usd"
 
     def feature_member(self) -> str:
         """Tell what the reader's era calls a feature's code."""
@@ -51,6 +53,9 @@ _REASONS: Final[Mapping[str, str]] = {
     Verdict.SUPERSEDED: "A later attempt of the same key was refused before it arrived; it never counts.",
     Verdict.DEAD: "It could not be processed; it is kept and looked into, and does not count.",
     "included_limit_reached": "The window's included amount was used up, and the plan has no overage.",
+    "insufficient_credits": "The plan's credits and the packs did not cover it.",
+    "insufficient_balance": "The balance did not cover it, and it may not be overdrawn.",
+    "pricing_mode_mismatch": "Features priced by AI model take model and tokens, all others take value.",
     "no_active_subscription": "At its time the customer had no subscription that covers it.",
     "feature_not_in_plan": "The customer's plan does not have its feature.",
 }
@@ -83,8 +88,14 @@ def event_wire(row: EventRow, code: str, organization: str, reader: Reader) -> d
         "createdAt": created,
         **era,
         "position": position_of(row).record(),
+        **_costs(row, reader),
         **_judgement(row),
     }
+
+
+def _costs(row: EventRow, reader: Reader) -> dict[str, Any]:
+    told = zip(("consumption", "costs"), costs_of(tokens_of(row), drawn_of(row), reader.currency), strict=True)
+    return {name: value for name, value in told if value is not msgspec.UNSET}
 
 
 def _era_d(row: EventRow) -> dict[str, Any]:

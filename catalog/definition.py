@@ -143,7 +143,7 @@ class PlanPrice(msgspec.Struct, frozen=True, kw_only=True):
     """A plan's price an interval, in minor units of `currency`.
 
     `included` is what it grants a usage window of the plan's pool, credits or money in the major unit (None: the
-    plan's, and of a balance plan without one the base price, R-BAL-1).
+    plan's, and of a balance plan without one the base price, R-BAL-1). `offer_id` is the offer from which `intro` is.
     """
 
     id: str
@@ -159,6 +159,7 @@ class PlanPrice(msgspec.Struct, frozen=True, kw_only=True):
     included: Decimal | None = None
     intro: IntroOffer | None = None
     regional: tuple[RegionalPrice, ...] = ()
+    offer_id: str | None = None
 
     def in_currency(self, currency: str) -> RegionalPrice | None:
         """Tell the regional price of a currency; None when there is none."""

@@ -1,4 +1,4 @@
-"""The catalog as one document: features, seat types, and plans with prices and features, in TOML or YAML. Pure.
+"""The catalog as one document: features, seat types, plans and offers, in TOML or YAML. Pure.
 
 Names are codes, so a document says the same in every organization. Amounts are in the major unit and exact: a plan's
 price is text (a bare number could be meant as minor units, as the API has it), quantities and unit prices are text or
@@ -17,13 +17,17 @@ import yaml
 
 from catalog import rule
 from catalog.definition import Feature, Plan, SeatType
+from catalog.document_offer import check_offers
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart, SeatTypePart
 from catalog.document_plan import check_plan_part, plan_part, within
+from catalog.promo import promo_text
 from kernel.errors import invalid
 from kernel.quantity import canonical
 
 Format = Literal["toml", "yaml"]
 FORMATS: Final[Mapping[str, Format]] = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+
+NO_OFFERS: Final = CatalogDocument()
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,21 +64,30 @@ def render_document(document: CatalogDocument, kind: Format) -> str:
 
 
 def document_of(
-    features: Sequence[Feature], plans: Sequence[Plan], seat_types: Sequence[SeatType] = ()
+    features: Sequence[Feature],
+    plans: Sequence[Plan],
+    seat_types: Sequence[SeatType] = (),
+    offers: CatalogDocument = NO_OFFERS,
 ) -> CatalogDocument:
     """Spell catalog values as a document, in order of their codes.
 
-    A seat type that is what its feature would make of itself is not written.
+    A seat type that is what its feature would make of itself is not written. `offers` come as parts already: its plans
+    say nothing but their regions.
     """
+    regions = {part.code: part.regional for part in offers.plan}
     own = {feature.code: feature.name for feature in features if feature.seat_type == feature.code}
-    return CatalogDocument(
+    return msgspec.structs.replace(
+        offers,
         seat_type=tuple(
             SeatTypePart(code=one.code, name=one.name, description=one.description or "")
             for one in sorted(seat_types, key=lambda one: one.code)
             if one.description or own.get(one.code) != one.name
         ),
         feature=tuple(_feature_part(feature) for feature in sorted(features, key=lambda feature: feature.code)),
-        plan=tuple(plan_part(plan) for plan in sorted(plans, key=lambda plan: plan.code)),
+        plan=tuple(
+            msgspec.structs.replace(plan_part(plan), regional=regions.get(plan.code, {}))
+            for plan in sorted(plans, key=lambda plan: plan.code)
+        ),
     )
 
 
@@ -104,13 +117,19 @@ def _plain(value: Any) -> Any:
 
 
 def _check_prices_are_text(data: Any) -> None:
-    plans = data.get("plan") if isinstance(data, Mapping) else None
-    for plan in plans if isinstance(plans, list) else ():
-        if isinstance(plan, Mapping):
-            _check_price_is_text(plan, f"plan.{plan.get('code')}")
-            prices = plan.get("prices")
-            for interval, price in prices.items() if isinstance(prices, Mapping) else ():
-                _check_price_is_text(price, f"plan.{plan.get('code')}.prices.{interval}")
+    for kind, key in (("addon", "slug"), ("credit_pack", "name")):
+        for part in _listed(data, kind):
+            _check_price_is_text(part, f"{kind}.{part.get(key)}")
+    for plan in _listed(data, "plan"):
+        _check_price_is_text(plan, f"plan.{plan.get('code')}")
+        prices = plan.get("prices")
+        for interval, price in prices.items() if isinstance(prices, Mapping) else ():
+            _check_price_is_text(price, f"plan.{plan.get('code')}.prices.{interval}")
+
+
+def _listed(data: Any, kind: str) -> list[Mapping[str, Any]]:
+    parts = data.get(kind) if isinstance(data, Mapping) else None
+    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
 
 
 def _check_price_is_text(part: Any, place: str) -> None:
@@ -132,7 +151,14 @@ def _checked(document: CatalogDocument) -> CatalogDocument:
     for plan in document.plan:
         with within(f"plan.{plan.code}"):
             check_plan_part(plan, {feature.code: feature for feature in features})
-    return msgspec.structs.replace(document, feature=features)
+    promos = tuple(msgspec.structs.replace(part, code=promo_text(part.code)) for part in document.promo_code)
+    document = msgspec.structs.replace(document, feature=features, promo_code=promos)
+    _once_named([part.slug for part in document.addon], "addon")
+    _once_named([part.name for part in document.credit_pack], "credit_pack")
+    _once_named([part.code for part in document.promo_code], "promo_code")
+    _once_named([part.name for part in document.plan_group], "plan_group")
+    check_offers(document, features)
+    return document
 
 
 def _checked_feature(part: FeaturePart, seat_types: AbstractSet[str]) -> FeaturePart:
@@ -156,7 +182,10 @@ def _checked_feature(part: FeaturePart, seat_types: AbstractSet[str]) -> Feature
 
 
 def _once(parts: Sequence[FeaturePart | PlanPart | SeatTypePart], kind: str) -> None:
-    codes = [part.code for part in parts]
-    for code in codes:
-        if codes.count(code) > 1:
-            raise invalid(f"{kind}.{code}", "is there twice")
+    _once_named([part.code for part in parts], kind)
+
+
+def _once_named(names: Sequence[str], kind: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise invalid(f"{kind}.{name}", "is there twice")

@@ -6,18 +6,36 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from catalog.document_part import CatalogDocument, FeaturePart, GrantPart, PlanPart, PricePart, SeatTypePart
+from catalog.document_part import (
+    AddonPart,
+    CatalogDocument,
+    CreditPackPart,
+    FeaturePart,
+    PlanGroupPart,
+    PlanPart,
+    PromoCodePart,
+    SeatTypePart,
+)
 from kernel.errors import invalid
 
 T = TypeVar("T", bound=msgspec.Struct)
 PLAN_FIELDS: Final = ("name", "description", "public", "deprecated", "model", "included", "overdraft")
+
+OfferKind = Literal["addon", "credit_pack", "promo_code", "plan_group"]
+# The offers of a document, in the order in which they are applied, and what of each never changes.
+OFFERS: Final[Mapping[OfferKind, tuple[str, ...]]] = {
+    "addon": ("feature", "model"),
+    "credit_pack": (),
+    "promo_code": ("percent", "amount", "cycles"),
+    "plan_group": (),
+}
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One difference: what it concerns by codes, and by field what it was and what it becomes."""
 
     action: Literal["create", "update", "remove"]
-    kind: Literal["seat_type", "feature", "plan", "price", "plan_feature"]
+    kind: Literal["seat_type", "feature", "plan", "price", "plan_feature", "region", OfferKind]
     plan: str = ""
     name: str = ""
     fields: Mapping[str, tuple[Any, Any]] = msgspec.field(default_factory=dict)
@@ -41,8 +59,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bool = False) -> list[Change]:
     """Tell what turns `before` into `after`, in an order in which it can be done.
 
-    Features and plans that `after` does not name stay, unless `prune`. Within a plan it names, prices and features that
-    are not there go. Raises Rejected for what never changes: a feature's type, event code and seat type, whether a plan
+    What `after` does not name stays, unless `prune`. Within a plan it names, prices, features and currencies that are
+    not there go. Raises Rejected for what never changes: a feature's type, event code and seat type, whether a plan
     is free, and that it is deprecated (AMB-46).
     """
     old_features, new_features = ({part.code: part for part in side.feature} for side in (before, after))
@@ -53,7 +71,9 @@ def diff_documents(before: CatalogDocument, after: CatalogDocument, *, prune: bo
         changes += _feature_changes(old_features.get(code), feature)
     for code, plan in new_plans.items():
         changes += _plan_changes(old_plans.get(code), plan)
+    changes += _offer_changes(before, after)
     if prune:
+        gone += _offers_gone(before, after)
         gone += [Change(action="remove", kind="plan", plan=code) for code in old_plans if code not in new_plans]
         gone += [
             Change(action="remove", kind="feature", name=code) for code in old_features if code not in new_features
@@ -107,19 +127,58 @@ def _plan_changes(old: PlanPart | None, new: PlanPart) -> list[Change]:
         fields = _changed(old, new, PLAN_FIELDS)
         changes = [Change(action="update", kind="plan", plan=new.code, fields=fields)] if fields else []
     changes += _entries(new.code, "price", old.every_price(), new.every_price())
-    return changes + _entries(new.code, "plan_feature", old.features, new.features)
+    changes += _entries(new.code, "plan_feature", old.features, new.features)
+    return changes + _entries(new.code, "region", old.regional, new.regional)
+
+
+def _offer_changes(before: CatalogDocument, after: CatalogDocument) -> list[Change]:
+    """Tell what creates and changes offers; groups come last, when all plans are there."""
+    changes: list[Change] = []
+    for kind, frozen in OFFERS.items():
+        known = {_key(part): part for part in getattr(before, kind)}
+        for part in getattr(after, kind):
+            old = known.get(_key(part))
+            if old is None:
+                changes.append(Change(action="create", kind=kind, name=_key(part)))
+                continue
+            for field in frozen:
+                if getattr(old, field) != getattr(part, field):
+                    raise invalid(f"{kind}.{_key(part)}.{field}", "never changes: make another one")
+            if fields := _changed(old, part, part.__struct_fields__):
+                changes.append(Change(action="update", kind=kind, name=_key(part), fields=fields))
+    return changes
+
+
+def _offers_gone(before: CatalogDocument, after: CatalogDocument) -> list[Change]:
+    """Tell which offers go with `prune`; a promo code stays, to be switched off."""
+    gone: list[Change] = []
+    pruned: tuple[OfferKind, ...] = ("plan_group", "credit_pack", "addon")
+    for kind in pruned:
+        kept = {_key(part) for part in getattr(after, kind)}
+        gone += [
+            Change(action="remove", kind=kind, name=_key(part))
+            for part in getattr(before, kind)
+            if _key(part) not in kept
+        ]
+    return gone
+
+
+def _key(part: AddonPart | CreditPackPart | PromoCodePart | PlanGroupPart) -> str:
+    """Tell what names an offer."""
+    if isinstance(part, AddonPart):
+        return part.slug
+    return part.code if isinstance(part, PromoCodePart) else part.name
 
 
 def _entries(
-    plan: str, kind: Literal["price", "plan_feature"], old: Mapping[str, Any], new: Mapping[str, Any]
+    plan: str, kind: Literal["price", "plan_feature", "region"], old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[Change]:
     changes: list[Change] = []
     for name, entry in new.items():
         if name not in old:
             changes.append(Change(action="create", kind=kind, plan=plan, name=name))
         elif old[name] != entry:
-            members = PricePart.__struct_fields__ if kind == "price" else GrantPart.__struct_fields__
-            fields = _changed(old[name], entry, members)
+            fields = _changed(old[name], entry, entry.__struct_fields__)
             changes.append(Change(action="update", kind=kind, plan=plan, name=name, fields=fields))
     return changes + [Change(action="remove", kind=kind, plan=plan, name=name) for name in old if name not in new]
 
@@ -135,4 +194,8 @@ def _changed(old: T, new: T, fields: Sequence[str]) -> dict[str, tuple[Any, Any]
 def _shown(value: Any) -> str:
     if isinstance(value, Decimal):
         return format(value, "f")
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_shown(item)}" for name, item in value.items()) or "nothing"
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value)) or "nothing"
     return "nothing" if value is None or value == "" else str(value)

@@ -48,10 +48,11 @@ def price_minor(price: Decimal, currency: str) -> int:
 
 def price_terms(part: PricePart, currency: str) -> tuple[int, IntroOffer | None]:
     """Turn a price's amount and intro offer into values of a currency. Raises Rejected where it has fewer places."""
-    return price_minor(part.price, currency), _intro(part.intro, currency)
+    return price_minor(part.price, currency), intro_of_part(part.intro, currency)
 
 
-def _intro(part: IntroPart | None, currency: str) -> IntroOffer | None:
+def intro_of_part(part: IntroPart | None, currency: str) -> IntroOffer | None:
+    """Turn an intro offer into a value of a currency. Raises Rejected where it has fewer places."""
     if part is None:
         return None
     return plan_rule.intro_of(part.type, None, _text(part.value), part.cycles, currency)
@@ -137,7 +138,7 @@ def _check_price(plan: Plan, interval: Interval, part: PricePart) -> None:
         is_default=True,
         trial_days=plan_rule.trial_days_of(part.trial_days),
         included=part.included,
-        intro=_intro(part.intro, _FINEST),
+        intro=intro_of_part(part.intro, _FINEST),
     )
     plan_rule.check_price(plan, price)
 
@@ -177,12 +178,14 @@ def _price_part(price: PlanPrice) -> PricePart:
         price=Money(price.amount_minor, price.currency).major(),
         trial_days=price.trial_days,
         included=price.included,
-        intro=None
-        if intro is None
-        else IntroPart(
-            type="percent" if intro.type is DiscountType.PERCENT else "fixed", value=intro.value, cycles=intro.cycles
-        ),
+        intro=None if intro is None else intro_part(intro),
     )
+
+
+def intro_part(intro: IntroOffer) -> IntroPart:
+    """Spell an intro offer."""
+    percent = intro.type is DiscountType.PERCENT
+    return IntroPart(type="percent" if percent else "fixed", value=intro.value, cycles=intro.cycles)
 
 
 def _grant_part(plan: Plan, granted: PlanFeature) -> GrantPart:

@@ -13,7 +13,7 @@ import msgspec
 from catalog.definition import DiscountType, IntroOffer, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
 from catalog.terms import ConsumptionModel
 from kernel.errors import invalid
-from kernel.money import minor_places, parse_unit_price, round_half_away
+from kernel.money import Money, minor_places, parse_unit_price, round_half_away
 from kernel.quantity import EXACT, canonical
 
 # The 20 of R-REG-1 with USD; the newest clients' enumeration adds gbp (contract 6, Currency21).
@@ -33,6 +33,14 @@ class ManualPrice(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int | None = None
     included: Decimal | None = None
     intro: IntroOffer | None = None
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merchant said of a plan in one currency: prices by interval, unit prices by feature code."""
+
+    rate: str | None
+    prices: Mapping[str, ManualPrice]
+    unit_prices: Mapping[str, str]
 
 
 def currency_of(text: str, own: str) -> str:
@@ -98,17 +106,23 @@ def regional_price(
         amount = converted_minor(price.amount_minor, price.currency, currency, rate)
     else:
         return None
-    included = by_hand.included
-    own_included = plan.included if price.included is None else price.included
-    if included is None and own_included is not None and plan.model is ConsumptionModel.BALANCE and rate is not None:
-        included = round_half_away(EXACT.multiply(own_included, Decimal(rate)), currency.upper()).major()
     return RegionalPrice(
         currency=currency,
         amount_minor=amount,
-        included=included,
+        included=_pool(plan, price, Money(amount, currency.upper()), rate, by_hand),
         synced=by_hand.amount_minor is None,
         intro=by_hand.intro or _converted_intro(price.intro, currency, rate),
     )
+
+
+def _pool(plan: Plan, price: PlanPrice, amount: Money, rate: str | None, by_hand: ManualPrice) -> Decimal | None:
+    """Tell a balance plan's pool in another currency: by hand, else by the rate, else the price there (R-BAL-1)."""
+    if by_hand.included is not None or plan.model is not ConsumptionModel.BALANCE:
+        return by_hand.included
+    own = plan.included if price.included is None else price.included
+    if own is None or rate is None:
+        return amount.major()
+    return round_half_away(EXACT.multiply(own, Decimal(rate)), amount.currency).major()
 
 
 def regional_rate(granted: PlanFeature, currency: str, rate: str | None, by_hand: str | None) -> RegionalRate | None:

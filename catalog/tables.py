@@ -159,7 +159,24 @@ plan_prices = Table(
     Column("intro_type", String(16)),
     Column("intro_value", String(40)),
     Column("intro_cycles", Integer),
+    Column("offer_id", String(40), index=True),
     Unique("plan_id", "interval", "deleted_ms", name="uq_plan_prices_interval"),
+)
+
+offers = Table(
+    "offers",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    _organization(),
+    Column("name", Text, nullable=False),
+    Column("phases", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("starts_ms", BigInteger),
+    Column("ends_ms", BigInteger),
+    Column("active", Boolean, nullable=False),
+    *_changed(),
+    *_stamps(),
+    Index("ix_offers_page", "organization_id", "created_ms", "id"),
 )
 
 plan_features = Table(

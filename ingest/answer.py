@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.consumption import costs_of
 from ingest.event import UsageEvent
 from ingest.usage_event import (
     Frame,
@@ -35,6 +36,9 @@ _REPEAT: Final = Verdict.REPEAT
 _RETRIED: Final = frozenset({"service_unavailable", "rate_limited"})
 _MESSAGES: Final[Mapping[str, str]] = {
     "included_limit_reached": "The plan's included amount is used up, and it has no overage.",
+    "insufficient_credits": "The plan's credits and the packs do not cover this.",
+    "insufficient_balance": "The balance does not cover this, and it may not be overdrawn.",
+    "pricing_mode_mismatch": "Features priced by AI model take model and tokens, all others take value.",
     "no_active_subscription": "The customer has no subscription that covers this event.",
     "feature_not_in_plan": "The customer's plan does not have this feature.",
 }
@@ -223,4 +227,9 @@ def _event(settled: Settled, frame: Frame, index: int) -> UsageEventA | UsageEve
         place, created_ms = original, settled.outcome.original_at_ms
         if not event.has_timestamp and event.clock_ms is None:
             ts_us = created_ms * _US
-    return write_event(event, place, frame, frame.keys[index], ts_us=ts_us, created_ms=created_ms, pending=pending)
+    written = write_event(event, place, frame, frame.keys[index], ts_us=ts_us, created_ms=created_ms, pending=pending)
+    drawn = settled.outcome.drawn if type(settled) is Judged else None
+    if drawn is None:
+        return written
+    told, costs = costs_of(event.tokens, drawn, frame.currency)
+    return msgspec.structs.replace(written, consumption=told, costs=costs)

@@ -5,13 +5,13 @@ bounds) and how an event gets its time and its identity. Terms and amounts are t
 catalog and time give the same events, byte for byte. Source: DESIGN 3.1, 3.4.1, 4; R-TRACK-1, 6, 7, 11.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from catalog.definition import Customer, Feature, FeatureKind, Organization
+from catalog.definition import Customer, Feature, FeatureKind, ModelPrice, Organization
 from ingest.event import (
     BODY_KEY,
     HEADER_KEY,
@@ -19,9 +19,11 @@ from ingest.event import (
     NO_REQUEST,
     KeyDigester,
     RequestDigester,
+    TokenUse,
     UsageEvent,
     content_digest,
 )
+from ingest.pricing import priced
 from ingest.validation import Candidate, field_errors
 from kernel.errors import Refusal
 from kernel.limits import AHEAD_MS_MAX, BACKDATE_MS_MAX, REAL_NOW_SLACK_MS
@@ -33,12 +35,17 @@ _content = lru_cache(maxsize=8_192)(content_digest)
 _digester = lru_cache(maxsize=8_192)(KeyDigester)
 
 
+# What a model costs at an instant (unix milliseconds), by the name that the client sent (R-AI-6, R-AI-8).
+PriceAt = Callable[[str, int], ModelPrice | Refusal]
+
+
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalog says about the names in a request: by the reference and by the code that the client sent."""
 
     organization: Organization
     customers: Mapping[str, Customer | None]
     features: Mapping[str, Feature | None]
+    price: PriceAt
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +69,7 @@ def match_events(
             continue
         assert type(candidate) is Candidate, "a candidate is well-formed or refused"
         customer, feature = known.customers[candidate.customer], known.features[candidate.feature]
-        if (
-            customer is None
-            or feature is None
-            or candidate.model is not None
-            or customer.archived
-            or feature.kind is not _METERED
-        ):
+        if customer is None or feature is None or customer.archived or feature.kind is not _METERED:
             matched.append(_refusal(candidate, customer, feature))
             continue
         time_us = event_time_us(candidate.time_us, clock_ms, at_ms)
@@ -76,6 +77,10 @@ def match_events(
             matched.append(time_us)
             continue
         assert type(time_us) is int, "a time is in bounds or refused"
+        tokens = _priced(candidate, known, time_us // _US)
+        if isinstance(tokens, Refusal):
+            matched.append(tokens)
+            continue
         key, digest = _identity(candidate.key, index, sent, secret, organization, customer.id)
         matched.append(
             UsageEvent(
@@ -88,13 +93,24 @@ def match_events(
                 quantity=candidate.quantity,
                 key=key,
                 digest=digest,
-                content=_content(feature.id, candidate.quantity),
+                content=_content(feature.id, candidate.quantity)
+                if tokens is None
+                else content_digest(feature.id, candidate.quantity, tokens),
                 request=NO_REQUEST if sent.header_key is None else sent.requests.digest(index),
                 has_timestamp=candidate.time_us is not None,
                 properties=candidate.properties,
+                tokens=tokens,
             )
         )
     return matched
+
+
+def _priced(candidate: Candidate, known: Known, at_ms: int) -> TokenUse | Refusal | None:
+    """Price the tokens of an AI event at its own time; None for any other event."""
+    if candidate.tokens is None or candidate.model is None:
+        return None
+    price = known.price(candidate.model, at_ms)
+    return price if isinstance(price, Refusal) else priced(candidate.tokens, price)
 
 
 def _identity(
@@ -138,10 +154,4 @@ def _refusal(candidate: Candidate, customer: Customer | None, feature: Feature |
         return Refusal(
             code="no_active_subscription", message=f"Customer {candidate.customer!r} is archived.", param="customerId"
         )
-    if feature.kind is not _METERED:
-        return field_errors([("feature", f"is a {feature.kind.value} feature: only metered ones take usage")])
-    return Refusal(
-        code="pricing_mode_mismatch",
-        message=f"Feature {candidate.feature!r} has a fixed price: send value, not model and tokens.",
-        param="model",
-    )
+    return field_errors([("feature", f"is a {feature.kind.value} feature: only metered ones take usage")])

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ingest.consumption import Consumption, TokenCosts
 from ingest.event import UsageEvent
 from kernel import ids
 from kernel.period import instant_text
@@ -53,6 +54,8 @@ class UsageEventA(Wire, frozen=True, gc=False):
     idempotency_key: str | UnsetType = UNSET
     properties: Sequence[PropertyA] | UnsetType = UNSET
     pending: bool | UnsetType = UNSET
+    consumption: Consumption | UnsetType = UNSET
+    costs: TokenCosts | UnsetType = UNSET
 
 
 class UsageEventD(Wire, frozen=True, gc=False):
@@ -70,13 +73,15 @@ class UsageEventD(Wire, frozen=True, gc=False):
     properties: Sequence[Property]
     position: str
     pending: bool | UnsetType = UNSET
+    consumption: Consumption | UnsetType = UNSET
+    costs: TokenCosts | UnsetType = UNSET
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What all answers of a request share.
 
     `codes` are the codes of the features by id, `keys` the bodies' keys by index; `respond_async` says that the client
-    asked not to wait.
+    asked not to wait; `currency` is the organization's.
     """
 
     dialect: Dialect
@@ -85,6 +90,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     codes: Mapping[bytes, str]
     keys: Sequence[str | None]
     respond_async: bool = False
+    currency: str = "usd"
 
 
 def write_event(

@@ -13,8 +13,16 @@ from typing import Any, Final
 
 import msgspec
 
+from ingest.pricing import TokenCounts
 from kernel.errors import Refusal
-from kernel.limits import BATCH_EVENTS_MAX, KEY_BYTES_MAX, PROPERTIES_MAX, PROPERTY_CHARS_MAX, QUANTITY_PLACES_MAX
+from kernel.limits import (
+    BATCH_EVENTS_MAX,
+    KEY_BYTES_MAX,
+    PROPERTIES_MAX,
+    PROPERTY_CHARS_MAX,
+    QUANTITY_MAX,
+    QUANTITY_PLACES_MAX,
+)
 from kernel.period import parse_instant_us
 from kernel.quantity import canonical, parse_quantity
 
@@ -37,7 +45,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One event as the client described it, well-formed, not yet met with the catalog.
 
     `customer` is a `cus_` id or the seller's own id; `quantity` is canonical; `time_us` is None when no time was sent.
-    `model` is set on a call that asks for AI pricing, which then has its counts and no meaning for `quantity`.
+    `model` and `tokens` are set on a call that asks for AI pricing; its `quantity` is input and output tokens together
+    (R-AI-12).
     """
 
     feature: str
@@ -47,6 +56,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     key: str | None
     properties: tuple[tuple[str, str], ...]
     model: str | None = None
+    tokens: TokenCounts | None = None
 
 
 class _Property(msgspec.Struct, gc=False):
@@ -163,7 +173,8 @@ def _checked(track: _Track) -> Candidate | Refusal:
     if key is not None and not _key_fits(key):
         field = _named(track.idempotency_key, "idempotencyKey", "eventId")
         errors.append((field, f"must have 1 to {KEY_BYTES_MAX} bytes"))
-    quantity = _quantity(track, errors)
+    tokens = None if track.model is None else _tokens(track, errors)
+    quantity = _quantity(track, errors) if tokens is None else str(tokens.total)
     time_us = None if track.timestamp is None else _instant(track.timestamp, errors)
     properties = () if not track.properties else _properties(track.properties, errors)
     if errors or feature is None or customer is None:
@@ -176,6 +187,7 @@ def _checked(track: _Track) -> Candidate | Refusal:
         key=key,
         properties=properties,
         model=track.model,
+        tokens=tokens,
     )
 
 
@@ -209,9 +221,6 @@ def _wrong_types(element: bytes | msgspec.Raw) -> _Errors:
 
 
 def _quantity(track: _Track, errors: _Errors) -> str:
-    if track.model is not None:
-        _tokens(track, errors)
-        return "0"
     number = bytes(track.value)
     whole, _, fraction = number.partition(b".")
     if whole.isdigit() and len(whole) <= _PLAIN_DIGITS_MAX and len(fraction) <= QUANTITY_PLACES_MAX:
@@ -242,14 +251,27 @@ def _parsed(number: bytes) -> tuple[str, str]:
         return "0", "must be a number of at most 9 decimal places"
 
 
-def _tokens(track: _Track, errors: _Errors) -> None:
-    """Check the counts of an AI call. Source: R-TRACK-18."""
+def _tokens(track: _Track, errors: _Errors) -> TokenCounts:
+    """Read the counts of an AI call; without meaning when it has errors. Source: R-TRACK-18, R-AI-3."""
+    before = len(errors)
     if not track.model:
         errors.append(("model", "must not be empty"))
     counts: dict[str, int | None] = {"inputTokens": track.input_tokens, "outputTokens": track.output_tokens}
     errors.extend((name, "is required with model") for name, count in counts.items() if count is None)
     counts.update({"cacheReadTokens": track.cache_read_tokens, "cacheWriteTokens": track.cache_write_tokens})
     errors.extend((name, "must not be negative") for name, count in counts.items() if count is not None and count < 0)
+    tokens = TokenCounts(
+        input=track.input_tokens or 0,
+        output=track.output_tokens or 0,
+        cache_read=track.cache_read_tokens or 0,
+        cache_write=track.cache_write_tokens or 0,
+    )
+    if len(errors) == before:
+        if tokens.not_cached < 0:
+            errors.append(("inputTokens", "must include cacheReadTokens and cacheWriteTokens"))
+        elif tokens.total > QUANTITY_MAX:
+            errors.append(("inputTokens", f"must be at most {QUANTITY_MAX} together with outputTokens"))
+    return tokens
 
 
 def _instant(text: str, errors: _Errors) -> int | None:

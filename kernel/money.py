@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from kernel.quantity import EXACT, fit_places
+from kernel.quantity import EXACT, canonical, fit_places
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
 _EXPONENTS: Final = {
@@ -48,6 +48,11 @@ _PRICE: Final = re.compile(r"[0-9]{1,64}(\.[0-9]{1,64})?([eE][+-]?[0-9]{1,3})?")
 def minor_places(currency: str) -> int:
     """Tell how many decimal places the currency's minor unit has (USD 2, JPY 0)."""
     return _EXPONENTS.get(currency.upper(), 2)
+
+
+def exact_minor(amount: Decimal, currency: str) -> Decimal:
+    """Tell an exact major amount in minor units; it may have a fraction."""
+    return Decimal(canonical(EXACT.scaleb(amount, minor_places(currency))))
 
 
 class Money(msgspec.Struct, frozen=True, order=False, gc=False):

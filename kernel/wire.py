@@ -111,6 +111,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "customer_not_found": 404,
         "feature_not_found": 404,
         "seat_type_not_found": 404,
+        "offer_not_found": 404,
         "plan_not_found": 404,
         "price_not_found": 404,
         "subscription_not_found": 404,

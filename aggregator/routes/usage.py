@@ -168,7 +168,8 @@ def _item(caller: Caller, item: ListedEvent) -> dict[str, Any]:
 
 
 def _reader(caller: Caller) -> Reader:
-    return Reader(dialect=caller.dialect, livemode=caller.organization.livemode)
+    organization = caller.organization
+    return Reader(dialect=caller.dialect, livemode=organization.livemode, currency=organization.currency)
 
 
 def _no_feature(code: str) -> NoReturn:

@@ -21,6 +21,7 @@ async def apply(
             now_ms=catalog.clock.now_ms(),
             prune=prune,
             plan_in_use=catalog.plan_in_use,
+            addon_in_use=catalog.addon_in_use,
         )
         version = await read_version(conn)
     await catalog.published(version)

@@ -10,6 +10,7 @@ from catalog.routes.credit_pack import CREDIT_PACKS
 from catalog.routes.customer import CUSTOMERS
 from catalog.routes.feature import FEATURES
 from catalog.routes.key import KEYS
+from catalog.routes.offer import OFFERS
 from catalog.routes.organization import ORGANIZATION
 from catalog.routes.plan import PLANS
 from catalog.routes.plan_feature import PLAN_FEATURES
@@ -21,5 +22,5 @@ from catalog.routes.seat_type import SEAT_TYPES
 
 ROUTES: Final[tuple[Router, ...]] = (
     *(CUSTOMERS, FEATURES, SEAT_TYPES, PLANS, PRICES, PLAN_FEATURES, ORGANIZATION, KEYS),
-    *(AI_MODELS, ADDONS, CREDIT_PACKS, PROMO_CODES, PLAN_GROUPS, REGIONAL),
+    *(AI_MODELS, ADDONS, CREDIT_PACKS, OFFERS, PROMO_CODES, PLAN_GROUPS, REGIONAL),
 )

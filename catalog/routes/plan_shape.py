@@ -180,7 +180,7 @@ def _price(plan: Plan, price: PlanPrice) -> dict[str, Any]:
         "trialDays": price.trial_days,
         **_pool(plan.model, plan.pool_of(price), price.currency),
         **_intro(price.intro, price.currency),
-        "offerId": None,
+        "offerId": price.offer_id,
         "inheritsFromPriceId": None,
         "metadata": price.metadata,
         "marketPrices": [],

@@ -15,6 +15,7 @@ from catalog.definition import IntroOffer, Plan, PlanPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
+from catalog.offer import intro_of_offer
 from catalog.routes.plan_shape import price_wire
 from catalog.routes.told import told
 from kernel import ids
@@ -57,6 +58,7 @@ class PriceInput(Wire, frozen=True, kw_only=True):
     included_balance_decimal: str | UnsetType | None = UNSET
     included_credits: Decimal | UnsetType | None = UNSET
     intro_offer: IntroOfferInput | None = None
+    offer_id: str | None = None
     market_prices: list[Any] | None = None
     inherits_from_price_id: str | None = None
 
@@ -72,6 +74,7 @@ class PricePatch(Wire, frozen=True, kw_only=True):
     included_balance_decimal: str | UnsetType | None = UNSET
     included_credits: Decimal | UnsetType | None = UNSET
     intro_offer: IntroOfferInput | UnsetType | None = UNSET
+    offer_id: str | UnsetType | None = UNSET
     market_prices: list[Any] | None = None
 
 
@@ -128,8 +131,9 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
             updated_ms=caller.now_ms,
             trial_days=plan_rule.trial_days_of(made.trial_days or 0),
             included=None if included is UNSET else included,
-            intro=None if made.intro_offer is None else made.intro_offer.offer(currency),
         )
+        wanted = made.intro_offer or UNSET
+        price = msgspec.structs.replace(price, **await _intro(conn, plan, currency, wanted, made.offer_id or UNSET))
         plan_rule.check_price(plan, price)
         if plan.price_of(interval) is not None:
             raise rejected("duplicate", f"The plan {plan.code} has a {interval} price.", param="billingInterval")
@@ -137,6 +141,24 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
         return price_wire(caller, plan, await store.create_price(conn, caller.organization.id, price))
 
     return await once(request, caller, work, after=told(caller, changed))
+
+
+async def _intro(
+    conn: AsyncConnection,
+    plan: Plan,
+    currency: str,
+    said: IntroOfferInput | UnsetType | None,
+    offer_id: str | UnsetType | None,
+) -> dict[str, Any]:
+    """Read the intro offer that a price is to have: said itself, or an offer by id; null takes it back."""
+    if said not in (UNSET, None) and offer_id not in (UNSET, None):
+        raise invalid("offerId", "is an intro offer, and introOffer is there too: one of them")
+    if isinstance(offer_id, str):
+        offer = await store.load_offer(conn, plan.organization, offer_id)
+        return {"intro": intro_of_offer(offer, currency), "offer_id": offer.id}
+    if isinstance(said, IntroOfferInput):
+        return {"intro": said.offer(currency), "offer_id": None}
+    return {} if said is UNSET and offer_id is UNSET else {"intro": None, "offer_id": None}
 
 
 def _patched(plan: Plan, price: PlanPrice, patch: PricePatch) -> PlanPrice:
@@ -147,8 +169,6 @@ def _patched(plan: Plan, price: PlanPrice, patch: PricePatch) -> PlanPrice:
         changes["metadata"] = rule.metadata_of(patch.metadata or {})
     if patch.trial_days is not UNSET:
         changes["trial_days"] = plan_rule.trial_days_of(patch.trial_days)
-    if patch.intro_offer is not UNSET:
-        changes["intro"] = None if patch.intro_offer is None else patch.intro_offer.offer(price.currency)
     changes = {name: value for name, value in changes.items() if value is not UNSET}
     return plan_rule.check_price(plan, msgspec.structs.replace(price, **changes))
 
@@ -163,7 +183,8 @@ async def _change(
         price = _price_of(plan, price_id)
         changed[:] = [plan.id]
         updated_ms = max(caller.now_ms, price.updated_ms)
-        after = msgspec.structs.replace(_patched(plan, price, patch), updated_ms=updated_ms)
+        intro = await _intro(conn, plan, price.currency, patch.intro_offer, patch.offer_id)
+        after = msgspec.structs.replace(_patched(plan, price, patch), **intro, updated_ms=updated_ms)
         if price.is_default and not after.is_default:
             raise invalid("isDefault", "Make another price the default instead.")
         return price_wire(caller, plan, await store.save_price(conn, after))

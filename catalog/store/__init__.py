@@ -20,6 +20,7 @@ from catalog.store.document import apply_document, export_document
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.key import create_key, find_key, hash_key, list_keys, revoke_key
 from catalog.store.model_price import add_model_prices, list_editions, load_price_book, save_edition
+from catalog.store.offer import create_offer, list_offers, load_offer, plans_with_offer, remove_offer, save_offer
 from catalog.store.organization import (
     create_organization,
     list_organizations,
@@ -62,6 +63,7 @@ __all__ = [
     "create_feature",
     "create_group",
     "create_key",
+    "create_offer",
     "create_organization",
     "create_pack",
     "create_plan",
@@ -82,6 +84,7 @@ __all__ = [
     "list_features",
     "list_groups",
     "list_keys",
+    "list_offers",
     "list_organizations",
     "list_packs",
     "list_plans",
@@ -92,6 +95,7 @@ __all__ = [
     "load_deployment",
     "load_feature",
     "load_group",
+    "load_offer",
     "load_organization",
     "load_pack",
     "load_plan",
@@ -102,6 +106,7 @@ __all__ = [
     "order_group",
     "plan_ids",
     "plans_moving_to",
+    "plans_with_offer",
     "put_exchange_rate",
     "put_plan_feature",
     "put_regional_price",
@@ -112,6 +117,7 @@ __all__ = [
     "remove_currency",
     "remove_feature",
     "remove_group",
+    "remove_offer",
     "remove_pack",
     "remove_plan",
     "remove_plan_feature",
@@ -123,6 +129,7 @@ __all__ = [
     "save_edition",
     "save_feature",
     "save_group",
+    "save_offer",
     "save_organization",
     "save_pack",
     "save_plan",

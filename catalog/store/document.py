@@ -1,6 +1,5 @@
 """The catalog of one organization, exported to a document and brought to what a document says."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -9,9 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from catalog import plan_rule, rule
 from catalog.definition import Feature, FeatureKind, Organization, Plan, PlanPrice, SeatType
 from catalog.document import document_of
-from catalog.document_change import Change, diff_documents
+from catalog.document_change import OFFERS, Change, diff_documents
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
 from catalog.document_plan import grant_of, price_terms, within
+from catalog.store.document_offer import ApplyingOffers, InUse, export_offers
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
@@ -29,16 +29,16 @@ from kernel import ids
 from kernel.errors import rejected
 from kernel.period import Interval
 
-InUse = Callable[[AsyncConnection, str], Awaitable[bool]]
-
 
 async def export_document(conn: AsyncConnection, organization: bytes) -> CatalogDocument:
     """Write an organization's catalog as a document; a plan that is deleted and waits for renewals is not in it."""
-    plans = await list_plans(conn, organization, private=True, deprecated=True)
+    found = await list_plans(conn, organization, private=True, deprecated=True)
+    plans = [plan for plan in found if plan.ending is None]
     return document_of(
         await list_features(conn, organization),
-        [plan for plan in plans if plan.ending is None],
+        plans,
         await list_seat_types(conn, organization),
+        await export_offers(conn, organization, plans),
     )
 
 
@@ -61,6 +61,7 @@ async def apply_document(
     now_ms: int,
     prune: bool = False,
     plan_in_use: InUse | None = None,
+    addon_in_use: InUse | None = None,
 ) -> list[Change]:
     """Bring an organization's catalog to what the document says, and return what that changed; twice changes nothing.
 
@@ -69,8 +70,13 @@ async def apply_document(
     """
     changes = await diff_document(conn, organization, document, prune=prune)
     applying = _Applying(conn, organization, document, now_ms, plan_in_use)
+    offers = ApplyingOffers(conn, organization, document, now_ms, addon_in_use)
     for change in changes:
-        await applying.apply(change)
+        if change.kind == "region" or change.kind in OFFERS:
+            await offers.apply(change)
+        else:
+            await applying.apply(change)
+    await offers.check(changes)
     return changes
 
 
@@ -202,7 +208,9 @@ class _Applying:
         amount, intro = price_terms(part, self._organization.currency)
         said = {"amount_minor": amount, "trial_days": part.trial_days, "included": part.included, "intro": intro}
         if price is not None:
-            await save_price(self._conn, msgspec.structs.replace(price, **said, updated_ms=self._now_ms))
+            offer_id = price.offer_id if intro == price.intro else None
+            after = msgspec.structs.replace(price, **said, offer_id=offer_id, updated_ms=self._now_ms)
+            await save_price(self._conn, after)
             return
         made = PlanPrice(
             id=ids.new_id(ids.PRICE, self._real_ms),

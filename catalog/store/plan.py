@@ -154,6 +154,7 @@ def price_of_row(row: Row[Any]) -> PlanPrice:
         trial_days=row.trial_days,
         included=None if row.included is None else Decimal(row.included),
         intro=_intro(row),
+        offer_id=row.offer_id,
     )
 
 

@@ -72,6 +72,7 @@ def _terms(price: PlanPrice) -> dict[str, Any]:
         "intro_type": None if intro is None else intro.type.value,
         "intro_value": None if intro is None else canonical(intro.value),
         "intro_cycles": None if intro is None else intro.cycles,
+        "offer_id": price.offer_id,
     }
 
 

@@ -12,10 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog import regional
 from catalog.definition import DiscountType, IntroOffer, Plan, PlanFeature, PlanPrice
-from catalog.regional import ManualPrice
+from catalog.regional import ManualPrice, Region
 from catalog.store.version import raise_version
 from catalog.tables import exchange_rates, plans, regional_prices, regional_rates
 from kernel.quantity import canonical
+
+# By plan id: rates by currency, what is set by hand of a price by its id and currency, of a feature likewise.
+_Rates = dict[str, dict[str, str]]
+_Prices = dict[str, dict[tuple[str, str], ManualPrice]]
+_Units = dict[str, dict[tuple[str, str], str]]
 
 
 async def put_exchange_rate(conn: AsyncConnection, plan: Plan, currency: str, rate: str, now_ms: int) -> None:
@@ -84,12 +89,43 @@ async def remove_currency(conn: AsyncConnection, plan: Plan, currency: str, now_
         await conn.execute(delete(table).where(table.c.plan_id == plan.id, table.c.currency == currency))
 
 
+async def said_regions(conn: AsyncConnection, found: Sequence[Plan]) -> dict[str, dict[str, Region]]:
+    """Read what merchants said of plans in other currencies, by plan id and currency."""
+    rates, prices, units = await _read(conn, [plan.id for plan in found])
+    said: dict[str, dict[str, Region]] = {}
+    for plan in found:
+        codes = {granted.feature.id_text: granted.feature.code for granted in plan.features}
+        words = {price.id: price.interval.value for price in plan.prices}
+        own = {*rates[plan.id], *(at for _, at in prices[plan.id]), *(at for _, at in units[plan.id])}
+        said[plan.id] = {
+            currency: Region(
+                rate=rates[plan.id].get(currency),
+                prices={
+                    words[price]: manual
+                    for (price, at), manual in prices[plan.id].items()
+                    if at == currency and price in words
+                },
+                unit_prices={
+                    codes[feature]: unit_price
+                    for (feature, at), unit_price in units[plan.id].items()
+                    if at == currency and feature in codes
+                },
+            )
+            for currency in sorted(own)
+        }
+    return said
+
+
 async def with_regions(conn: AsyncConnection, found: Sequence[Plan]) -> list[Plan]:
     """Tell plans their exchange rates, and prices and features what they cost in other currencies."""
-    named = [plan.id for plan in found]
-    rates: dict[str, dict[str, str]] = {plan_id: {} for plan_id in named}
-    prices: dict[str, dict[tuple[str, str], ManualPrice]] = {plan_id: {} for plan_id in named}
-    units: dict[str, dict[tuple[str, str], str]] = {plan_id: {} for plan_id in named}
+    rates, prices, units = await _read(conn, [plan.id for plan in found])
+    return [regional.with_regions(plan, rates[plan.id], prices[plan.id], units[plan.id]) for plan in found]
+
+
+async def _read(conn: AsyncConnection, named: Sequence[str]) -> tuple[_Rates, _Prices, _Units]:
+    rates: _Rates = {plan_id: {} for plan_id in named}
+    prices: _Prices = {plan_id: {} for plan_id in named}
+    units: _Units = {plan_id: {} for plan_id in named}
     for row in await conn.execute(
         select(exchange_rates).where(exchange_rates.c.plan_id.in_(named)).order_by(exchange_rates.c.currency)
     ):
@@ -98,7 +134,7 @@ async def with_regions(conn: AsyncConnection, found: Sequence[Plan]) -> list[Pla
         prices[row.plan_id][row.price_id, row.currency] = _manual(row)
     for row in await conn.execute(select(regional_rates).where(regional_rates.c.plan_id.in_(named))):
         units[row.plan_id][row.feature_id, row.currency] = row.unit_price
-    return [regional.with_regions(plan, rates[plan.id], prices[plan.id], units[plan.id]) for plan in found]
+    return rates, prices, units
 
 
 def _manual(row: Row[Any]) -> ManualPrice:

@@ -6,12 +6,12 @@ when it is refused as a whole. Source: DESIGN 3.4.
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Protocol
 
 import msgspec
 
-from catalog.definition import WRITE, Customer, Deployment, Feature, Organization, Principal
+from catalog.definition import WRITE, Customer, Deployment, Feature, ModelPrice, Organization, Principal
 from ingest.answer import Settled
 from ingest.event import RequestDigester, UsageEvent
 from ingest.head import Head
@@ -49,6 +49,10 @@ class CatalogReader(Protocol):
 
     def feature(self, organization: bytes, code: str) -> Feature | None:
         """Find a feature by its event code, else its code."""
+        ...
+
+    def model_price(self, organization: bytes, model: str, at_ms: int) -> ModelPrice | Refusal:
+        """Find what an AI model's tokens cost at an instant."""
         ...
 
     def customer_cached(self, organization: bytes, reference: str) -> Customer | None:
@@ -170,7 +174,8 @@ class Call:
         missing = [reference for reference, customer in customers.items() if customer is None]
         if missing:
             customers.update(await catalog.customers(organization.id, missing))
-        return Known(organization=organization, customers=customers, features=features)
+        price = partial(catalog.model_price, organization.id)
+        return Known(organization=organization, customers=customers, features=features, price=price)
 
     def _sorted(self, lanes: int) -> dict[int, list[int]]:
         """List the events by lane, in their order."""
@@ -218,4 +223,5 @@ class Call:
             codes=self._codes,
             keys=[each.key if type(each) is Candidate else None for each in self._candidates],
             respond_async=self.head.respond_async,
+            currency=self.organization.currency,
         )

@@ -11,6 +11,7 @@ from litestar import post
 from litestar.exceptions import NotFoundException
 from litestar.params import JSONBody
 
+from ingest.consumption import Consumption, TokenCosts
 from ingest.usage_event import Property
 from kernel.wire import Wire
 
@@ -28,6 +29,16 @@ class TrackBody(Wire, frozen=True):
     )
     event_id: Annotated[str, msgspec.Meta(min_length=1, description="Counts once for a customer.")] | None = None
     properties: list[Property] | None = None
+    model: (
+        Annotated[str, msgspec.Meta(description="An AI model, `name` or `provider/name`; then value is ignored.")]
+        | None
+    ) = None
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, description="All of them, those of the cache included.")] | None = (
+        None
+    )
+    output_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    cache_read_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cache_write_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class BatchBody(Wire, frozen=True):
@@ -37,7 +48,10 @@ class BatchBody(Wire, frozen=True):
 
 
 class UsageEventShown(Wire, frozen=True):
-    """An accepted event. `position` is its record in the log; `pending` says that it is durable and not judged yet."""
+    """An accepted event. `position` is its record in the log; `pending` says that it is durable and not judged yet.
+
+    `consumption` is what it took of credits or a balance, `costs` what its tokens cost.
+    """
 
     object: Literal["usage_event"]
     livemode: bool
@@ -51,6 +65,8 @@ class UsageEventShown(Wire, frozen=True):
     properties: list[Property]
     position: str
     pending: bool | msgspec.UnsetType = msgspec.UNSET
+    consumption: Consumption | msgspec.UnsetType = msgspec.UNSET
+    costs: TokenCosts | msgspec.UnsetType = msgspec.UNSET
 
 
 class FailedShown(Wire, frozen=True):

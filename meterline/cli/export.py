@@ -21,7 +21,13 @@ columns = (
     "id String, customerId String, externalId Nullable(String), featureCode String, value Decimal(38, 9),"
     " timestamp DateTime64(6, 'UTC'), acceptedAt DateTime64(6, 'UTC'), eventId Nullable(String), verdict String,"
     " code Nullable(String), window Nullable(Date32), windowEnd Nullable(Date32), cut Nullable(UInt32),"
-    " original Nullable(String), replays Nullable(String), properties Map(String, String)"
+    " original Nullable(String), replays Nullable(String), pool Nullable(String), cost Nullable(Decimal(38, 9)),"
+    " drawnPlan Nullable(Decimal(38, 9)), drawnPacks Nullable(Decimal(38, 9)), drawnTopUps Nullable(Decimal(38, 9)),"
+    " overdraft Nullable(Decimal(38, 9)), model Nullable(String), inputTokens Nullable(UInt64),"
+    " outputTokens Nullable(UInt64), cacheReadTokens Nullable(UInt64), cacheWriteTokens Nullable(UInt64),"
+    " inputCost Nullable(String), outputCost Nullable(String), cacheReadCost Nullable(String),"
+    " cacheWriteCost Nullable(String), baseCost Nullable(String), marginPercent Nullable(String),"
+    " priceVersion Nullable(String), properties Map(String, String)"
 )
 session.query(
     f"SELECT * FROM file('{source}', JSONEachRow, $${columns}$$) INTO OUTFILE '{target}' TRUNCATE FORMAT Parquet"

@@ -30,10 +30,17 @@ WHY: Final[Mapping[str, str]] = {
     "superseded": "A later attempt of its key was refused before it was judged; it never counts.",
     "dead": "Our own code failed on it; it is kept and does not count, but a replay of it may.",
 }
+_POOL_WHY: Final = {
+    "insufficient_credits": "It would have taken more than the credits of the plan and of packs that were left.",
+    "insufficient_balance": "It would have taken more than the balance had left, which may not be overdrawn.",
+}
 _EVENT: Final = (
     "SELECT organization, customer, feature, toString(event_time), toString(accepted_at), toString(quantity), key,"
     " toString(verdict), toString(code), term, toString(`window`), toString(window_end), cut, original, gateway,"
-    " replays"
+    " replays, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs), toString(drawn_top_ups),"
+    " toString(overdraft), toString(pool_left), toString(model), input_tokens, output_tokens, cache_read_tokens,"
+    " cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin),"
+    " toString(price_version)"
     " FROM events FINAL WHERE epoch = {epoch:UInt8} AND lane = {lane:UInt16} AND `offset` = {offset:UInt64}"
     " AND `index` = {index:UInt16}"
 )
@@ -54,6 +61,21 @@ _EVENT_NAMES: Final = (
     "original",
     "gateway",
     "replays",
+)
+_DREW_NAMES: Final = ("pool", "cost", "plan", "packs", "topUps", "overdraft", "poolLeft")
+_TOKEN_NAMES: Final = (
+    "model",
+    "inputTokens",
+    "outputTokens",
+    "cacheReadTokens",
+    "cacheWriteTokens",
+    "inputCost",
+    "outputCost",
+    "cacheReadCost",
+    "cacheWriteCost",
+    "baseCost",
+    "marginPercent",
+    "priceVersion",
 )
 _SUMS: Final = (
     "SELECT feature, term, toString(`window`), toString(sum(quantity)), count() FROM events FINAL"
@@ -93,7 +115,7 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
         "inRaw": bool(rows),
     }
     if rows:
-        event = {name: _plain(value) for name, value in zip(_EVENT_NAMES, rows[0], strict=True)}
+        event = _event_facts(rows[0])
         told = {"id": event_id, "why": _why(event), "event": event, "stands": stands}
         return {**told, "replayedBy": await _replays(app, position)} if _is_letter(event) else told
     outcome = (await app.live.outcomes(position.lane, [position.offset], epoch=position.epoch))[0]
@@ -106,12 +128,23 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
     return {"id": event_id, "why": "It is durable in the log and not judged yet.", "stands": stands}
 
 
+def _event_facts(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Name the columns of an event; what it drew and its tokens only where there is such a thing."""
+    facts = dict(zip((*_EVENT_NAMES, *_DREW_NAMES, *_TOKEN_NAMES), map(_plain, row), strict=True))
+    event = {name: facts[name] for name in _EVENT_NAMES}
+    if facts["pool"]:
+        event["drew"] = {name: facts[name] for name in _DREW_NAMES}
+    if facts["model"]:
+        event["tokens"] = {name: facts[name] for name in _TOKEN_NAMES}
+    return event
+
+
 def _is_letter(event: Mapping[str, Any]) -> bool:
     return event["verdict"] == Verdict.DEAD and not event["original"]
 
 
 def _why(event: Mapping[str, Any]) -> str:
-    words = WHY[event["verdict"]]
+    words = _POOL_WHY.get(event["code"], WHY[event["verdict"]])
     if not event["replays"]:
         return words
     if event["verdict"] == Verdict.SUPERSEDED:

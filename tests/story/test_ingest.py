@@ -323,7 +323,7 @@ async def test_the_folds_verdict_is_the_answer(world, outcome, status, code):
         ({"value": -1}, 400, "validation_error"),
         ({"timestamp": "2020-01-01T00:00:00Z"}, 400, "validation_error"),
         ({"timestamp": "2999-01-01T00:00:00Z"}, 400, "validation_error"),
-        ({"model": "m", "inputTokens": 1, "outputTokens": 1}, 400, "pricing_mode_mismatch"),
+        ({"model": "m", "inputTokens": 1, "outputTokens": 1}, 404, "model_not_found"),
     ],
 )
 async def test_what_the_catalog_alone_refuses_never_reaches_the_log_and_is_kept(world, members, status, code):

@@ -1,16 +1,20 @@
 """Add-ons, credit packs, promo codes, plan groups and regional prices from outside."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from catalog import store
 from catalog.definition import Customer, PromoCode
+from catalog.document import parse_document, render_document
+from catalog.gateway.document import apply, export
 from kernel import ids
 from kernel.errors import Rejected
 from tests.story.shop import NOW
 
 REDEEMERS = 64
+EXAMPLE = (Path(__file__).parents[2] / "docs/examples/offers.toml").read_text()
 
 
 async def feature(api, code="sso", kind="boolean"):
@@ -125,6 +129,16 @@ async def test_credit_packs_are_listed_as_era_a_reads_them(shop, api):
     for wrong, field in (({"credits": 0}, "credits"), ({"price": -1}, "price"), ({"name": " "}, "name")):
         body = {"name": "X", "credits": 1, "price": 1} | wrong
         await api.refused("POST", "/credit-packs", body, status=400, code="validation_error", field=field)
+
+
+async def test_a_packs_price_is_in_dollars_whatever_the_seller_sells_in(shop):
+    """R-REG-8."""
+    async with shop.sql.transaction() as conn:
+        european = await store.create_organization(conn, "European", "sandbox", NOW, currency="eur")
+        await store.create_key(conn, european, name="eu", now_ms=NOW, secret="ck_sandbox_eu")
+    async with shop.gateway(key="ck_sandbox_eu") as there:
+        made = await there.call("POST", "/credit-packs", {"name": "X", "credits": 1, "price": 100})
+        assert (made["price"], made["currency"]) == (100, "usd")
 
 
 async def test_a_pack_is_for_credits_plans_alone(api):
@@ -414,3 +428,57 @@ async def test_one_organization_does_not_see_anothers_offers(shop, api):
             await stranger.call("GET", f"{path}/{one['id']}", status=404)
         await stranger.call("GET", "/ai-models/own-model", status=404)
         assert (await stranger.call("GET", "/ai-models"))["data"] == []
+
+
+async def applied(shop, api, text, **how):
+    changes = await apply(api.catalog, shop.organization.id, parse_document(text, "toml"), **how)
+    return [str(change) for change in changes]
+
+
+async def test_a_catalog_file_brings_offers_and_takes_them_back(shop, api):
+    """R-REG-3, R-GROUP-1."""
+    first = await applied(shop, api, EXAMPLE)
+    assert {"create addon sso-access", "create region world/brl", "create plan_group Main"} <= set(first)
+    assert await applied(shop, api, EXAMPLE) == []
+    assert await export(api.catalog, shop.organization.id) == parse_document(
+        render_document(await export(api.catalog, shop.organization.id), "toml"), "toml"
+    )
+    world = await api.call("GET", "/plans/world")
+    assert (in_currency(world["prices"][0])["price"], in_currency(world["prices"][0], "jpy")["price"]) == (19_990, 7350)
+    assert in_currency(world["features"][0])["unitPriceDecimal"] == "0.04"
+    assert in_currency(world["features"][0], "jpy")["unitPriceDecimal"] == "1.5"
+    assert in_currency(world["prices"][0])["introOffer"]["discountValue"] == 4000
+    (pack,) = (await api.call("GET", "/credit-packs"))["data"]
+    assert pack["planIds"] == [(await api.call("GET", "/plans/studio"))["id"]]
+    code = await api.call("GET", "/promo-codes/launch20")
+    assert (code["durationCycles"], code["expiresAt"]) == (3, "2027-12-31T23:59:59.999Z")
+    group = (await api.call("GET", "/plan-groups"))["data"][0]["id"]
+    shown = await api.call("GET", f"/plan-groups/{group}")
+    assert [plan["code"] for plan in shown["plans"]] == ["free", "starter"]
+    other = EXAMPLE.replace('plans = ["free", "starter"]', 'plans = ["starter", "free"]').replace('"50.00"', '"60.00"')
+    assert await applied(shop, api, other.replace('rate = "5.10"', 'rate = "6"').replace("max_redemptions", "#")) == [
+        "update region world/brl (rate: 5.1 -> 6)",
+        "update addon sso-access (price: 50.00 -> 60.00)",
+        "update promo_code LAUNCH20 (max_redemptions: 100 -> nothing)",
+        "update plan_group Main (plans: free starter -> starter free)",
+    ]
+    assert (await api.call("GET", "/addons/sso-access"))["basePrice"] == 6000
+    bare = EXAMPLE[: EXAMPLE.index("[[addon]]")].replace('"5.10"', "6").replace("[plan.regional.jpy]\nrate = 150\n", "")
+    assert await applied(shop, api, bare, prune=True) == [
+        "remove region world/jpy",
+        "remove plan_group Main",
+        "remove credit_pack Starter Pack",
+        "remove addon more-exports",
+        "remove addon sso-access",
+    ]
+    assert (await api.call("GET", "/addons"))["data"] == []
+
+
+async def test_a_file_cannot_price_a_grouped_plan_in_other_currencies(shop, api):
+    """R-GROUP-2."""
+    await applied(shop, api, EXAMPLE)
+    priced = EXAMPLE[: EXAMPLE.index("[[addon]]")].replace("plan.regional.jpy", "plan.regional.cad")
+    grouped = priced.replace('features.api_calls = { included = 10_000, overage = "0.002" }', "regional.brl.rate = 5")
+    with pytest.raises(Rejected, match="starter is in a plan group"):
+        await applied(shop, api, grouped)
+    assert (await api.call("GET", "/plans/starter"))["exchangeRates"] == []

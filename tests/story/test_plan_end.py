@@ -3,6 +3,7 @@
 import pytest
 
 from catalog import store
+from catalog.gateway.document import export
 from catalog.plan_rule import check_sold
 from kernel.errors import Rejected
 from tests.story.test_plans import in_use, stored
@@ -84,6 +85,7 @@ async def test_a_strategy_says_what_becomes_of_subscribers(api, shop):
         plan = await stored(shop, code)
         assert (plan.is_public, plan.deprecated) == (False, True)
     await api.refused("DELETE", "/plans/new?strategy=cancel", status=409, code="plan_in_use")
+    assert [plan.code for plan in (await export(api.catalog, shop.organization.id)).plan] == ["new"]
 
 
 async def test_a_strategy_is_checked(api):

@@ -31,6 +31,7 @@ def _added() -> dict[str, tuple[sa.Column[Any], ...]]:
             sa.Column("intro_type", sa.String(length=16), nullable=True),
             sa.Column("intro_value", sa.String(length=40), nullable=True),
             sa.Column("intro_cycles", sa.Integer(), nullable=True),
+            sa.Column("offer_id", sa.String(length=40), nullable=True),
         ),
         "plan_features": (
             sa.Column("credits", sa.String(length=40), nullable=False, server_default="0"),
@@ -60,10 +61,34 @@ def upgrade() -> None:
         sa.UniqueConstraint("organization_id", "code", "deleted_ms", name="uq_seat_types_code"),
     )
     op.create_index(op.f("ix_seat_types_version"), "seat_types", ["version"], unique=False)
+    op.create_index(op.f("ix_plan_prices_offer_id"), "plan_prices", ["offer_id"], unique=False)
+    op.create_table(
+        "offers",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("organization_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("phases", sa.JSON(), nullable=False),
+        sa.Column("metadata", sa.JSON(), nullable=False),
+        sa.Column("starts_ms", sa.BigInteger(), nullable=True),
+        sa.Column("ends_ms", sa.BigInteger(), nullable=True),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("deleted_ms", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_offers_organization_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_offers")),
+    )
+    op.create_index(op.f("ix_offers_version"), "offers", ["version"], unique=False)
+    op.create_index("ix_offers_page", "offers", ["organization_id", "created_ms", "id"], unique=False)
 
 
 def downgrade() -> None:
     """Take the change back."""
+    op.drop_index("ix_offers_page", table_name="offers")
+    op.drop_index(op.f("ix_offers_version"), table_name="offers")
+    op.drop_table("offers")
+    op.drop_index(op.f("ix_plan_prices_offer_id"), table_name="plan_prices")
     op.drop_index(op.f("ix_seat_types_version"), table_name="seat_types")
     op.drop_table("seat_types")
     for table, columns in _added().items():

@@ -73,6 +73,21 @@ def test_a_currency_prices_base_overage_included_balance_and_intro_offer():
     assert regions(plan(intro=amount), {"jpy": "150"}).prices[0].in_currency("jpy").intro.value == 1499
 
 
+def test_a_balance_plans_pool_is_by_hand_or_by_the_rate_or_the_price_there():
+    """R-BAL-1, R-REG-2."""
+    by_hand = {("monthly", "brl"): ManualPrice(amount_minor=19_900)}
+
+    def pool(plan, rates, manual=by_hand):
+        return regions(plan, rates, manual).prices[0].in_currency("brl").included
+
+    assert pool(plan(), {"brl": "5"}, {}) == 245
+    assert pool(plan(), {"brl": "5"}) == 199
+    assert pool(plan(included=Decimal(30)), {"brl": "5"}) == 150
+    assert pool(plan(included=Decimal(30)), {}) == 199, "without a rate nothing can be converted"
+    assert pool(plan(), {"brl": "5"}, {("monthly", "brl"): ManualPrice(included=Decimal(7))}) == 7
+    assert pool(plan(model=ConsumptionModel.METERED), {"brl": "5"}) is None
+
+
 def test_doc_reg_01_manual_values_stay_and_synced_ones_follow_the_rate():
     """DOC-REG-01, R-REG-3: the vector's figures, in ARS."""
     by_hand = IntroOffer(type=DiscountType.PERCENT, value=Decimal(20), cycles=3)

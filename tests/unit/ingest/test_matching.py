@@ -1,8 +1,9 @@
 """What the catalog alone refuses; how an event gets its time and identity. Source: DESIGN 3.1, 4; R-TRACK-6, 7, 11."""
 
 import pytest
+from msgspec.structs import replace
 
-from catalog.definition import SANDBOX, Customer, Feature, FeatureKind, Organization
+from catalog.definition import SANDBOX, Customer, Feature, FeatureKind, ModelPrice, Organization
 from ingest.event import (
     BODY_KEY,
     HEADER_KEY,
@@ -10,12 +11,14 @@ from ingest.event import (
     NO_REQUEST,
     KeyDigester,
     RequestDigester,
+    TokenUse,
     UsageEvent,
     content_digest,
     key_digest,
     request_digest,
 )
 from ingest.matching import Known, Sent, event_time_us, match_events
+from ingest.pricing import TokenCounts
 from ingest.validation import Candidate
 from kernel.errors import Refusal
 from kernel.limits import AHEAD_MS_MAX, BACKDATE_MS_MAX, REAL_NOW_SLACK_MS
@@ -32,6 +35,10 @@ CALLS = Feature(
 )
 SSO = Feature(id=b"s" * 16, organization=ORG, code="sso", event_code="sso", name="SSO", kind=FeatureKind.BOOLEAN)
 CUSTOMERS = {"anna": ANNA, "bert": BERT, "old": OLD, "nobody": None}
+GPT = ModelPrice(
+    model="openai/gpt-4o", since_ms=NOW, input="2.5", output="10", cache_read="1.25", version="genai-prices 1"
+)
+COUNTS = TokenCounts(input=10_000, output=500, cache_read=7_000, cache_write=1_000)
 FEATURES = {"calls": CALLS, "sso": SSO, "nothing": None}
 
 
@@ -43,9 +50,18 @@ def candidate(**changes):
 def match(*candidates, clock_ms=None, header_key=None, batch=False, body=b"{}"):
     organization = Organization(id=ORG, name="Acme", environment=SANDBOX, clock_ms=clock_ms)
     sent = Sent(at_ms=NOW, header_key=header_key, batch=batch, requests=RequestDigester(header_key, "D", body))
-    return match_events(
-        candidates, Known(organization=organization, customers=CUSTOMERS, features=FEATURES), sent, SECRET
-    )
+    known = Known(organization=organization, customers=CUSTOMERS, features=FEATURES, price=price)
+    return match_events(candidates, known, sent, SECRET)
+
+
+def price(model, at_ms):
+    if model == "gpt-4o" and at_ms >= GPT.since_ms:
+        return GPT
+    return Refusal(code="model_not_found", message=f"There is no model {model}.")
+
+
+def ai(**changes):
+    return candidate(**{"model": "gpt-4o", "tokens": COUNTS, "quantity": str(COUNTS.total), **changes})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +72,8 @@ def match(*candidates, clock_ms=None, header_key=None, batch=False, body=b"{}"):
         ({"feature": "nothing"}, "feature_not_found"),
         ({"customer": "old"}, "no_active_subscription"),
         ({"feature": "sso"}, "validation_error"),
-        ({"model": "gpt-4o"}, "pricing_mode_mismatch"),
+        ({"model": "nope/x", "tokens": COUNTS}, "model_not_found"),
+        ({"model": "gpt-4o", "tokens": COUNTS, "time_us": NOW * 1000 - 1}, "model_not_found"),
         ({"time_us": (NOW + AHEAD_MS_MAX) * 1000 + 1}, "validation_error"),
         ({"time_us": (NOW - BACKDATE_MS_MAX) * 1000 - 1}, "validation_error"),
     ],
@@ -65,6 +82,36 @@ def test_what_the_catalog_alone_refuses(changes, code):
     (refused,) = match(candidate(**changes))
     assert isinstance(refused, Refusal)
     assert refused.code == code
+
+
+def test_an_ai_event_is_priced_at_its_own_time_and_counts_input_and_output():
+    """R-AI-8, R-AI-12, R-AI-11."""
+    (event,) = match(ai())
+    assert event.quantity == "10500"
+    assert event.tokens == TokenUse(
+        model="openai/gpt-4o",
+        input=10_000,
+        output=500,
+        cache_read=7_000,
+        cache_write=1_000,
+        input_cost="0.005",
+        output_cost="0.005",
+        cache_read_cost="0.00875",
+        cache_write_cost="0.0025",
+        base_cost="0.02125",
+        price_version="genai-prices 1",
+        price_since_ms=NOW,
+    )
+
+
+def test_the_content_of_an_ai_event_is_its_model_and_its_counts():
+    """R-TRACK-13."""
+    (plain,) = match(candidate(quantity="10500"))
+    (one,), (same,) = match(ai()), match(ai(time_us=(NOW + 5) * 1000))
+    assert one.content == same.content != plain.content
+    for changed in ({"cache_read": 6_999}, {"cache_write": 999}, {"input": 9_999, "output": 501}):
+        (other,) = match(ai(tokens=replace(COUNTS, **changed)))
+        assert other.content != one.content
 
 
 def test_the_bounds_of_time_are_inclusive():

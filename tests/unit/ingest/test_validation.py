@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from ingest.pricing import TokenCounts
 from ingest.validation import Candidate, decode_batch, decode_element, decode_track
 from kernel.errors import Refusal
 
@@ -248,6 +249,23 @@ def test_ai_fields_are_checked_for_shape():
         "cacheReadTokens",
     ]
     assert accepted(model="m", inputTokens=1, outputTokens=1, cacheReadTokens=0, value="ignored").model == "m"
+
+
+def test_the_counts_of_an_ai_call_are_kept_and_its_quantity_is_input_and_output() -> None:
+    """R-TRACK-18, R-AI-12."""
+    found = accepted(model="m", inputTokens=10, outputTokens=4, cacheReadTokens=7, cacheWriteTokens=3)
+    assert found.tokens == TokenCounts(input=10, output=4, cache_read=7, cache_write=3)
+    assert (found.quantity, found.tokens.not_cached) == ("14", 0)
+    assert accepted(model="m", inputTokens=0, outputTokens=0).quantity == "0"
+    assert accepted().tokens is None
+
+
+def test_cached_tokens_are_part_of_the_input() -> None:
+    """R-AI-3."""
+    wrong = read(model="m", inputTokens=10, outputTokens=4, cacheReadTokens=8, cacheWriteTokens=3)
+    assert wrong_fields(wrong) == ["inputTokens"]
+    assert wrong_fields(read(model="m", inputTokens=10**12, outputTokens=1)) == ["inputTokens"]
+    assert accepted(model="m", inputTokens=10**12 - 1, outputTokens=1).quantity == str(10**12)
 
 
 @pytest.mark.parametrize(
