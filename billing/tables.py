@@ -283,6 +283,16 @@ seat_counts = Table(
     Column("count", Integer, nullable=False),
 )
 
+# What a subscription is to begin with, kept until its checkout is completed.
+initial_seats = Table(
+    "initial_seats",
+    metadata,
+    Column("subscription_id", String(40), ForeignKey("subscriptions.id"), primary_key=True),
+    Column("feature_id", String(40), ForeignKey("features.id"), primary_key=True),
+    Column("feature_code", String(255), nullable=False),
+    Column("count", Integer, nullable=False),
+)
+
 seat_events = Table(
     "seat_events",
     metadata,

@@ -9,12 +9,15 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.canceling import carry_out
 from billing.gateway.simulator import gateway_of
 from billing.invoice import PAID, Invoice, Source, source_of
+from billing.lifecycle import Command, Decision, decide
 from billing.payment import Card, Charge, Collected, Payment, PaymentStatus, SavedCard
 from billing.store import invoice as invoices
 from billing.store import payment as payments
 from billing.subscription import Subscription
+from billing.turning import replaced
 from catalog.definition import Organization
 from kernel import ids
 from kernel.errors import invalid, rejected
@@ -78,6 +81,13 @@ async def collect(connection: AsyncConnection, organization: Organization, invoi
     )
     await payments.record(connection, payment)
     return Collected.PAID if failure is None else Collected.DECLINED
+
+
+async def past_due(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:
+    """Say that a renewal's charge failed: access stays (R-DUN-1). One that is over, or past due already, stays so."""
+    decision = decide(subscription, Command.FAIL, now_ms * 1000)
+    if isinstance(decision, Decision):
+        await carry_out(connection, subscription, replaced(subscription, status=decision.status, updated_ms=now_ms))
 
 
 async def must_collect(connection: AsyncConnection, organization: Organization, invoice: Invoice, real_ms: int) -> None:

@@ -18,6 +18,7 @@ from billing.store import terms
 from billing.subscription import Subscription
 from catalog.definition import Feature, Organization
 from catalog.store.customer import load_customer
+from catalog.store.feature import list_features
 from catalog.terms import LIVE_STATUSES
 from kernel import ids
 from kernel.errors import Refusal, Rejected, invalid, rejected
@@ -52,17 +53,21 @@ async def change_seats(
     for feature, count in named:
         before = held.get(feature.id_text, 0)
         after = _allowed(current.feature(feature.id_text), subscription, operation, before, count)
-        event = _event(
-            subscription,
-            feature,
-            operation,
+        event = SeatEvent(
+            id=ids.new_id(SEAT_EVENT_ID, real_ms),
+            organization_id=subscription.organization_id,
+            customer_id=subscription.customer_id,
+            subscription_id=subscription.id,
+            feature_id=feature.id_text,
+            feature_code=feature.code,
             number=number + len(events),
+            operation=operation,
             quantity=count,
             before=before,
             after=after,
             term=subscription.term,
-            now_ms=now_ms,
-            real_ms=real_ms,
+            ts_ms=now_ms,
+            created_ms=real_ms,
         )
         await seats.record(connection, event)
         events.append(event)
@@ -70,50 +75,61 @@ async def change_seats(
     return events
 
 
-async def begin_seats(
+async def ask_seats(
     connection: AsyncConnection,
     organization: Organization,
-    features: Iterable[Feature],
     subscription: Subscription,
-    current: PeriodTerms,
+    first: PeriodTerms,
     wanted: Mapping[str, int],
-    real_ms: int,
-    *,
-    keep: bool = False,
-) -> dict[str, int]:
-    """Begin a subscription with `initialSeats`, and return what is then held, by feature id (R-SEAT-6).
+) -> None:
+    """Note the counts with which a subscription is to begin, in the transaction that makes it (R-SUB-1).
 
-    Called in the transaction that makes the subscription, before its start invoice; the account is the caller's to
-    raise. `current` are the first terms. Types that are not named begin at 0, or with `keep` stay as they are (a free
-    plan that is upgraded, R-CHG-12). Raises Rejected with the contract's codes (R-SEAT-14).
+    `wanted` is what the client calls `initialSeats`, `first` its first terms. Raises Rejected with the contract's codes
+    (R-SEAT-4, R-SEAT-14).
     """
-    known = list(features)
-    named = {feature.id_text: (feature, count) for feature, count in _named(known, wanted)}
-    for feature, count in named.values():
-        _allowed(current.feature(feature.id_text), subscription, Operation.SET, 0, count)
-    held = await seats.counts(connection, subscription.customer_id)
+    features = await list_features(connection, organization.id) if wanted else []
+    for feature, count in _named(features, wanted):
+        if count < 0:
+            raise invalid("initialSeats", "must be counts of 0 or more")
+        _allowed(first.feature(feature.id_text), subscription, Operation.SET, 0, count)
+        await seats.ask(connection, subscription.id, feature.id_text, feature.code, count)
+
+
+async def begin_seats(
+    connection: AsyncConnection, subscription: Subscription, now_ms: int, *, keep: bool = False
+) -> dict[str, int]:
+    """Set the counts with which a subscription begins at the organization's `now_ms`, and return what is then held.
+
+    Called in the transaction that begins it, before its start invoice; the account is the caller's to raise. Types that
+    were not asked for begin at 0, or with `keep` stay as they are (a free plan that gives way to a paid one, R-CHG-12).
+    """
+    customer_id = subscription.customer_id
+    wanted = await seats.asked(connection, subscription.id)
+    past = (await seats.history(connection, [customer_id]))[customer_id]
+    held = {feature_id: events[-1].after for feature_id, events in past.items()}
     if not keep:
-        left = {feature.id_text: feature for feature in known}
-        for feature_id, count in held.items():
-            if count and feature_id not in named and feature_id in left:
-                named[feature_id] = (left[feature_id], 0)
-    number = await seats.next_number(connection, subscription.customer_id)
-    now_ms = organization.now_ms(real_ms)
-    for at, (feature, count) in enumerate(named.values()):
-        event = _event(
-            subscription,
-            feature,
-            Operation.SET,
+        left = {feature_id: (past[feature_id][-1].feature_code, 0) for feature_id, count in held.items() if count}
+        wanted = {**left, **wanted}
+    number = await seats.next_number(connection, customer_id)
+    for at, (feature_id, (code, count)) in enumerate(wanted.items()):
+        event = SeatEvent(
+            id=ids.new_id(SEAT_EVENT_ID, now_ms),
+            organization_id=subscription.organization_id,
+            customer_id=customer_id,
+            subscription_id=subscription.id,
+            feature_id=feature_id,
+            feature_code=code,
             number=number + at,
+            operation=Operation.SET,
             quantity=count,
-            before=held.get(feature.id_text, 0),
+            before=held.get(feature_id, 0),
             after=count,
             term=subscription.term - 1,
-            now_ms=now_ms,
-            real_ms=real_ms,
+            ts_ms=now_ms,
+            created_ms=now_ms,
         )
         await seats.record(connection, event)
-        held[feature.id_text] = count
+        held[feature_id] = count
     return held
 
 
@@ -136,34 +152,3 @@ def _named(features: Iterable[Feature], wanted: Mapping[str, int]) -> list[tuple
     if len({feature.id for feature, _ in named}) < len(named):
         raise invalid("seats", "names one seat type twice")
     return named
-
-
-def _event(
-    subscription: Subscription,
-    feature: Feature,
-    operation: Operation,
-    *,
-    number: int,
-    quantity: int,
-    before: int,
-    after: int,
-    term: int,
-    now_ms: int,
-    real_ms: int,
-) -> SeatEvent:
-    return SeatEvent(
-        id=ids.new_id(SEAT_EVENT_ID, real_ms),
-        organization_id=subscription.organization_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        feature_id=feature.id_text,
-        feature_code=feature.code,
-        number=number,
-        operation=operation,
-        quantity=quantity,
-        before=before,
-        after=after,
-        term=term,
-        ts_ms=now_ms,
-        created_ms=real_ms,
-    )

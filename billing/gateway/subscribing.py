@@ -1,6 +1,7 @@
 """Subscribing: the transaction that makes a subscription, freezes its terms and writes its start invoice."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +12,7 @@ from billing.discount import DiscountSource
 from billing.frozen import PeriodTerms, in_currency
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
+from billing.gateway.seating import ask_seats, begin_seats
 from billing.lifecycle import Command, decide
 from billing.showing import in_force
 from billing.store import account as accounts
@@ -50,6 +52,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     draft: bool = False
     success_url: str | None = None
     promo: str | None = None
+    seats: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 async def subscribe(
@@ -85,8 +88,10 @@ async def subscribe(
     if subscription.started:
         await use_code(connection, subscription, now_ms)
     first = await open_terms(connection, subscription, plan, discount)
+    await ask_seats(connection, organization, subscription, first, wish.seats)
+    held = await begin_seats(connection, subscription, now_ms, keep=live is not None) if subscription.started else {}
     if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
-        await charge_first(connection, subscription, first, account.cut, now_ms)
+        await charge_first(connection, subscription, first, held, account.cut, now_ms)
     return subscription, first
 
 
@@ -143,10 +148,11 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
     first = await open_terms(connection, after, plan, quoted)
+    held = await begin_seats(connection, after, now_ms, keep=live is not None)
     if not (trial or after.free):
         account = await accounts.read(connection, after.customer_id)
         assert account is not None, "who has a subscription has an account"
-        await charge_first(connection, after, first, account.cut, now_ms)
+        await charge_first(connection, after, first, held, account.cut, now_ms)
     return after
 
 

@@ -8,10 +8,12 @@ from billing.closing import Billed, Close, Window, WindowUsage, plan_close
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceDraft
 from billing.lifecycle import due_of
+from billing.seat_billing import History, lines_of_close
 from billing.showing import announced
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.subscription import Subscription
@@ -41,11 +43,13 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
         periods = await terms.of(connection, subscription.id)
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
+        seated = (await seats.history(connection, [customer_id]))[customer_id]
     usage = live_usage(await account_of(live, lanes, customer_id))
     if under_way is not None:
-        draft = plan_close(close_of(under_way, subscription), periods, usage, billed)
+        close = close_of(under_way, subscription)
+        draft = plan_close(close, periods, usage, billed, extra=lines_of_close(close, periods, seated))
     else:
-        draft = _next(subscription, account.cut, periods, usage, billed)
+        draft = _next(subscription, account.cut, periods, usage, billed, seated)
     if draft is None:
         raise rejected("invoice_not_found", "Nothing is to be invoiced.")
     return draft
@@ -57,6 +61,7 @@ def _next(
     periods: Sequence[PeriodTerms],
     usage: Mapping[Window, WindowUsage],
     billed: Mapping[Window, Billed],
+    seated: History,
 ) -> InvoiceDraft | None:
     """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
     for _ in range(Interval.YEARLY.months):
@@ -66,7 +71,8 @@ def _next(
         step = turn(subscription, announced(subscription, periods))
         if step.bill is None:
             return None
-        draft = plan_close(Close(subscription=step.after, cut=cut, bill=step.bill), periods, usage, billed)
+        close = Close(subscription=step.after, cut=cut, bill=step.bill)
+        draft = plan_close(close, periods, usage, billed, extra=lines_of_close(close, periods, seated))
         if draft is not None or step.bill.final or step.bill.base_term is not None:
             return draft
         subscription = step.after

@@ -7,6 +7,7 @@ from typing import Final
 
 from litestar import Router
 
+from billing.routes.checkout import CHECKOUT
 from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.payment import CARDS, PAYMENTS
@@ -28,5 +29,6 @@ ROUTES: Final[tuple[Router, ...]] = (
     PURCHASES,
     PAYMENTS,
     CARDS,
+    CHECKOUT,
     TEST_CLOCK,
 )

@@ -70,7 +70,7 @@ async def create(
 
 
 def _wish(asked: SubscriptionInput) -> Wish:
-    unsupported = ("initial_seats", "offer_id", "prepaid_periods")
+    unsupported = ("offer_id", "prepaid_periods")
     for name in unsupported:
         if getattr(asked, name):
             raise invalid(_camel(name), "is not supported")
@@ -91,6 +91,7 @@ def _wish(asked: SubscriptionInput) -> Wish:
         draft=asked.draft,
         success_url=asked.success_url,
         promo=asked.promo_code,
+        seats=asked.initial_seats or {},
     )
 
 

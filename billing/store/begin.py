@@ -4,6 +4,8 @@ Invariant: a live paid subscription that goes on has exactly one row of terms af
 catalog as it was last seen. Source: R-PRICE-1 to R-PRICE-3, R-SUB-14, R-DISC-5, R-DISC-7; ADR 9.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +14,7 @@ from billing.closing import advance_lines
 from billing.discount import Discount
 from billing.frozen import Frame, PeriodTerms, framed, freeze
 from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
+from billing.seat_billing import lines_of_start
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -36,9 +39,17 @@ async def open_terms(
 
 
 async def charge_first(
-    connection: AsyncConnection, subscription: Subscription, first: PeriodTerms, cut: int, now_ms: int
+    connection: AsyncConnection,
+    subscription: Subscription,
+    first: PeriodTerms,
+    held: Mapping[str, int],
+    cut: int,
+    now_ms: int,
 ) -> None:
-    """Bill a first period in advance; `cut` is the number of cuts taken before (R-INV-2, R-INV-8)."""
+    """Bill a first period in advance, and the extra seats `held` by feature id (R-INV-2, R-INV-8, R-SEAT-6).
+
+    `cut` is the number of cuts taken before.
+    """
     assert first.until_day is not None, "a paid plan's period ends"
     issued_ms = subscription.start_us // 1000
     draft = InvoiceDraft(
@@ -53,9 +64,9 @@ async def charge_first(
         period_end_ms=first.until_day * DAY_MS,
         issued_ms=issued_ms,
         due_ms=issued_ms,
-        lines=tuple(advance_lines(first, cut)),
+        lines=(*advance_lines(first, cut), *lines_of_start(first, held, cut)),
         source=source_of(Source.START, subscription.id),
-        basis=Basis(cut=cut, terms=(first.term,)),
+        basis=Basis(cut=cut, terms=(first.term,), seats=held),
     )
     await invoices.write(connection, draft, now_ms)
 

@@ -15,6 +15,7 @@ from billing.seat import SeatBook, SeatEvent, book_of
 
 _n = tables.seat_counts.c
 _e = tables.seat_events.c
+_a = tables.initial_seats.c
 _COLUMNS: Final = [_e[name] for name in SeatEvent.__struct_fields__]
 
 
@@ -49,6 +50,30 @@ async def record(connection: AsyncConnection, event: SeatEvent) -> None:
         await connection.execute(insert(tables.seat_counts).values(**values))
 
 
+async def history(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, dict[str, list[SeatEvent]]]:
+    """Read all seat events of customers, by customer and feature id, in order of their numbers."""
+    found: dict[str, dict[str, list[SeatEvent]]] = {customer_id: {} for customer_id in customer_ids}
+    query = select(*_COLUMNS).where(_e.customer_id.in_(customer_ids)).order_by(_e.customer_id, _e.number)
+    for row in await connection.execute(query):
+        event = msgspec.convert(row, SeatEvent, from_attributes=True)
+        found[event.customer_id].setdefault(event.feature_id, []).append(event)
+    return found
+
+
+async def ask(
+    connection: AsyncConnection, subscription_id: str, feature_id: str, feature_code: str, count: int
+) -> None:
+    """Note a count with which a subscription is to begin."""
+    values = {"feature_id": feature_id, "feature_code": feature_code, "count": count}
+    await connection.execute(insert(tables.initial_seats).values(subscription_id=subscription_id, **values))
+
+
+async def asked(connection: AsyncConnection, subscription_id: str) -> dict[str, tuple[str, int]]:
+    """Read the counts with which a subscription is to begin: code and count by feature id."""
+    query = select(_a.feature_id, _a.feature_code, _a.count.label("held")).where(_a.subscription_id == subscription_id)
+    return {row.feature_id: (row.feature_code, row.held) for row in await connection.execute(query)}
+
+
 async def books(
     connection: AsyncConnection, customer_id: str, *, term: int, since_ms: int, until_ms: int
 ) -> dict[str, SeatBook]:
@@ -57,11 +82,7 @@ async def books(
     `since_ms` is when the period began under the terms `term`: its first day, or later on that day the instant of
     subscribing or of a change of plan. A period that begins now has the same instant twice, and what is held then.
     """
-    query = select(*_COLUMNS).where(_e.customer_id == customer_id).order_by(_e.number)
-    by_feature: dict[str, list[SeatEvent]] = {}
-    for row in await connection.execute(query):
-        event = msgspec.convert(row, SeatEvent, from_attributes=True)
-        by_feature.setdefault(event.feature_id, []).append(event)
+    by_feature = (await history(connection, [customer_id]))[customer_id]
     return {
         feature_id: book_of(events, term=term, since_ms=since_ms, until_ms=until_ms)
         for feature_id, events in by_feature.items()

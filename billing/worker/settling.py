@@ -1,15 +1,20 @@
 """Settling closes: one transaction writes invoices and outbox and lets the next cuts come (DESIGN 3.8 e)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from billing.agreement import Difference
 from billing.closing import Close, Window, WindowUsage, plan_close
-from billing.invoice import Source, source_of
+from billing.gateway.paying import collect, past_due
+from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
+from billing.payment import Collected
+from billing.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.close import CloseRow, CloseState
@@ -18,6 +23,8 @@ from billing.worker.settled import Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
+
+_FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
 
 
 async def settle(
@@ -40,22 +47,32 @@ async def settle(
         own = await subscriptions.read_all(connection, owners)
         periods = await terms.of_all(connection, owners)
         billed = await invoices.billed(connection, owners)
+        seated = await seats.history(connection, [close.customer_id for close in waiting])
         for close in waiting:
             subscription = own[close.subscription_id]
+            value = close_of(close, subscription)
+            extra = lines_of_close(value, periods[subscription.id], seated[close.customer_id])
             draft = plan_close(
-                close_of(close, subscription),
+                value,
                 periods[subscription.id],
                 totals[close.customer_id],
                 billed[subscription.id],
+                extra=extra,
             )
-            invoice = None
-            if draft is not None:
-                sourced = msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id))
-                invoice = await invoices.write(connection, sourced, now_ms)
+            invoice = None if draft is None else await invoices.write(connection, _sourced(draft, close, extra), now_ms)
+            if invoice is not None and await collect(connection, organization, invoice, real_ms) in _FAILED:
+                await past_due(connection, subscription, now_ms)
             await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
             await accounts.settle_cut(connection, close.customer_id, close.cut)
             done = done + Settled(settled=1, invoices=invoice is not None)
     return done
+
+
+def _sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line]) -> InvoiceDraft:
+    """Say what made the invoice, and which counts of seats it charged."""
+    held = {line.feature_id: int(line.used) for line in seat_lines if line.feature_id and line.used}
+    basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), seats=held)
+    return msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id), basis=basis)
 
 
 async def stop(sql: Sql, close: CloseRow, found: Difference) -> bool:

@@ -98,6 +98,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("customer_id", "feature_id", name="pk_seat_counts"),
     )
     op.create_table(
+        "initial_seats",
+        sa.Column("subscription_id", sa.String(length=40), nullable=False),
+        sa.Column("feature_id", sa.String(length=40), nullable=False),
+        sa.Column("feature_code", sa.String(length=255), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["feature_id"], ["features.id"], name="fk_initial_seats_feature_id"),
+        sa.ForeignKeyConstraint(["subscription_id"], ["subscriptions.id"], name="fk_initial_seats_subscription_id"),
+        sa.PrimaryKeyConstraint("subscription_id", "feature_id", name="pk_initial_seats"),
+    )
+    op.create_table(
         "seat_events",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("organization_id", sa.String(length=40), nullable=False),
@@ -204,6 +214,7 @@ def downgrade() -> None:
         "top_ups",
         "pack_purchases",
         "seat_events",
+        "initial_seats",
         "seat_counts",
         "carried_amounts",
         "credit_applications",

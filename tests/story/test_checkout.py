@@ -1,0 +1,84 @@
+"""A checkout in payments mode `simulator`: a card that pays begins the subscription, a declined one changes nothing."""
+
+from typing import Any
+
+import pytest
+
+from billing import tables
+from tests.story.test_billing import World, world
+
+__all__ = ["world"]  # a fixture
+
+CARD, DECLINED = "4242424242424242", "4000000000000002"
+
+
+async def issued(world: World, **subscription: Any) -> tuple[dict[str, Any], str]:
+    """Issue acme a checkout, and return the subscription and the path of its checkout."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    await world.customer("acme")
+    made = await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter", **subscription})
+    return made, "/checkout/" + made["checkoutUrl"].rpartition("/")[2]
+
+
+async def test_a_card_that_pays_begins_the_subscription(world: World) -> None:
+    """R-SUB-5, R-SUB-12: no key but the token; the start invoice is paid, and the link is used up."""
+    made, checkout = await issued(world, successUrl="https://example.com/welcome")
+    assert made["status"] == "pending_payment"
+    assert await world.rows(tables.invoices) == []
+    del world.http.headers["x-api-key"]
+    done = await world.call("POST", checkout, {"number": CARD})
+    assert (done["status"], done["subscriptionId"], done["successUrl"]) == (
+        "active",
+        made["id"],
+        "https://example.com/welcome",
+    )
+    [invoice] = await world.rows(tables.invoices)
+    assert (invoice.status, invoice.source, invoice.due_minor) == ("paid", f"start:{made['id']}", 4900)
+    [payment] = await world.rows(tables.payments)
+    assert (payment.status, payment.amount_minor, payment.invoice_id) == ("succeeded", 4900, invoice.id)
+    await world.call("POST", checkout, {"number": CARD}, expect=404)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "code"),
+    [(DECLINED, 402, "charge_failed"), ("4111111111111111", 400, "validation_error"), ("", 400, "validation_error")],
+)
+async def test_a_card_that_does_not_pay_changes_nothing(world: World, number: str, status: int, code: str) -> None:
+    """R-DUN-5, R-CARD-2: it waits on, without invoice, payment or card; another card then begins it."""
+    made, checkout = await issued(world)
+    assert (await world.call("POST", checkout, {"number": number}, expect=status))["code"] == code
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "pending_payment"
+    for table in (tables.invoices, tables.payments, tables.saved_cards):
+        assert await world.rows(table) == []
+    assert (await world.call("POST", checkout, {"number": CARD}))["status"] == "active"
+
+
+async def test_a_renewal_that_is_declined_is_past_due_and_keeps_access(world: World) -> None:
+    """R-DUN-1, R-SUB-5: the failed charge is kept, the invoice stays outstanding."""
+    made, checkout = await issued(world)
+    await world.call("POST", checkout, {"number": CARD})
+    await world.now("2026-02-01T00:00:00Z")
+    assert [row.status for row in sorted(await world.rows(tables.invoices), key=lambda row: row.number)] == ["paid"] * 2
+    await world.call("POST", "/customers/acme/payment-method", {"number": DECLINED})
+    await world.now("2026-03-01T00:00:00Z")
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "past_due"
+    third = (await world.invoices("acme"))[2]
+    assert third["status"] == "outstanding"
+    payments = (await world.call("GET", "/payments"))["data"]
+    assert [(one["status"], one["failureReason"]) for one in payments if one["invoiceId"] == third["id"]] == [
+        ("failed", "card_declined")
+    ]
+    await world.relay.pass_once()
+    assert (await world.snapshot(made["customerId"])).status == "past_due"
+
+
+async def test_seats_are_held_from_the_checkout_on(world: World) -> None:
+    """R-SUB-1, R-SEAT-6: what was asked for at creation is charged when the card pays."""
+    await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"})
+    granted = {"includedAmount": 5, "overage": {"enabled": True, "unitPriceDecimal": "25"}}
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "member", **granted})
+    _, checkout = await issued(world, initialSeats={"member": 7})
+    assert await world.rows(tables.seat_counts) == []
+    await world.call("POST", checkout, {"number": CARD})
+    assert await world.lines("acme") == [[("plan_base", 4900), ("seats", 5000)]]
