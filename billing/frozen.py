@@ -58,6 +58,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     They have the number `term` and hold from `since_day` up to `until_day` (None on a free plan). Windows are counted
     from `anchor_day`: by months, or by `window_days` days in a trial. Usage counts from `start_us`. `interval` is None
     on a free plan; of a trial it is the price's. `chain_*` say where top-ups add up from (`catalog.terms.PoolChain`).
+    `counts_us` is when the subscription began, where these terms took over from others (`catalog.terms.Terms`).
     """
 
     term: int
@@ -71,6 +72,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int = 0
     chain_term: int | None = None
     chain_window: int | None = None
+    counts_us: int | None = None
+
+    @property
+    def first_us(self) -> int:
+        """Tell the instant from which an event may count."""
+        return self.start_us if self.counts_us is None else self.counts_us
 
     @property
     def chain(self) -> PoolChain | None:

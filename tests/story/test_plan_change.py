@@ -288,3 +288,22 @@ async def test_a_change_after_a_boundary_that_is_not_closed_closes_it_first(worl
         ("2026-02-01", "recurring", [("plan_base", 4900)]),
         ("2026-02-15", "plan_change", [("proration_credit", -2450), ("proration_charge", 4950)]),
     ]
+
+
+async def test_what_happened_before_a_change_and_comes_late_still_counts(world: World) -> None:
+    """R-TRACK-7, R-CHG-9: in the first window of the new plan, also after a renewal; not before the subscription."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-15T00:00:00Z")
+    await change(world, made["id"], newPlanId=pro)
+    await world.track(acme, "600", "2026-01-10T00:00:00Z", accepted="2026-01-16T00:00:00Z")
+    await world.now("2026-02-15T00:00:00Z")
+    await world.track(acme, "7", "2026-01-14T00:00:00Z", accepted="2026-02-16T00:00:00Z")
+    await world.track(acme, "1", "2025-12-31T00:00:00Z", accepted="2026-02-16T00:00:00Z")
+    await world.now("2026-03-15T00:00:00Z")
+    assert (await issued(world))[2:] == [
+        ("2026-02-15", "recurring", [("plan_base", 9900), ("overage", 150)]),
+        ("2026-03-15", "recurring", [("plan_base", 9900), ("late_usage", 11)]),
+    ]
