@@ -57,9 +57,10 @@ def fold_event(
     with this event taken in. Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
-    known = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
-    if known is not None:
-        return known
+    if entry is not None or event.replays:
+        known = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
+        if known is not None:
+            return known
     place = standing.place(event.feature, event.event_time_us, account.clock_ms) if standing else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)

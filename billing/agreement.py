@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import Account
+from aggregator.account import Account, DrawKey, Draws
 from billing.closing import Window, WindowUsage
 from billing.invoice import decimal_units
 from kernel import ids
@@ -18,28 +18,56 @@ _NOTHING: Final = 0
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Both sides of a disagreement: `{"feature/term/first day": units as a decimal string}`, the differing windows."""
+    """Both sides of a disagreement: `{"feature/term/first day": units as a decimal string}`, what differs."""
 
     live: dict[str, str]
     raw: dict[str, str]
 
 
-def difference(account: Account, totals: Mapping[Window, WindowUsage]) -> Difference | None:
-    """Compare LIVE's totals at the cut with RAW's sums up to it; None when they are equal."""
+class RawDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What RAW sums of a draw window up to a cut; `end` is the day the window ends."""
+
+    end: int
+    drawn: Draws
+
+
+RawPool = Mapping[DrawKey, RawDraws]
+_NO_POOL: Final[RawPool] = {}
+
+
+def difference(account: Account, totals: Mapping[Window, WindowUsage], pool: RawPool = _NO_POOL) -> Difference | None:
+    """Compare LIVE's totals and draws at the cut with RAW's sums up to it; None when they are equal.
+
+    A draw stands as `pool/term/first day/kind of draw`.
+    """
     live = {
         Window(ids.id_text(ids.FEATURE, feature), term, start): total.at_cut
         for (feature, term, start), total in account.totals.items()
     }
     raw = {window: usage.units for window, usage in totals.items() if window in live or not account.forgets(usage.end)}
+    shown = {_name(window): units for window, units in live.items()} | _drawn(
+        {key: drawn.at_cut for key, drawn in account.draws.items()}
+    )
+    stored = {_name(window): units for window, units in raw.items()} | _drawn(
+        {key: one.drawn for key, one in pool.items() if key in account.draws or not account.forgets(one.end)}
+    )
     differing = sorted(
-        window for window in live.keys() | raw.keys() if live.get(window, _NOTHING) != raw.get(window, _NOTHING)
+        name for name in shown.keys() | stored.keys() if shown.get(name, _NOTHING) != stored.get(name, _NOTHING)
     )
     if not differing:
         return None
     return Difference(
-        live={_name(window): decimal_units(live.get(window, _NOTHING)) for window in differing},
-        raw={_name(window): decimal_units(raw.get(window, _NOTHING)) for window in differing},
+        live={name: decimal_units(shown.get(name, _NOTHING)) for name in differing},
+        raw={name: decimal_units(stored.get(name, _NOTHING)) for name in differing},
     )
+
+
+def _drawn(windows: Mapping[DrawKey, Draws]) -> dict[str, int]:
+    return {
+        f"pool/{term}/{start}/{kind}": units
+        for (term, start), drawn in windows.items()
+        for kind, units in msgspec.structs.asdict(drawn).items()
+    }
 
 
 def live_usage(account: Account) -> dict[Window, WindowUsage]:

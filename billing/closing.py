@@ -218,7 +218,7 @@ def _overdraft_line(
 
     None while it is open, and under terms that have no overdraft: then there is none.
     """
-    terms = _period_at([one for one in periods if one.term == window.term], window.start)
+    terms = period_at([one for one in periods if one.term == window.term], window.start)
     if terms is None or not terms.overdraft:
         return None
     end = _end(periods, window.term, terms.window_of(window.start).end)
@@ -258,8 +258,8 @@ def allowance_of(granted: FrozenFeature, currency: str) -> Allowance:
     )
 
 
-def _period_at(periods: Sequence[PeriodTerms], day: int) -> PeriodTerms | None:
-    """Tell the terms in force on a day; a day before the first period counts in it (the slack before a start)."""
+def period_at(periods: Sequence[PeriodTerms], day: int) -> PeriodTerms | None:
+    """Tell the terms in force on a day; one before the first period counts in it (the slack before a start)."""
     earlier = [period for period in periods if period.since_day <= day]
     return max(earlier, key=_since) if earlier else min(periods, default=None, key=_since)
 
@@ -270,7 +270,7 @@ def _granting(periods: Sequence[PeriodTerms], window: Window) -> PeriodTerms | N
     A late event may count by terms that came after its window and added the feature: then by the first that grant it.
     """
     numbered = [period for period in periods if period.term == window.term]
-    own = _period_at(numbered, window.start)
+    own = period_at(numbered, window.start)
     later = sorted((period for period in numbered if period.since_day > window.start), key=_since)
     candidates = ([] if own is None else [own]) + later
     return next((period for period in candidates if period.feature(window.feature) is not None), None)

@@ -17,6 +17,7 @@ from billing.discount import Discount, amount_off
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, chain_of
 from billing.invoice import Basis, InvoiceDraft, InvoiceType, Line, LineKind, amount_line, kept
 from billing.proration import Share, share_of_amount, share_of_change
+from billing.rating import money_of_units
 from billing.seat import SEATS, SeatBook, extra_seats, true_up_lines
 from billing.subscription import Subscription
 from billing.turning import entered, replaced
@@ -101,7 +102,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """What a change finds at its cut.
 
     All terms of the subscription, usage and draws, what was billed of them, the seats of the ending period by feature
-    id, and what was paid in advance for them, in minor units.
+    id, what was paid in advance for them, in minor units, and what is left of top-ups, in 1e-9 of the major unit.
     """
 
     periods: Sequence[PeriodTerms]
@@ -110,6 +111,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     draws: Draws = msgspec.field(default_factory=dict)
     books: Mapping[str, SeatBook] = msgspec.field(default_factory=dict)
     seats_paid: Mapping[str, int] = msgspec.field(default_factory=dict)
+    top_ups_left: int = 0
 
 
 def charged_change(
@@ -156,6 +158,12 @@ def charged_change(
         days_in_cycle=share.days,
     )
     return draft, msgspec.structs.replace(following, paid_minor=paid_minor)
+
+
+def returned(current: PeriodTerms, following: PeriodTerms, held: Held) -> Money:
+    """Tell what of top-ups becomes account credit: what is left of them when the new plan has no balance (AMB-20)."""
+    kept_as_balance = following.model is ConsumptionModel.BALANCE
+    return money_of_units(0 if kept_as_balance else held.top_ups_left, current.currency)
 
 
 def base_paid_minor(period: PeriodTerms) -> int:

@@ -310,6 +310,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
 
     `value` is a percentage or an amount in the major unit, `cycles` counts the periods of a repeating one. It is valid
     through `expires_day` (days since 1970-01-01, None: always); `plans` None means all, `interval` None any.
+    `offer_id` is the offer whose terms it took when it was made.
     """
 
     id: str
@@ -327,6 +328,7 @@ class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int = 0
     updated_ms: int = 0
     interval: Interval | None = None
+    offer_id: str | None = None
 
 
 class PlanGroup(msgspec.Struct, frozen=True, kw_only=True):

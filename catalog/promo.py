@@ -5,12 +5,16 @@ Source: R-DISC-5, R-DISC-8, R-DISC-12.
 """
 
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from catalog.definition import DiscountType, PromoCode, PromoDuration
+from catalog.offer import AmountOff, Offer, OfferAmount, PercentageOff, Phase
+from kernel import ids
 from kernel.errors import Refusal, invalid
+from kernel.money import minor_places
 from kernel.period import Interval
+from kernel.quantity import EXACT
 
 _CODE: Final = re.compile(r"[A-Z0-9_-]{1,64}")
 _PERCENT_MAX: Final = Decimal(100)
@@ -44,6 +48,26 @@ def cycles_of(promo: PromoCode) -> int | None:
     if promo.duration is PromoDuration.ONCE:
         return 1
     return None if promo.duration is PromoDuration.FOREVER else promo.cycles
+
+
+def offer_of_promo(promo: PromoCode, currency: str) -> Offer:
+    """Spell what a code takes off as an offer of its own, whose id is the code's (contract row 99)."""
+    cycles = cycles_of(promo)
+    scaled = EXACT.scaleb(promo.value, 2 if promo.type is DiscountType.PERCENT else minor_places(currency))
+    amount = int(scaled.to_integral_value(rounding=ROUND_HALF_UP))
+    phase: Phase = (
+        PercentageOff(percentage=amount, duration_cycles=cycles)
+        if promo.type is DiscountType.PERCENT
+        else AmountOff(amounts=(OfferAmount(currency=currency, amount=amount),), duration_cycles=cycles)
+    )
+    return Offer(
+        id=promo.id.replace(ids.PROMO_CODE, ids.OFFER, 1),
+        organization=promo.organization,
+        name=promo.code,
+        phases=(phase,),
+        created_ms=promo.created_ms,
+        updated_ms=promo.updated_ms,
+    )
 
 
 def refusal_of(promo: PromoCode, plan: str, interval: Interval, day: int) -> Refusal | None:

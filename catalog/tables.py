@@ -310,6 +310,7 @@ promo_codes = Table(
     Column("max_redemptions", Integer),
     Column("redemptions", Integer, nullable=False),
     Column("expires_day", Integer),
+    Column("offer_id", String(40), ForeignKey("offers.id"), nullable=False),
     Column("plans", JSON(none_as_null=True)),
     Column("active", Boolean, nullable=False),
     *_changed(),

@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 
+from aggregator.account import Account
 from billing.agreement import live_usage
 from billing.change import Target
 from billing.closing import Close, advance_lines
+from billing.drawing import live_draws
 from billing.gateway.changing import ChangeWish, Chosen, choose, frozen_for
 from billing.gateway.upcoming import account_of
 from billing.invoice import InvoiceType, Line
@@ -46,6 +48,11 @@ async def preview_change(
     """
     now_ms = organization.now_ms(real_ms)
     async with sql.snapshot() as connection:
+        first = await choose(connection, organization, wish, now_ms)
+    counted = Account()
+    if first.path is Path.CHARGED:
+        counted = await account_of(live, lanes, first.subscription.customer_id)
+    async with sql.snapshot() as connection:
         chosen = await choose(connection, organization, wish, now_ms)
         subscription, current = chosen.subscription, chosen.current
         if chosen.path is Path.RENEWAL:
@@ -61,8 +68,7 @@ async def preview_change(
         if chosen.path is Path.CHECKOUT:
             lines = tuple(advance_lines(following, account.cut))
             return Preview(chosen=chosen, currency=following.currency, lines=lines)
-        held = await held_at(connection, subscription, current, {}, {}, now_us)
-    usage = live_usage(await account_of(live, lanes, subscription.customer_id))
+        held = await held_at(connection, subscription, current, live_usage(counted), live_draws(counted), now_us)
     bill = Bill(
         kind=InvoiceType.PLAN_CHANGE,
         start_day=subscription.closed_day,
@@ -71,7 +77,6 @@ async def preview_change(
         change=Target(plan_id=chosen.plan.id, interval=chosen.interval),
     )
     close = Close(subscription=subscription, cut=account.cut + 1, bill=bill)
-    held = msgspec.structs.replace(held, totals=usage)
     draft, _ = charged_change(close, current, following, held, organization)
     return Preview(
         chosen=chosen,

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from aggregator.account import Account, decode_account
 from billing.agreement import live_usage
-from billing.closing import Billed, Close, Window, WindowUsage, plan_close
+from billing.closing import Billed, Close, Draws, Window, WindowUsage, plan_close
+from billing.drawing import draws_of, live_draws
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceDraft
 from billing.lifecycle import due_of
@@ -13,9 +14,9 @@ from billing.showing import announced
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from billing.subscription import Subscription
 from billing.turning import turn
 from billing.worker.settling import close_of
@@ -43,13 +44,15 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
         periods = await terms.of(connection, subscription.id)
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
+        top_ups = (await purchase.top_ups_of(connection, [customer_id]))[customer_id]
         seated = (await seats.history(connection, [customer_id]))[customer_id]
-    usage = live_usage(await account_of(live, lanes, customer_id))
+    counted = await account_of(live, lanes, customer_id)
+    usage, draws = live_usage(counted), draws_of(subscription, periods, live_draws(counted), top_ups)
     if under_way is not None:
         close = close_of(under_way, subscription)
-        draft = plan_close(close, periods, usage, billed, extra=lines_of_close(close, periods, seated))
+        draft = plan_close(close, periods, usage, billed, draws, lines_of_close(close, periods, seated))
     else:
-        draft = _next(subscription, account.cut, periods, usage, billed, seated)
+        draft = _next(subscription, account.cut, periods, usage, billed, draws, seated)
     if draft is None:
         raise rejected("invoice_not_found", "Nothing is to be invoiced.")
     return draft
@@ -61,6 +64,7 @@ def _next(
     periods: Sequence[PeriodTerms],
     usage: Mapping[Window, WindowUsage],
     billed: Mapping[Window, Billed],
+    draws: Draws,
     seated: History,
 ) -> InvoiceDraft | None:
     """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
@@ -72,7 +76,7 @@ def _next(
         if step.bill is None:
             return None
         close = Close(subscription=step.after, cut=cut, bill=step.bill)
-        draft = plan_close(close, periods, usage, billed, extra=lines_of_close(close, periods, seated))
+        draft = plan_close(close, periods, usage, billed, draws, lines_of_close(close, periods, seated))
         if draft is not None or step.bill.final or step.bill.base_term is not None:
             return draft
         subscription = step.after

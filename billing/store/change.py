@@ -6,18 +6,19 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.closing import Draws, Window, WindowUsage
+from billing.closing import Window, WindowUsage
+from billing.drawing import DrawSums, draws_of, top_ups_left
 from billing.frozen import PeriodTerms
 from billing.invoice import LineKind
 from billing.store import account as accounts
 from billing.store import invoice as invoices
+from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from billing.store.begin import announce
 from billing.subscription import Subscription
 from billing.switching import Held, switched
-from kernel.period import DAY_MS
+from kernel.period import DAY_MS, day_of_us
 
 _i = tables.invoices.c
 _l = tables.invoice_lines.c
@@ -28,7 +29,7 @@ async def held_at(
     subscription: Subscription,
     current: PeriodTerms,
     totals: Mapping[Window, WindowUsage],
-    draws: Draws,
+    drawn: DrawSums,
     now_us: int,
 ) -> Held:
     """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now."""
@@ -36,11 +37,14 @@ async def held_at(
     books = await seats.books(
         connection, subscription.customer_id, term=current.term, since_ms=since_ms, until_ms=now_us // 1000 + 1
     )
+    periods = await terms.of(connection, subscription.id)
+    top_ups = (await purchase.top_ups_of(connection, [subscription.customer_id]))[subscription.customer_id]
     return Held(
-        periods=await terms.of(connection, subscription.id),
+        periods=periods,
         totals=totals,
         billed=(await invoices.billed(connection, [subscription.id]))[subscription.id],
-        draws=draws,
+        draws=draws_of(subscription, periods, drawn, top_ups),
+        top_ups_left=top_ups_left(subscription, current, drawn, top_ups, day_of_us(now_us)),
         books=books,
         seats_paid=await _seats_paid(connection, subscription.id, current),
     )

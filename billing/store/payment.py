@@ -6,13 +6,14 @@ import msgspec
 from sqlalchemy import insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing import tables
 from billing.invoice import OUTSTANDING, PAID
 from billing.payment import Payment, PaymentStatus, SavedCard
+from billing.store import tables
+from billing.tables import invoices
 
 _p = tables.payments.c
 _s = tables.saved_cards.c
-_i = tables.invoices.c
+_i = invoices.c
 _COLUMNS: Final = [_p[name] for name in Payment.__struct_fields__]
 _CARD: Final = [_s[name] for name in SavedCard.__struct_fields__]
 
@@ -40,7 +41,7 @@ async def record(connection: AsyncConnection, payment: Payment) -> None:
     """
     await connection.execute(insert(tables.payments).values(**msgspec.structs.asdict(payment)))
     if payment.status is PaymentStatus.SUCCEEDED:
-        change = update(tables.invoices).where(_i.id == payment.invoice_id, _i.status == OUTSTANDING)
+        change = update(invoices).where(_i.id == payment.invoice_id, _i.status == OUTSTANDING)
         await connection.execute(change.values(status=PAID))
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account, decode_account
 from aggregator.store import UsageStore
-from billing.agreement import difference
+from billing.agreement import RawDraws, difference
 from billing.closing import Window, WindowUsage
 from billing.lifecycle import due_of
 from billing.store import close as closes
@@ -27,7 +27,7 @@ from billing.store.close import CloseRow
 from billing.subscription import Subscription
 from billing.worker.changing import settle_change
 from billing.worker.relay import Relay
-from billing.worker.settled import Settled
+from billing.worker.settled import Counted, Settled
 from billing.worker.settling import settle, stop
 from catalog.gateway import Catalog
 from kernel import ids
@@ -288,13 +288,11 @@ class Closer:
         """Compare both sides and write invoices; a close on which they differ stops (steps c to e)."""
         organization = ready[0].organization_id
         wanted = {close.customer_id: close.cut for close in ready}
-        totals: dict[str, dict[Window, WindowUsage]] = {customer: {} for customer in wanted}
-        for row in await self._usage_store.totals_at_cut(organization, wanted):
-            window = Window(row.feature, row.term, row.window)
-            totals[row.customer][window] = WindowUsage(end=row.window_end, units=row.units)
+        counted = await self._counted(organization, wanted)
         agreed, stopped = [], 0
         for close in ready:
-            found = difference(frozen[close.customer_id], totals[close.customer_id])
+            both = counted[close.customer_id]
+            found = difference(frozen[close.customer_id], both.totals, both.pool)
             if found is None:
                 agreed.append(close)
             elif await stop(self._sql, close, found):
@@ -311,15 +309,26 @@ class Closer:
         done = Settled()
         with suppress(IntegrityError):  # another closer wrote one of them between our reads and our commit: look again
             plain = [close for close in agreed if close.change is None]
-            done = done + await settle(self._sql, plain, totals, self._clock.now_ms())
+            done = done + await settle(self._sql, plain, counted, self._clock.now_ms())
             for close in agreed:
                 if close.change is not None:
-                    own = totals[close.customer_id]
-                    done = done + await settle_change(self._sql, close, own, {}, self._clock.now_ms())
+                    own = counted[close.customer_id]
+                    done = done + await settle_change(self._sql, close, own, self._clock.now_ms())
                     await self._relay.show(close.customer_id)
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped)
+
+    async def _counted(self, organization: str, wanted: Mapping[str, int]) -> dict[str, Counted]:
+        """Read what RAW counts of customers, each at its cut."""
+        counted = {customer: Counted() for customer in wanted}
+        for row in await self._usage_store.totals_at_cut(organization, wanted):
+            window = Window(row.feature, row.term, row.window)
+            counted[row.customer].totals[window] = WindowUsage(end=row.window_end, units=row.units)
+        for drew in await self._usage_store.draws_at_cut(organization, wanted):
+            drawn = RawDraws(end=drew.window_end, drawn=drew.at_cut)
+            counted[drew.customer].pool[drew.term, drew.window] = drawn
+        return counted
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from billing.agreement import Difference
-from billing.closing import Close, Window, WindowUsage, plan_close
+from billing.closing import Close, plan_close
+from billing.drawing import draws_of
 from billing.gateway.paying import collect, past_due
 from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
 from billing.payment import Collected
@@ -14,12 +15,12 @@ from billing.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
+from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
-from billing.store import terms
 from billing.store.close import CloseRow, CloseState
 from billing.subscription import Subscription
-from billing.worker.settled import Settled
+from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
@@ -27,12 +28,10 @@ from kernel.engine.sql.base import Sql
 _FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
 
 
-async def settle(
-    sql: Sql, found: Sequence[CloseRow], totals: Mapping[str, Mapping[Window, WindowUsage]], real_ms: int
-) -> Settled:
+async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
     """Write the invoices of one organization's closes in one transaction; those that another settled are passed over.
 
-    `totals` are RAW's sums at each customer's cut. Raises IntegrityError when another closer committed meanwhile.
+    `counted` are RAW's sums at each customer's cut. Raises IntegrityError when another closer committed meanwhile.
     """
     if not found:
         return Settled()
@@ -47,17 +46,21 @@ async def settle(
         own = await subscriptions.read_all(connection, owners)
         periods = await terms.of_all(connection, owners)
         billed = await invoices.billed(connection, owners)
-        seated = await seats.history(connection, [close.customer_id for close in waiting])
+        customers = [close.customer_id for close in waiting]
+        top_ups = await purchase.top_ups_of(connection, customers)
+        seated = await seats.history(connection, customers)
         for close in waiting:
             subscription = own[close.subscription_id]
             value = close_of(close, subscription)
             extra = lines_of_close(value, periods[subscription.id], seated[close.customer_id])
+            drawn = {key: one.drawn for key, one in counted[close.customer_id].pool.items()}
             draft = plan_close(
                 value,
                 periods[subscription.id],
-                totals[close.customer_id],
+                counted[close.customer_id].totals,
                 billed[subscription.id],
-                extra=extra,
+                draws_of(subscription, periods[subscription.id], drawn, top_ups[close.customer_id]),
+                extra,
             )
             invoice = None if draft is None else await invoices.write(connection, _sourced(draft, close, extra), now_ms)
             if invoice is not None and await collect(connection, organization, invoice, real_ms) in _FAILED:

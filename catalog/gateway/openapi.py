@@ -46,7 +46,8 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
             return inline(definitions[part["$ref"].removeprefix(_OWN)])
         if part.get("format") == "decimal":
             return {"type": "number"}
-        return {key: inline(value) for key, value in part.items() if key != "$defs"}
+        # A discriminator's mapping names definitions that stand nowhere any more; its property is enough to tell.
+        return {key: inline(value) for key, value in part.items() if key not in ("$defs", "mapping")}
 
     shown: dict[str, Any] = inline(schema)
     return shown

@@ -15,6 +15,7 @@ from catalog.definition import DiscountType, PromoCode, PromoDuration
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
+from catalog.offer import OfferDiscount, discount_of
 from catalog.promo import check_promo, cycles_of, promo_text
 from kernel import ids, wire
 from kernel.errors import invalid
@@ -45,24 +46,26 @@ class PromoPatch(Wire, frozen=True, kw_only=True):
 class PromoInput(PromoPatch, frozen=True, kw_only=True):
     """A code to be made. `discountType` is `percentage` (in basis points: 5000 is 50 %) or `amount` (in cents).
 
-    `durationCycles` counts billing periods: 1 is once, null for ever; absent is once.
+    `durationCycles` counts billing periods: 1 is once, null for ever; absent is once. `offerId` says all three: the
+    code takes the offer's terms as they are.
     """
 
     code: str
-    discount_type: str
-    discount_value: int
+    offer_id: str | None = None
+    discount_type: str | None = None
+    discount_value: int | None = None
     duration_cycles: int | UnsetType | None = UNSET
 
 
 def promo_wire(caller: Caller, promo: PromoCode) -> dict[str, Any]:
-    """Spell a code with the members of every era; what it takes off is its own offer."""
+    """Spell a code with the members of every era."""
     percent = promo.type is DiscountType.PERCENT
     places = minor_places(caller.organization.currency)
     return {
         **caller.object("promo_code"),
         "id": promo.id,
         "code": promo.code,
-        "offerId": promo.id.replace(ids.PROMO_CODE, "ofr_", 1),
+        "offerId": promo.offer_id,
         "discountType": "percentage" if percent else "amount",
         "discountValue": int(promo.value * _BASIS_POINTS if percent else EXACT.scaleb(promo.value, places)),
         "durationCycles": cycles_of(promo),
@@ -84,20 +87,23 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller]) -> Respo
     """A code is the same in upper and lower case (R-DISC-12)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, PromoInput)
-    cycles = 1 if made.duration_cycles is UNSET else made.duration_cycles
-    promo = PromoCode(
-        id=ids.new_id(ids.PROMO_CODE, caller.real_ms),
-        organization=caller.organization.id,
-        code=promo_text(made.code),
-        type=_type_of(made.discount_type),
-        value=_value_of(caller, made),
-        duration={None: PromoDuration.FOREVER, 1: PromoDuration.ONCE}.get(cycles, PromoDuration.REPEATING),
-        cycles=cycles,
-        created_ms=caller.now_ms,
-        updated_ms=caller.now_ms,
-    )
+    code = promo_text(made.code)
 
     async def work(conn: AsyncConnection) -> object:
+        discount = await _discount(conn, caller, made)
+        cycles = discount.cycles
+        promo = PromoCode(
+            id=ids.new_id(ids.PROMO_CODE, caller.real_ms),
+            organization=caller.organization.id,
+            code=code,
+            type=discount.type,
+            value=discount.value,
+            duration={None: PromoDuration.FOREVER, 1: PromoDuration.ONCE}.get(cycles, PromoDuration.REPEATING),
+            cycles=cycles,
+            created_ms=caller.now_ms,
+            updated_ms=caller.now_ms,
+            offer_id=made.offer_id,
+        )
         return promo_wire(caller, await store.create_promo(conn, await _patched(conn, promo, made)))
 
     return await once(request, caller, work)
@@ -164,16 +170,32 @@ async def _patched(conn: AsyncConnection, promo: PromoCode, patch: PromoPatch) -
     return check_promo(msgspec.structs.replace(promo, **changes))
 
 
-def _type_of(word: str) -> DiscountType:
+async def _discount(conn: AsyncConnection, caller: Caller, made: PromoInput) -> OfferDiscount:
+    """Read what a code takes off: an offer's terms by id, or its own members."""
+    if made.offer_id is not None:
+        if made.discount_type is not None or made.discount_value is not None or made.duration_cycles is not UNSET:
+            raise invalid("offerId", "says what the discount is: leave out its members")
+        offer = await store.load_offer(conn, caller.organization.id, made.offer_id)
+        return discount_of(offer, caller.organization.currency)
+    if made.discount_value is None:
+        raise invalid("discountValue", "is required, or offerId")
+    return OfferDiscount(
+        type=_type_of(made.discount_type),
+        value=_value_of(caller, made.discount_type, made.discount_value),
+        cycles=1 if made.duration_cycles is UNSET else made.duration_cycles,
+    )
+
+
+def _type_of(word: str | None) -> DiscountType:
     if word not in _TYPES:
         raise invalid("discountType", f"{word} is not supported: use percentage or amount")
     return _TYPES[word]
 
 
-def _value_of(caller: Caller, made: PromoInput) -> Decimal:
-    if made.discount_type == "percentage":
-        return EXACT.divide(Decimal(made.discount_value), _BASIS_POINTS)
-    return EXACT.scaleb(Decimal(made.discount_value), -minor_places(caller.organization.currency))
+def _value_of(caller: Caller, kind: str | None, value: int) -> Decimal:
+    if kind == "percentage":
+        return EXACT.divide(Decimal(value), _BASIS_POINTS)
+    return EXACT.scaleb(Decimal(value), -minor_places(caller.organization.currency))
 
 
 def _interval_of(word: str) -> Interval:

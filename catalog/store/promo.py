@@ -12,9 +12,10 @@ from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import DiscountType, PromoCode, PromoDuration
-from catalog.promo import exhausted, redeemed_before
+from catalog.promo import exhausted, offer_of_promo, redeemed_before
+from catalog.store.offer import create_offer
 from catalog.store.version import raise_version
-from catalog.tables import promo_codes, promo_redemptions
+from catalog.tables import organizations, promo_codes, promo_redemptions
 from kernel import ids
 from kernel.errors import Rejected, rejected
 from kernel.period import Interval
@@ -22,16 +23,24 @@ from kernel.quantity import canonical
 
 
 async def create_promo(conn: AsyncConnection, promo: PromoCode) -> PromoCode:
-    """Store a new code. Raises Rejected `duplicate` when it is taken (R-DISC-8)."""
+    """Store a new code; one that names no offer gets one of its own, at the code's id.
+
+    Raises Rejected `duplicate` when it is taken (R-DISC-8).
+    """
     organization = ids.id_text(ids.ORGANIZATION, promo.organization)
     taken = select(promo_codes.c.id).where(
         promo_codes.c.organization_id == organization, promo_codes.c.code == promo.code
     )
     if (await conn.execute(taken)).first() is not None:
         raise rejected("duplicate", f"A promo code {promo.code} exists.", param="code")
+    if promo.offer_id is None:
+        made = offer_of_promo(promo, await _currency(conn, organization))
+        await create_offer(conn, made)
+        promo = msgspec.structs.replace(promo, offer_id=made.id)
     await conn.execute(
         insert(promo_codes).values(
             id=promo.id,
+            offer_id=promo.offer_id,
             organization_id=organization,
             code=promo.code,
             type=promo.type.value,
@@ -45,6 +54,11 @@ async def create_promo(conn: AsyncConnection, promo: PromoCode) -> PromoCode:
         )
     )
     return promo
+
+
+async def _currency(conn: AsyncConnection, organization: str) -> str:
+    statement = select(organizations.c.currency).where(organizations.c.id == organization)
+    return str((await conn.execute(statement)).scalar_one())
 
 
 async def save_promo(conn: AsyncConnection, promo: PromoCode) -> PromoCode:
@@ -138,6 +152,7 @@ def promo_of_row(row: Row[Any]) -> PromoCode:
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
         interval=None if row.interval is None else Interval(row.interval),
+        offer_id=row.offer_id,
     )
 
 

@@ -11,11 +11,14 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import msgspec
 
+from tests.simulation.auditor_pool import PoolCount
+
 DAY_MS = 86_400_000
 ONE = 10**9
 MEMORY_MS = 35 * DAY_MS
 SLACK_US = 5 * 60 * 1_000_000
 DEADLY = "13"  # the quantity on which the simulated fold raises
+DREW = ("cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left")
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -61,6 +64,8 @@ class Ledger:
         self.totals: dict[tuple, int] = defaultdict(int)
         self.at_cut: dict[tuple, int] = {}
         self.ends: dict[tuple, int] = {}
+        self.bought = (0, [])
+        self.pool = PoolCount()
 
 
 class Recount:
@@ -105,15 +110,17 @@ class Recount:
         return row
 
     def _snapshot(self, body) -> None:
-        _, customer, rev, status, end_us, terms, following, cut = body
+        _, customer, rev, status, end_us, terms, following, cut, packs, top_ups, _ = body
         ledger = self.ledgers[customer]
         if rev <= ledger.rev:
             return
         ledger.rev = rev
         ledger.snapshot = (status, end_us, terms, following)
+        ledger.bought = (packs, top_ups)
         if cut > ledger.cut:
             ledger.cut = cut
             ledger.at_cut = dict(ledger.totals)
+            ledger.pool.cut()
 
     def _judge(self, row, known, clock_ms) -> None:
         ledger = self.ledgers[row["customer"]]
@@ -144,29 +151,45 @@ class Recount:
         status, end_us, terms, following = ledger.snapshot
         if status != "active" or terms is None:
             return "refused"
-        number, _, _, start_us, anchor, _, _, features = terms
+        start_us = terms[3]
         if row["time_us"] < start_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
             return "refused"
         day = max(row["time_us"], start_us) // (DAY_MS * 1_000)
-        first, end = month_of(day, anchor)
-        if following is not None and first >= following[5]:
-            number, features = following[0], following[7]
-        granted = next((one for one in features if one[0] == row["feature"]), None)
+        if _on(day, terms, following)[8] != "metered":  # a pool is drawn on where the account's clock stands
+            day = ledger.clock_ms // DAY_MS
+            day = day if end_us is None else min(day, (end_us - 1) // (DAY_MS * 1_000))
+            day = max(day, start_us // (DAY_MS * 1_000))
+        in_force = _on(day, terms, following)
+        first, end = month_of(day, in_force[4])
+        granted = next((one for one in in_force[7] if one[0] == row["feature"]), None)
         if granted is None or granted[2] != "metered" or not granted[3]:
             return "refused"
         if end <= ledger.clock_ms // DAY_MS - 36:
             return "refused"
         if row["quantity"] == DEADLY:
             return "dead"
-        window = (row["feature"], number, first)
+        return self._by_amount(row, ledger, in_force, granted, (first, end))
+
+    def _by_amount(self, row, ledger, terms, granted, days) -> str:
+        first, end = days
+        window = (row["feature"], terms[0], first)
         used = ledger.totals[window] + row["units"]
         included, overage = granted[4], granted[5]
-        if included is not None and not overage and used > included and row["units"]:
+        if terms[8] != "metered":
+            drawn = ledger.pool.take(row, terms, granted, ledger.bought, window[1:], end, month_of)
+            if drawn is None:
+                return "blocked"
+            row["drawn"] = drawn
+        elif included is not None and not overage and used > included and row["units"]:
             return "blocked"
         ledger.totals[window] = used
         ledger.ends[window] = end
         row.update(window=window, end=end, cut=ledger.cut + 1)
         return "counted"
+
+
+def _on(day, terms, following):
+    return following if following is not None and day >= following[5] else terms
 
 
 def audit(world, memory) -> list[str]:
@@ -198,6 +221,9 @@ def _raw(world, recount, found) -> None:
             told = (its["term"], its["window"], its["window_end"], its["cut"], int(its["quantity"] * ONE))
             if told != (*mine["window"][1:], mine["end"], mine["cut"], mine["units"]):
                 found.append(f"{place} counts as {told} in RAW, by the log in {mine['window']} at cut {mine['cut']}")
+            drew = (its["pool"], *(int(Decimal(its[name]) * ONE) for name in DREW))
+            if drew != mine.get("drawn", ("", *[0] * len(DREW))):
+                found.append(f"{place} drew {drew} by RAW, by the log {mine.get('drawn')}")
     for lane, end in recount.records.items():
         if (progress := world.tables.progress.get((1, lane), (0, 0))[0]) != end:
             found.append(f"lane {lane}: RAW is at {progress}, the log ends at {end}")
@@ -214,7 +240,7 @@ def _live(world, recount, found) -> None:
         if data is None:
             found.append(f"customer {customer.hex()} is not in LIVE")
             continue
-        clock_ms, cut, rows = msgspec.msgpack.decode(data[8:])
+        clock_ms, cut, rows, *pool = msgspec.msgpack.decode(data[8:])
         if int.from_bytes(data[:8], "big") != ledger.rev or cut != ledger.cut or clock_ms != ledger.clock_ms:
             mine = (ledger.rev, ledger.cut, ledger.clock_ms)
             found.append(f"{customer.hex()} is at {data[:8].hex()}, {cut}, {clock_ms} in LIVE, by the log at {mine}")
@@ -230,6 +256,18 @@ def _live(world, recount, found) -> None:
         }
         if live != mine:
             found.append(f"{customer.hex()} has {live} in LIVE, by the log {mine}")
+        draw_rows, packs = pool or ([], bytes(16))
+        drawn = {(term, window): (_four(now), _four(then)) for term, window, _, now, then in draw_rows}
+        if (drawn, _amount(packs)) != (ledger.pool.kept(today), ledger.pool.packs):
+            found.append(f"{customer.hex()} drew {drawn} in LIVE, by the log {ledger.pool.kept(today)}")
+
+
+def _amount(data: bytes) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
+def _four(amounts) -> tuple:
+    return tuple(map(_amount, amounts))
 
 
 def _remembered(world, recount, found) -> None:

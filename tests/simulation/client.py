@@ -28,6 +28,8 @@ PAUSE_SECONDS = 1.05
 STATUSES = {
     "duplicate": 409,
     "included_limit_reached": 402,
+    "insufficient_credits": 402,
+    "insufficient_balance": 402,
     "no_active_subscription": 404,
     "feature_not_in_plan": 404,
     "event_unprocessable": 422,

@@ -14,6 +14,7 @@ from tests.simulation.client import Clients
 from tests.simulation.dead import spoilt
 from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
+from tests.simulation.pooled import pooled
 from tests.simulation.town import MONTH_END_MS
 from tests.simulation.unreached import rare
 from tests.simulation.world import World
@@ -291,7 +292,7 @@ def run_seed(seed: int) -> Result:
     world.deploy(billings=chance.choice((1, 2)))
     clients = Clients(world, random.Random(chance.random()))
     misfortune = Misfortune(world, random.Random(chance.random()), clients)
-    with narrowed(random.Random(chance.random()), condensing=filtered(seed)), spoilt():
+    with narrowed(random.Random(chance.random()), condensing=filtered(seed)), spoilt(), pooled(world.town):
         try:
             world.run(_live_through(world, clients, misfortune))
         except StuckError as error:

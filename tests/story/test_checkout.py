@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from billing import tables
+from billing.store import tables as paid_tables
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -35,7 +36,7 @@ async def test_a_card_that_pays_begins_the_subscription(world: World) -> None:
     )
     [invoice] = await world.rows(tables.invoices)
     assert (invoice.status, invoice.source, invoice.due_minor) == ("paid", f"start:{made['id']}", 4900)
-    [payment] = await world.rows(tables.payments)
+    [payment] = await world.rows(paid_tables.payments)
     assert (payment.status, payment.amount_minor, payment.invoice_id) == ("succeeded", 4900, invoice.id)
     await world.call("POST", checkout, {"number": CARD}, expect=404)
 
@@ -49,7 +50,7 @@ async def test_a_card_that_does_not_pay_changes_nothing(world: World, number: st
     made, checkout = await issued(world)
     assert (await world.call("POST", checkout, {"number": number}, expect=status))["code"] == code
     assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "pending_payment"
-    for table in (tables.invoices, tables.payments, tables.saved_cards):
+    for table in (tables.invoices, paid_tables.payments, paid_tables.saved_cards):
         assert await world.rows(table) == []
     assert (await world.call("POST", checkout, {"number": CARD}))["status"] == "active"
 

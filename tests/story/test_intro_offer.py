@@ -124,3 +124,34 @@ async def test_an_offer_that_says_nothing_is_refused_by_field(api, body, field):
     answer = await api.refused("POST", "/offers", {"name": "x", **body}, status=400, code="validation_error")
     assert answer["details"][0]["field"].startswith(field)
     assert (await api.call("GET", "/offers"))["data"] == []
+
+
+async def test_a_code_takes_an_offers_terms(api):
+    """R-DISC-8, R-DISC-15: as they are when it is made; without an offer it makes one of its own."""
+    made = await offer(api, HALF)
+    code = await api.call("POST", "/promo-codes", {"code": "half", "offerId": made["id"]})
+    assert (code["code"], code["offerId"], code["isActive"]) == ("HALF", made["id"], True)
+    assert (code["discountType"], code["discountValue"], code["durationCycles"]) == ("percentage", 5000, 3)
+    await api.call("PATCH", f"/offers/{made['id']}", {"name": "Launch", "phases": [FIVE]})
+    assert (await api.call("GET", "/promo-codes/HALF"))["discountValue"] == 5000
+    again = {"code": "Half", "offerId": made["id"]}
+    await api.refused("POST", "/promo-codes", again, status=409, code="duplicate")
+    both = {"code": "BOTH", "offerId": made["id"], "discountType": "percentage"}
+    await api.invalid("POST", "/promo-codes", both, "offerId")
+    await api.invalid("POST", "/promo-codes", {"code": "NONE"}, "discountValue")
+    await api.refused("POST", "/promo-codes", {"code": "X", "offerId": "ofr_x"}, status=404, code="offer_not_found")
+    trial = await offer(api, {"type": "free_trial", "durationDays": 7})
+    wanted = {"code": "TRIAL", "offerId": trial["id"]}
+    await api.refused("POST", "/promo-codes", wanted, status=400, code="offer_not_applicable")
+    own = {"code": "FIVE", "discountType": "amount", "discountValue": 500, "durationCycles": None}
+    five = await api.call("POST", "/promo-codes", own)
+    shown = await api.call("GET", f"/offers/{five['offerId']}")
+    assert shown["name"] == "FIVE"
+    assert shown["phases"] == [
+        {
+            "type": "amount_off",
+            "durationCycles": None,
+            "durationInterval": None,
+            "amounts": [{"currency": "usd", "amount": 500}],
+        }
+    ]

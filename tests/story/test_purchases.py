@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from billing import tables
+from billing.store import tables as paid_tables
 from tests.story.harness import Api, Server
 from tests.story.test_billing import World, world
 
@@ -144,7 +145,7 @@ async def test_a_card_pays_a_purchase_and_a_declined_one_changes_nothing(world: 
     assert (await world.call("POST", path, bought, expect=402))["code"] == "charge_failed"
     assert [one["invoiceType"] for one in await world.invoices("acme")] == ["recurring"]
     assert (await shown(world)).packs == 0
-    assert await world.rows(tables.payments) == []
+    assert await world.rows(paid_tables.payments) == []
     await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
     made = await world.call("POST", path, bought)
     paid = await world.call("GET", f"/invoices/{made['invoiceId']}")
@@ -166,7 +167,7 @@ async def test_credit_pays_first_and_the_card_the_rest(world: World) -> None:
     assert first["amountDue"] == 0
     await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
     assert (await world.call("POST", path, bought))["amountDue"] == 3000
-    [payment] = await world.rows(tables.payments)
+    [payment] = await world.rows(paid_tables.payments)
     assert payment.amount_minor == 3000
 
 
@@ -180,7 +181,7 @@ async def test_a_repeated_purchase_is_paid_and_granted_once(world: World) -> Non
     answers = await asyncio.gather(*(world.http.post(path, json=bought, headers=key) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
-    assert len(await world.rows(tables.payments)) == len(await world.rows(tables.pack_purchases)) == 1
+    assert len(await world.rows(paid_tables.payments)) == len(await world.rows(paid_tables.pack_purchases)) == 1
     assert (await shown(world)).packs == 500 * 10**9
 
 
@@ -191,7 +192,7 @@ async def test_only_test_cards_are_kept(world: World, number: str) -> None:
     await simulator(world)
     refused = await world.call("POST", "/customers/acme/payment-method", {"number": number}, expect=400)
     assert refused["code"] == "validation_error"
-    assert await world.rows(tables.saved_cards) == []
+    assert await world.rows(paid_tables.saved_cards) == []
 
 
 async def test_without_payments_no_card_is_kept(world: World) -> None:

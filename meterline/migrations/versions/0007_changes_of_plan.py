@@ -1,4 +1,4 @@
-"""Closes carry a change of plan that waits for them; terms say what their base was paid with and since when usage counts."""
+"""Closes carry a change of plan; terms say what their base was paid with, and since when usage counts."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -10,6 +10,7 @@ from ingest.key_entry import EntryKind, KeyEntry, encode_entry
 from ingest.verdict import Outcome, Verdict
 from kernel.limits import KEY_MEMORY_MS
 from kernel.position import Position
+from tests.unit.aggregator.pool_case import tokens
 
 AT_MS = 1_767_225_600_000
 PLACE, OTHER = Position(1, 3, 9, 2), Position(1, 3, 11, 0)
@@ -27,6 +28,7 @@ EVENT = UsageEvent(
     request=b"request1",
     has_timestamp=False,
     properties=(("a", "b"),),
+    tokens=tokens("0.00675"),
 )
 
 

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from aggregator.row import EVENT_COLUMNS, EventRow, RefusalRow, rows_of
 from aggregator.usage import (
@@ -20,13 +21,14 @@ from aggregator.usage_answer import Reader, event_wire, reason_of, refusal_wire
 from ingest.answer import Judged, single_answer
 from ingest.event import UsageEvent
 from ingest.usage_event import Frame
-from ingest.verdict import Outcome, Verdict
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel import ids, wire
 from kernel.errors import Rejected
 from kernel.limits import PAGE_DEFAULT, QUERY_BUCKETS_MAX
 from kernel.period import DAY_US, parse_instant_us
 from kernel.position import Position
 from kernel.wire import Dialect, encode_cursor
+from tests.unit.aggregator.pool_case import tokens
 
 NOW_MS = 1_760_000_000_000  # 2025-10-09T08:53:20Z
 HOUR_US = 3_600_000_000
@@ -232,6 +234,33 @@ def test_a_cursor_names_the_item_that_it_was_made_of(item: EventRow | RefusalRow
 
 
 COUNTED = Outcome(verdict=Verdict.COUNTED, term=1, window=20_362, window_end=20_393, cut=3)
+DRAWN = Drawn(
+    pool="balance", cost=8_100_000, plan=8_000_000, packs=0, top_ups=100_000, overdraft=0, left=5, margin="20"
+)
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_a_listed_ai_event_says_what_it_cost_as_its_answer_did(dialect: Dialect) -> None:
+    """R-AI-11."""
+    place, outcome = Position(0, 1, 2, 0), replace(COUNTED, drawn=DRAWN)
+    event = replace(usage_event(NOW_MS * 1_000, "", ()), tokens=tokens("0.00675"))
+    organization = ids.id_text(ids.ORGANIZATION, ORG)
+    frame = Frame(dialect=dialect, organization=organization, livemode=False, codes={FEATURE: "calls"}, keys=[None])
+    given = decode(single_answer(Judged(event, outcome, *place), frame).body)
+    given = given if dialect.bare else given["data"]
+    values = rows_of(place.epoch, place.lane, place.offset, NOW_MS, "gw", [event], [outcome])[0]
+    listed = EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))
+    shown = decode(wire.encode(event_wire(listed, "calls", organization, Reader(dialect=dialect, livemode=False))))
+    assert {name: shown.get(name) for name in given} == given
+    assert (given["costs"]["subtotal"], given["costs"]["margin"], given["costs"]["total"]) == (
+        "0.00675",
+        "0.00135",
+        "0.0081",
+    )
+    assert (given["consumption"]["deductedDecimal"], given["consumption"]["remainingDecimal"]) == (
+        "0.0081",
+        "0.000000005",
+    )
 
 
 @pytest.mark.parametrize("dialect", Dialect)

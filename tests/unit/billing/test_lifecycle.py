@@ -58,9 +58,41 @@ DOCUMENTED = {
 }
 
 
+# What changes something else than the state. Everything that is neither here nor above is illegal.
+STAYS = {
+    Status.PENDING_PAYMENT: {Command.RENEW_CHECKOUT},
+    Status.TRIALING: {
+        Command.RENEW_CHECKOUT,
+        Command.CAPTURE,
+        Command.CHANGE,
+        Command.SET_END,
+        Command.CANCEL,
+        Command.UNCANCEL,
+    },
+    Status.ACTIVE: {
+        Command.WINDOW,
+        Command.RENEW,
+        Command.CHANGE,
+        Command.SET_END,
+        Command.CANCEL,
+        Command.UNCANCEL,
+        Command.SCHEDULE_PAUSE,
+        Command.REVOKE_PAUSE,
+        Command.EXTEND_PAUSE,
+    },
+    Status.PAST_DUE: {Command.WINDOW, Command.RENEW},
+    Status.PAUSED: {Command.EXTEND_PAUSE},
+}
+
+
 def test_the_table_has_the_documented_transitions_and_no_other():
     """R-SUB-4, R-SUB-5."""
     stays = {(state, state) for state in Status}
+    found = {
+        state: {command for one, command in TRANSITIONS if TRANSITIONS[one, command] is state is one}
+        for state in Status
+    }
+    assert {state: commands for state, commands in found.items() if commands} == STAYS
     assert {(state, after) for (state, _), after in TRANSITIONS.items()} - stays == DOCUMENTED - stays
     assert set(Status) == set(IN_STATE)
     assert not {state for state, _ in TRANSITIONS} & {Status.CANCELED, Status.EXPIRED}

@@ -1,0 +1,57 @@
+"""A balance plan over HTTP: what is drawn beyond it is billed at the window's end, what was bought pays first."""
+
+from typing import Any
+
+from kernel import ids
+from tests.story.test_billing import World, world
+from tests.story.test_subscription_life import begin, issued
+
+__all__ = ["world"]  # a fixture
+
+
+async def balance_plan(world: World, interval: str = "monthly") -> None:
+    """50.00 a month become balance; a call costs 0.50."""
+    made: Any = await world.call(
+        "POST", "/plans", {"name": "balance", "code": "balance", "consumptionModel": "balance"}
+    )
+    await world.call("POST", f"/plans/{made['id']}/prices", {"billingInterval": interval, "price": 5000})
+    granted = {"featureId": ids.id_text(ids.FEATURE, world.calls), "overage": {"unitPriceDecimal": "0.5"}}
+    await world.call("POST", f"/plans/{made['id']}/features", granted)
+
+
+async def test_an_overdraft_is_a_line_of_the_renewal_and_the_balance_starts_afresh(world: World) -> None:
+    """R-BAL-1, R-BAL-3, R-BAL-4: 130 calls at 0.50 are 65.00, 15.00 beyond 50.00."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await balance_plan(world)
+    await begin(world, planCode="balance")
+    shown = await world.snapshot(acme)
+    assert (shown.terms.pool, shown.terms.overdraft) == (50 * 10**9, True)
+    await world.track(acme, "90", "2026-01-05T00:00:00Z")
+    await world.track(acme, "40", "2026-01-06T00:00:00Z")
+    upcoming = await world.call("GET", "/customers/acme/upcoming-invoice")
+    assert [(line["kind"], line["amount"]) for line in upcoming["lineItems"]] == [
+        ("plan_base", 5000),
+        ("balance_overage", 1500),
+    ]
+    await world.now("2026-02-01T00:00:00Z")
+    await world.track(acme, "10", "2026-02-05T00:00:00Z")
+    await world.now("2026-03-01T00:00:00Z")
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", [("plan_base", 5000)]),
+        ("2026-02-01", "recurring", [("plan_base", 5000), ("balance_overage", 1500)]),
+        ("2026-03-01", "recurring", [("plan_base", 5000)]),
+    ]
+
+
+async def test_a_quarters_overdraft_is_invoiced_by_the_month(world: World) -> None:
+    """R-INV-3, R-INT-7: the balance is a monthly amount, and so is its overdraft."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await balance_plan(world, "quarterly")
+    await begin(world, planCode="balance")
+    await world.track(acme, "130", "2026-01-05T00:00:00Z")
+    await world.now("2026-02-01T00:00:00Z")
+    await world.track(acme, "99", "2026-02-05T00:00:00Z")
+    await world.now("2026-03-05T00:00:00Z")
+    assert (await issued(world))[1:] == [("2026-02-01", "overage", [("balance_overage", 1500)])]
