@@ -36,10 +36,13 @@ class InvoiceAudit:
         self._usage = usage
         self._ends = ends
         self._subscriptions = {row["id"]: row for row in books.subscriptions}
-        self._by_term = {(row["customer_id"], row["term"]): row for row in books.subscriptions}
         self._terms: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for row in sorted(books.terms, key=lambda row: row["since_day"]):
             self._terms[row["subscription_id"]].append(row)
+        # A subscription has terms of several numbers, one after the other: a change of plan begins new ones.
+        self._by_term = {
+            (row["customer_id"], terms["term"]): row for row in books.subscriptions for terms in self._terms[row["id"]]
+        }
         self._lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for line in books.lines:
             self._lines[line["invoice_id"]].append(line)
@@ -112,7 +115,7 @@ class InvoiceAudit:
         settled: list[Mapping[str, Any]],
         lines: list[tuple[int, int]],
     ) -> None:
-        end = self._ends.get(key, 0)
+        end = min([self._ends.get(key, 0), *self._taken_over(key)])
         for close in settled:
             if end <= close["through_day"] or close["final"]:
                 owed = self._rate(key, close["cut"])
@@ -134,6 +137,9 @@ class InvoiceAudit:
                 row["base_minor"]
                 for row in self._terms[subscription["id"]]
                 if row["since_day"] <= subscription["period_start_day"]
+                # A change of plan charges a share of its own, and a trial nothing.
+                and row["paid_minor"] is None
+                and not row["trial"]
             ]
             findings.same("base line", f"subscription {subscription['id']}", "the base lines", have, begun)
 
@@ -157,7 +163,7 @@ class InvoiceAudit:
         """Find the frozen terms of the period in which the window starts (R-PRICE-1)."""
         customer, feature, term, window = key
         subscription = self._by_term.get((customer, term))
-        rows = [] if subscription is None else self._terms[subscription["id"]]
+        rows = [] if subscription is None else [row for row in self._terms[subscription["id"]] if row["term"] == term]
         begun = [row for row in rows if row["since_day"] <= window]
         later = [row for row in rows if row["since_day"] > window]
         # Late usage of a feature that came with later terms is rated by the first of them.
@@ -167,6 +173,11 @@ class InvoiceAudit:
                     found: Mapping[str, Any] = rule
                     return found
         return None
+
+    def _taken_over(self, key: tuple[str, str, int, int]) -> list[int]:
+        """Tell on which days terms of later numbers took over: the window ends there, if not before."""
+        subscription = self._by_term[key[0], key[2]]
+        return [row["since_day"] for row in self._terms[subscription["id"]] if row["term"] > key[2]]
 
     def _rate(self, key: tuple[str, str, int, int], cut: int | None) -> int:
         """Rate a window: max(0, used - included) x price, halves away from zero, in minor units (R-METER-2)."""

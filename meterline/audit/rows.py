@@ -127,7 +127,8 @@ async def books(sql: Sql) -> Books:
             return [dict(row) for row in (await connection.execute(text(statement))).mappings()]
 
         terms = await rows(
-            "SELECT subscription_id, since_day, until_day, base_minor, CAST(features AS TEXT) AS features"
+            "SELECT subscription_id, term, since_day, until_day, base_minor, paid_minor, trial, CAST(features AS TEXT)"
+            " AS features"
             " FROM subscription_terms"
         )
         for row in terms:
