@@ -3,14 +3,15 @@
 import msgspec
 import pytest
 
+from billing.beginning import next_frame
 from billing.change import Side, Target
-from billing.closing import Close, Window, WindowUsage
+from billing.closing import Close, Drawn, DrawWindow, Window, WindowUsage
 from billing.discount import Discount, DiscountSource
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceType
 from billing.seat import SeatBook, SeatChange
 from billing.subscription import ChangeKind, ScheduledChange
-from billing.switching import Held, Path, base_paid_minor, charged_change, frame_of_change, path_of, switched
+from billing.switching import Held, Path, base_paid_minor, charged_change, frame_of_change, path_of, returned, switched
 from billing.turning import Bill
 from catalog.definition import DayCount, DiscountType, Organization, UpgradeCharge
 from catalog.terms import ConsumptionModel, SubscriptionStatus
@@ -264,3 +265,29 @@ def test_on_the_last_day_nothing_is_left():
     frame = msgspec.structs.replace(to_pro(current), since_day=day("2026-01-31"), until_day=day("2026-02-28"))
     lines, draft, after = carried_out(current, frame, on=day("2026-01-31"))
     assert (lines, draft.total_minor, after.paid_minor) == ([], 0, 0)
+
+
+def test_an_accrued_overdraft_is_billed_and_pools_start_afresh():
+    """R-CHG-9, R-BAL-3: 2.50 beyond the balance of January."""
+    current = terms(model=ConsumptionModel.BALANCE, pool="29", overdraft=True)
+    draws = {DrawWindow(1, SINCE): Drawn(overdraft=2_500_000_000, plan=29 * 10**9)}
+    lines, _, after = carried_out(current, to_pro(current, pool="99"), draws=draws)
+    assert lines[2:] == [("balance_overage", 250)]
+    assert (after.term, after.pool, after.chain_term) == (2, "99", 1)
+
+
+@pytest.mark.parametrize(("model", "minor"), [("balance", 0), ("metered", 1235), ("credits", 1235)])
+def test_top_ups_that_are_left_become_credit_where_there_is_no_balance(model, minor):
+    """R-TOPUP-3, R-MODEL-3, AMB-20: 12.345 is left."""
+    current = terms(model=ConsumptionModel.BALANCE)
+    held = Held(periods=[current], totals={}, billed={}, top_ups_left=12_345_000_000)
+    assert returned(current, to_pro(current, model=ConsumptionModel(model)), held).minor == minor
+
+
+def test_late_usage_of_before_counts_from_the_subscriptions_start():
+    """R-TRACK-7: however often the plan changes."""
+    first = to_pro(terms())
+    assert (first.start_us, first.first_us) == (CHANGED * DAY_US, SINCE * DAY_US)
+    frame = frame_of_change(first, MONTHLY, first.model, 3, (CHANGED + 5) * DAY_US)
+    assert frame.first_us == SINCE * DAY_US
+    assert next_frame(first, MONTHLY).first_us == SINCE * DAY_US
