@@ -112,7 +112,7 @@ class Standing:
         """An event counts from START_SLACK_MS before the subscription's start up to, but without, its end."""
         self.snapshot = snapshot
         live = snapshot.terms is not None and snapshot.status in LIVE_STATUSES
-        self._first_us = snapshot.terms.start_us - START_SLACK_MS * 1_000 if live and snapshot.terms else None
+        self._first_us = snapshot.terms.first_us - START_SLACK_MS * 1_000 if live and snapshot.terms else None
         self._until_us = snapshot.end_us
         self._places: dict[tuple[bytes, int], Place | None] = {}
         self._draw_places: dict[tuple[bytes, int, int], Place] = {}

@@ -100,6 +100,7 @@ def next_frame(current: PeriodTerms, interval: Interval | None, new_term: int | 
         anchor_day=anchor,
         currency=current.currency,
         interval=interval,
+        counts_us=current.counts_us if new_term is None else current.first_us,
     )
 
 

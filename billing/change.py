@@ -28,6 +28,13 @@ class Direction(StrEnum):
     DOWNGRADE = "downgrade"
 
 
+class Target(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a subscription changes to; `interval` None is a free plan."""
+
+    plan_id: str
+    interval: Interval | None
+
+
 class Side(msgspec.Struct, frozen=True, kw_only=True):
     """A plan at a price, as one side of a change.
 
@@ -68,12 +75,13 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a period's price: `plan:CODE`, `seats:CODE` or `addon:SLUG`, for `amount` major units a period.
 
     On the credit side `amount` is what was paid for the period, net of discount (R-PRO-6, AMB-11). `quantity` counts
-    extra seats. `feature_id` is set on seats.
+    extra seats of `unit_price` each. `feature_id` is set on seats.
     """
 
     name: str
     amount: Decimal
     quantity: str = "1"
+    unit_price: str | None = None
     feature_id: str | None = None
     feature_code: str | None = None
 
@@ -113,10 +121,13 @@ def _amount(part: Component, share: Share, change: Change, sign: int) -> Money:
 
 def _line(kind: LineKind, part: Component, amount: Money, share: Share, change: Change) -> Line:
     part_of = "" if share.remaining == share.days else f", {share.remaining} of {share.days} days"
-    line = amount_line(kind, f"{part.name}{part_of}", amount, term=change.term, cut=change.cut, quantity=part.quantity)
+    line = amount_line(
+        kind,
+        f"{part.name}{part_of}",
+        amount,
+        term=change.term,
+        cut=change.cut,
+        quantity=part.quantity,
+        unit_price=part.unit_price,
+    )
     return msgspec.structs.replace(line, feature_id=part.feature_id, feature_code=part.feature_code)
-
-
-def paid_for(base_minor: int, off: Money, currency: str) -> Decimal:
-    """Tell what a period's base was paid with: its price net of discount, in the major unit (R-PRO-6)."""
-    return EXACT.subtract(Money(base_minor, currency).major(), off.major())

@@ -95,11 +95,9 @@ def plan_close(
     `periods` are all of the subscription's frozen terms, `totals` the counted usage with a cut of at most `close.cut`,
     `draws` the pool's by then, `extra` lines that others make for it (seats).
     """
-    usage = [line for window in sorted(totals) if (line := _usage_line(close, periods, window, totals, billed))]
-    overdrafts = [line for window in sorted(draws) if (line := _overdraft_line(close, periods, window, draws, billed))]
     following = _following(close, periods)
     advance = [] if following is None else advance_lines(following, close.cut)
-    lines = kept([*advance, *extra, *sorted([*usage, *overdrafts], key=_reading_order)])
+    lines = kept([*advance, *extra, *usage_lines(close, periods, totals, billed, draws)])
     if not lines:
         return None
     subscription, bill = close.subscription, close.bill
@@ -122,6 +120,19 @@ def plan_close(
         final=bill.final,
         basis=Basis(cut=close.cut, terms=tuple(sorted({line.term for line in lines}))),
     )
+
+
+def usage_lines(
+    close: Close,
+    periods: Sequence[PeriodTerms],
+    totals: Mapping[Window, WindowUsage],
+    billed: Mapping[Window, Billed],
+    draws: Draws = _NO_DRAWS,
+) -> list[Line]:
+    """Make the lines of usage and overdraft of the windows that a close's cut ends, in reading order."""
+    usage = [line for window in sorted(totals) if (line := _usage_line(close, periods, window, totals, billed))]
+    overdrafts = [line for window in sorted(draws) if (line := _overdraft_line(close, periods, window, draws, billed))]
+    return sorted([*usage, *overdrafts], key=_reading_order)
 
 
 def advance_lines(period: PeriodTerms, cut: int) -> list[Line]:
@@ -179,7 +190,8 @@ def _usage_line(
     allowance = allowance_of(granted, terms.currency)
     before = billed.get(window, _NOT_BILLED)
     due = charge(total.units, allowance, billed_units=before.units, billed_minor=before.minor)
-    late = end <= close.bill.start_day
+    # A window that terms which changed on its first day cut short is not late: nothing closed it before.
+    late = end <= close.bill.start_day and window.start < close.bill.start_day
     period = Period(window.start, max(end, window.start + 1))  # terms that changed on its first day leave it that day
     return Line(
         kind=LineKind.LATE_USAGE if late else LineKind.ADDON_OVERAGE if granted.addon else LineKind.OVERAGE,

@@ -35,6 +35,16 @@ def draws_of(
     return found
 
 
+def top_ups_left(
+    subscription: Subscription, current: PeriodTerms, sums: DrawSums, top_ups: Sequence[TopUp], day: int
+) -> int:
+    """Tell what is left on a day of a balance's top-ups, in 1e-9 of the major unit; 0 under any other model."""
+    if current.model is not ConsumptionModel.BALANCE:
+        return 0
+    terms = terms_of(subscription, current)
+    return left_in(sums, 0, _granted(top_ups), terms, current.window_of(day).start).extra
+
+
 def _granted(top_ups: Sequence[TopUp]) -> Snapshot:
     """Put top-ups where the fold's arithmetic finds them; it asks a snapshot for nothing else here."""
     return Snapshot(

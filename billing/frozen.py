@@ -63,6 +63,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     They have the number `term` and hold from `since_day` up to `until_day` (None on a free plan). Windows are counted
     from `anchor_day`: by months, or by `window_days` days in a trial. Usage counts from `start_us`. `interval` is None
     on a free plan; of a trial it is the price's. `chain_*` say where top-ups add up from (`catalog.terms.PoolChain`).
+    `counts_us` is when the subscription began, where these terms took over from others (`catalog.terms.Terms`).
     """
 
     term: int
@@ -76,6 +77,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int = 0
     chain_term: int | None = None
     chain_window: int | None = None
+    counts_us: int | None = None
+
+    @property
+    def first_us(self) -> int:
+        """Tell the instant from which an event may count."""
+        return self.start_us if self.counts_us is None else self.counts_us
 
     @property
     def chain(self) -> PoolChain | None:
@@ -96,7 +103,8 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     """One period's terms: its plan, base price in minor units, pool a usage window, discount and features.
 
     `pool` is a decimal string: credits, or money in the major unit. `discount` is the one that runs in this period, as
-    it stood when the period was frozen; a trial's is the one that its first paid period will have.
+    it stood when the period was frozen; a trial's is the one that its first paid period will have. `paid_minor` is what
+    the base was paid with; None: the price net of the discount, in full (R-PRO-6).
     """
 
     plan_id: str
@@ -109,6 +117,7 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     pool: str = "0"
     overdraft: bool = False
     discount: Discount | None = None
+    paid_minor: int | None = None
 
     @property
     def free(self) -> bool:

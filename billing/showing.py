@@ -56,6 +56,7 @@ def terms_of(subscription: Subscription, period: PeriodTerms) -> Terms:
         pool=to_units(period.pool),
         overdraft=period.overdraft,
         chain=period.chain,
+        counts_us=period.counts_us,
     )
 
 

@@ -114,6 +114,7 @@ subscription_terms = Table(
     Column("window_days", Integer, nullable=False),
     Column("chain_term", Integer),
     Column("chain_window", Integer),
+    Column("counts_us", BigInteger),  # when the subscription began, where these terms took over from others
     Column("plan_id", String(40), nullable=False),
     Column("plan_code", Text, nullable=False),
     Column("plan_name", Text, nullable=False),
@@ -124,6 +125,7 @@ subscription_terms = Table(
     Column("pool", String(64), nullable=False),
     Column("overdraft", Boolean, nullable=False),
     Column("discount", JSON(none_as_null=True)),
+    Column("paid_minor", BigInteger),  # what the base was paid with, when that is not its price net of the discount
 )
 
 # `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw` keep both sides).
@@ -149,6 +151,9 @@ closes = Table(
     Column("raw", JSON(none_as_null=True)),
     Column("created_ms", BigInteger, nullable=False),
     Column("settled_ms", BigInteger),
+    Column("change", JSON(none_as_null=True)),  # the plan that waits for it: {planId, interval}
+    Column("asked", String(64)),  # the request that asked for the change
+    Column("refusal", String(40)),  # why the change did not come
     Unique("subscription_id", "cut", name="uq_closes_cut"),
     Index("ix_closes_state", "state", "organization_id"),
 )

@@ -6,6 +6,7 @@ renewal are the terms that were announced. Source: DESIGN 3.8; R-INT-1 to R-INT-
 
 import msgspec
 
+from billing.change import Target
 from billing.frozen import PeriodTerms
 from billing.invoice import RECURRING, InvoiceType
 from billing.lifecycle import Command, boundary_command, due_of
@@ -18,7 +19,8 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What a cut bills: windows that end by `through_day` and after `start_day`, what comes late before.
 
     `kind` is the invoice's. `base_term` is the term whose period that begins on `through_day` is charged in advance,
-    None when none is. The instant is `end_us`; `final` says that nothing follows.
+    None when none is. The instant is `end_us`; `final` says that nothing follows. `change` is the plan to which the
+    subscription changes as this is billed.
     """
 
     kind: InvoiceType
@@ -27,6 +29,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     end_us: int
     base_term: int | None = None
     final: bool = False
+    change: Target | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,7 +83,8 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     which usage counts. `months` is the billing period's length, 0 when there is none (a free plan, a trial).
     `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
     a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
-    from its own first window). Source: ADR 9.
+    from its own first window). `counts_us` is set where a subscription went on under a new number: what happened since
+    then and comes late counts in the first window. Source: ADR 9.
     """
 
     number: int
@@ -100,6 +101,12 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     pool: int = 0
     overdraft: bool = False
     chain: PoolChain | None = None
+    counts_us: int | None = None
+
+    @property
+    def first_us(self) -> int:
+        """Tell the instant from which an event may count."""
+        return self.start_us if self.counts_us is None else self.counts_us
 
 
 class TopUp(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):

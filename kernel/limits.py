@@ -123,6 +123,8 @@ CATALOG_SEEN_MS_MAX: Final = 60_000
 # A committed change that could not be told to LIVE is told by the other processes' relays, which compare every 250 ms.
 CATALOG_RELAYED_MS_MAX: Final = 1_000
 VISIBLE_WAIT_MS: Final = 2_000
+# A change of plan waits for its cut: some 50 ms when fold and sink keep up, and well below a client's 30 s.
+CHANGE_WAIT_MS: Final = 10_000
 MIN_POSITION_WAIT_MS: Final = 1_000
 REBUILD_STALE_MS: Final = 10_000
 

@@ -132,6 +132,7 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "duplicate": 409,
         "already_has_active_subscription": 409,
         "already_scheduled": 409,
+        "charge_in_progress": 409,
         "subscription_not_active": 409,
         "invalid_subscription_status": 409,
         "subscription_already_canceled": 409,

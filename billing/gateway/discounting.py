@@ -40,9 +40,9 @@ async def quote(
         if code is not None:
             raise rejected("offer_not_applicable", "A free plan has nothing to take off.", param="promoCode")
         return None
-    offer = price.intro
-    if offer is not None and not await subscriptions.ever_paid(connection, customer.id_text):
-        return _intro(offer)
+    intro = await intro_of(connection, customer.id_text, price)
+    if intro is not None:
+        return intro
     if code is None:
         return None
     promo = await load_promo(connection, organization.id, code)
@@ -56,6 +56,13 @@ async def quote(
     if not leaves_enough(base.minor - amount_off(base, discount).minor + seats_minor):
         raise rejected("offer_not_applicable", f"The code {promo.code} leaves too little to charge.", param="promoCode")
     return discount
+
+
+async def intro_of(connection: AsyncConnection, customer_id: str, price: PlanPrice) -> Discount | None:
+    """Tell a price's introductory offer to a customer who never had a paid subscription (R-DISC-4); None for others."""
+    if price.intro is None or await subscriptions.ever_paid(connection, customer_id):
+        return None
+    return _intro(price.intro)
 
 
 async def use_code(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:

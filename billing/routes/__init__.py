@@ -12,6 +12,7 @@ from billing.routes.checkout import CHECKOUT
 from billing.routes.credit import CREDITS
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.payment import CARDS, PAYMENTS
+from billing.routes.plan_change import PLAN_CHANGES
 from billing.routes.purchase import PURCHASES
 from billing.routes.seat import SEATS
 from billing.routes.subscription import SUBSCRIPTIONS
@@ -21,6 +22,7 @@ from billing.routes.test_clock import TEST_CLOCK
 ROUTES: Final[tuple[Router, ...]] = (
     SUBSCRIPTIONS,
     SUBSCRIPTION_CHANGES,
+    PLAN_CHANGES,
     INVOICES,
     UPCOMING,
     CREDITS,

@@ -94,7 +94,7 @@ def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discou
     """Freeze a plan for a coming period, or keep the last terms when the plan is gone (R-PRICE-3, R-PLAN-8)."""
     if plan is not None:
         return freeze(plan, frame, current, discount)
-    return msgspec.structs.replace(framed(current, frame), discount=discount)
+    return msgspec.structs.replace(framed(current, frame), discount=discount, paid_minor=None)
 
 
 async def _other_plan(
@@ -106,7 +106,7 @@ async def _other_plan(
     """
     plan = await offered(connection, subscription.organization_id, change.plan_id)
     if plan is None:
-        return framed(current, next_frame(current, current.interval))
+        return frozen_or_kept(None, current, next_frame(current, current.interval), None)
     goes_on = plan.model is current.model and keeps_windows(current, change.interval)
     number = None if goes_on else await _new_term(connection, subscription)
     return freeze(plan, next_frame(current, change.interval, number), None, None)

@@ -9,6 +9,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
+from billing.change import Target
 from billing.turning import Bill
 
 _c = tables.closes.c
@@ -23,7 +24,11 @@ class CloseState(StrEnum):
 
 
 class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A close as its row has it; `live` and `raw` keep both sides of a difference, `{window: units}`."""
+    """A close as its row has it; `live` and `raw` keep both sides of a difference, `{window: units}`.
+
+    `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
+    the code with which it was refused in the end.
+    """
 
     id: str
     organization_id: str
@@ -42,6 +47,9 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     raw: dict[str, str] | None
     created_ms: int
     settled_ms: int | None
+    change: Target | None = None
+    asked: str | None = None
+    refusal: str | None = None
 
     @property
     def bill(self) -> Bill:
@@ -58,7 +66,7 @@ def _close(row: Row[Any]) -> CloseRow:
 
 async def add(connection: AsyncConnection, close: CloseRow) -> None:
     """Write a close. Raises IntegrityError when its cut is closed already."""
-    await connection.execute(insert(tables.closes).values(**msgspec.structs.asdict(close)))
+    await connection.execute(insert(tables.closes).values(**msgspec.to_builtins(close)))
 
 
 async def unsettled(connection: AsyncConnection, organization_id: str | None, after: str, limit: int) -> list[CloseRow]:
@@ -108,12 +116,26 @@ async def read_all(connection: AsyncConnection, ids: Sequence[str]) -> list[Clos
     return [_close(row) for row in await connection.execute(query)]
 
 
-async def settle(connection: AsyncConnection, close: CloseRow, invoice_id: str | None, now_ms: int) -> bool:
-    """Settle a close with its invoice (None: nothing to bill); False when another did."""
+async def asked_by(connection: AsyncConnection, subscription_id: str, asked: str) -> CloseRow | None:
+    """Read the close whose change of plan a request asked for; None when it asked for none."""
+    query = select(*_COLUMNS).where(_c.subscription_id == subscription_id, _c.asked == asked)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _close(row)
+
+
+async def settle(
+    connection: AsyncConnection, close: CloseRow, invoice_id: str | None, now_ms: int, refusal: str | None = None
+) -> bool:
+    """Settle a close with its invoice (None: nothing to bill); False when another did.
+
+    `refusal` says why a change of plan that waited for it did not come.
+    """
     settled = await connection.execute(
         update(tables.closes)
         .where(_c.id == close.id, _c.state == CloseState.CUT)
-        .values(state=CloseState.SETTLED, invoice_id=invoice_id, settled_ms=now_ms, live=None, raw=None)
+        .values(
+            state=CloseState.SETTLED, invoice_id=invoice_id, settled_ms=now_ms, refusal=refusal, live=None, raw=None
+        )
     )
     return settled.rowcount == 1
 

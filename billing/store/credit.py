@@ -61,6 +61,11 @@ async def of_customer(connection: AsyncConnection, customer_id: str) -> list[Acc
     return [AccountCredit(**row._asdict()) for row in await connection.execute(query)]
 
 
+async def left_of(connection: AsyncConnection, customer_id: str, currency: str) -> int:
+    """Sum what a customer has left, in minor units of the currency."""
+    return sum(one.left_minor for one in await _left(connection, customer_id, currency))
+
+
 async def due_of(connection: AsyncConnection, draft: InvoiceDraft) -> Amounts:
     """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency."""
     left = await _left(connection, draft.customer_id, draft.currency)

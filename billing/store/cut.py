@@ -90,20 +90,26 @@ async def _write(
     """Write the row, and with a bill take the customer's next cut and open its close; False while one is open."""
     if bill is None:
         await accounts.raise_rev(connection, [before.customer_id])
-    else:
-        account = await accounts.read(connection, before.customer_id)
-        assert account is not None, "who has a subscription has an account"
-        cut = await accounts.take_cut(connection, account)
-        if cut is None:
-            return False
-        await closes.add(connection, _close(before, bill, cut, real_ms))
+    elif await open_close(connection, before, bill, real_ms) is None:
+        return False
     moved = await subscriptions.change(connection, before, after)
     assert moved, "the row was read in this transaction"
     return True
 
 
-def _close(subscription: Subscription, bill: Bill, cut: int, real_ms: int) -> CloseRow:
-    return CloseRow(
+async def open_close(
+    connection: AsyncConnection, subscription: Subscription, bill: Bill, real_ms: int, asked: str | None = None
+) -> CloseRow | None:
+    """Take the customer's next cut and open the close that bills it; None while another one is open.
+
+    `asked` names the request for a change of plan that waits for it.
+    """
+    account = await accounts.read(connection, subscription.customer_id)
+    assert account is not None, "who has a subscription has an account"
+    cut = await accounts.take_cut(connection, account)
+    if cut is None:
+        return None
+    close = CloseRow(
         **msgspec.structs.asdict(bill),
         id=ids.new_id(CLOSE_ID, real_ms),
         organization_id=subscription.organization_id,
@@ -116,4 +122,7 @@ def _close(subscription: Subscription, bill: Bill, cut: int, real_ms: int) -> Cl
         raw=None,
         created_ms=real_ms,
         settled_ms=None,
+        asked=asked,
     )
+    await closes.add(connection, close)
+    return close

@@ -19,14 +19,17 @@ from aggregator.account import Account, decode_account
 from aggregator.store import UsageStore
 from billing.agreement import RawDraws, difference
 from billing.closing import Window, WindowUsage
+from billing.lifecycle import due_of
 from billing.store import close as closes
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.subscription import Subscription
 from billing.worker.addons import renew_due
+from billing.worker.changing import settle_change
 from billing.worker.relay import Relay
-from billing.worker.settling import Counted, Settled, settle, stop
+from billing.worker.settled import Counted, Settled
+from billing.worker.settling import settle, stop
 from catalog.gateway import Catalog
 from kernel import ids
 from kernel.clock import Clock
@@ -143,6 +146,28 @@ class Closer:
     def close_customer_in_background(self, customer_id: str) -> asyncio.Task[None]:
         """Start settling a customer's open cut, as far as fold and sink let it within one batch's wait."""
         return self._started(self._close_customer(customer_id))
+
+    async def catch_up(self, customer_id: str, now_ms: int) -> None:
+        """Bring a customer's subscription up to the organization's `now_ms`, its settling delay left out.
+
+        Open cuts are settled and due steps taken, as far as fold and sink let it: a change of plan needs to stand in
+        the period that it ends.
+        """
+        while True:
+            async with self._sql.snapshot() as connection:
+                found = await closes.unsettled_of(connection, customer_id)
+                live = await subscriptions.live_of(connection, customer_id)
+            due = None if live is None else due_of(live)
+            if found is not None:
+                if not (await self._settle_batch([found])).settled.settled:
+                    return
+            elif live is None or due is None or due.at_us > now_ms * 1000:
+                return
+            else:
+                async with self._sql.transaction() as connection:
+                    if not await cuts.take(connection, live, self._clock.now_ms()):
+                        return
+                await self._relay.show(customer_id)
 
     async def _close_customer(self, customer_id: str) -> None:
         async with self._sql.snapshot() as connection:
@@ -296,10 +321,15 @@ class Closer:
                     live=found.live,
                     raw=found.raw,
                 )
-        try:
-            done = await settle(self._sql, agreed, counted, self._clock.now_ms())
-        except IntegrityError:  # another closer wrote one of them between our reads and our commit: look again
-            return Settled(stopped=stopped)
+        done = Settled()
+        with suppress(IntegrityError):  # another closer wrote one of them between our reads and our commit: look again
+            plain = [close for close in agreed if close.change is None]
+            done = done + await settle(self._sql, plain, counted, self._clock.now_ms())
+            for close in agreed:
+                if close.change is not None:
+                    own = counted[close.customer_id]
+                    done = done + await settle_change(self._sql, close, own, self._clock.now_ms())
+                    await self._relay.show(close.customer_id)
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped)

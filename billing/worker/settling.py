@@ -5,9 +5,8 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import DrawKey
-from billing.agreement import Difference, RawDraws
-from billing.closing import Close, Window, WindowUsage, plan_close
+from billing.agreement import Difference
+from billing.closing import Close, plan_close
 from billing.drawing import draws_of
 from billing.gateway.paying import collect, past_due
 from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
@@ -21,34 +20,12 @@ from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow, CloseState
 from billing.subscription import Subscription
+from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
 
 _FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of closes settled, invoices written, and closes stopped."""
-
-    settled: int = 0
-    invoices: int = 0
-    stopped: int = 0
-
-    def __add__(self, other: "Settled") -> "Settled":
-        """Add counts."""
-        return Settled(
-            settled=self.settled + other.settled,
-            invoices=self.invoices + other.invoices,
-            stopped=self.stopped + other.stopped,
-        )
-
-
-class Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """What RAW counts of a customer at its cut: usage by window, and draws by draw window."""
-
-    totals: dict[Window, WindowUsage] = msgspec.field(default_factory=dict)
-    pool: dict[DrawKey, RawDraws] = msgspec.field(default_factory=dict)
 
 
 async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:

@@ -71,13 +71,39 @@ async def once(
     return Response(done.body, status_code=done.status, media_type=JSON, headers=headers)
 
 
-async def _claim(request: HttpRequest, caller: Caller) -> _Claim | None:
+async def replayed(request: HttpRequest, caller: Caller) -> Response[bytes] | None:
+    """Answer a write that was answered before, for one whose work begins before `once`; None when it was not.
+
+    Raises Rejected `idempotency_key_mismatch`.
+    """
+    claim = await _claim(request, caller)
+    if claim is None:
+        return None
+    async with caller.catalog.sql.snapshot() as conn:
+        stored = await find_answer(conn, claim.organization, claim.scope, caller.real_ms)
+    if stored is None:
+        return None
+    if stored.fingerprint != claim.fingerprint:
+        raise _mismatch()
+    return Response(stored.body, status_code=stored.status, media_type=JSON, headers={REPLAYED: "true"})
+
+
+def scope_of(request: HttpRequest) -> str | None:
+    """Name a write by its `Idempotency-Key`, the same for each of its retries; None without one."""
     key = request.headers.get("idempotency-key")
-    if key is None:
+    return None if key is None else sha256(f"{request.method}\n{request.url.path}\n{key}".encode()).hexdigest()
+
+
+def _mismatch() -> Rejected:
+    return rejected("idempotency_key_mismatch", "This Idempotency-Key came with another request before.")
+
+
+async def _claim(request: HttpRequest, caller: Caller) -> _Claim | None:
+    key, scope = request.headers.get("idempotency-key"), scope_of(request)
+    if key is None or scope is None:
         return None
     if not 1 <= len(key.encode()) <= KEY_BYTES_MAX:
         raise invalid("Idempotency-Key", f"must have 1 to {KEY_BYTES_MAX} bytes")
-    scope = sha256(f"{request.method}\n{request.url.path}\n{key}".encode()).hexdigest()
     fingerprint = sha256(caller.dialect.encode() + b"\n" + await request.body()).hexdigest()
     return _Claim(organization=caller.organization.id_text, scope=scope, fingerprint=fingerprint)
 
@@ -87,7 +113,7 @@ async def _run(caller: Caller, claim: _Claim | None, work: Work, status: int) ->
         stored = None if claim is None else await find_answer(conn, claim.organization, claim.scope, caller.real_ms)
         if claim is not None and stored is not None:
             if stored.fingerprint != claim.fingerprint:
-                raise rejected("idempotency_key_mismatch", "This Idempotency-Key came with another request before.")
+                raise _mismatch()
             version = await read_version(conn)
             return _Done(status=stored.status, body=stored.body, version=version, replayed=True)
         body = wire.encode(wire.success(caller.dialect, await work(conn)))

@@ -115,6 +115,7 @@ class TermsRule(NamedTuple):
     pool: Decimal = Decimal(0)
     overdraft: bool = False
     chain: tuple[int, int] | None = None
+    counts_us: int | None = None
 
 
 class AccountRecord(NamedTuple):
@@ -233,10 +234,11 @@ def _terms(value: Sequence[Any] | None) -> TermsRule | None:
     if value is None:
         return None
     number, _subscription, _plan, start_us, anchor, since, _free, features, *added = value
-    model, months, window_days, pool, overdraft, chain, *_ = _padded(added, ("metered", 1, 0, 0, False, None))
+    defaults = ("metered", 1, 0, 0, False, None, None)
+    model, months, window_days, pool, overdraft, chain, counts_us, *_ = _padded(added, defaults)
     rules = {feature[0]: _rule(feature) for feature in features}
     place = None if chain is None else (chain[0], chain[1])
-    windows = (model, months, window_days, pool * UNITS, overdraft, place)
+    windows = (model, months, window_days, pool * UNITS, overdraft, place, counts_us)
     return TermsRule(number, start_us, anchor, since, rules, *windows)
 
 

@@ -192,7 +192,8 @@ def _covers(record: AccountRecord, time_us: int) -> bool:
     """Tell whether a live subscription covers an instant."""
     if record.terms is None or record.status not in _LIVE:
         return False
-    begun = time_us >= record.terms.start_us - START_SLACK_MS * 1_000
+    first_us = record.terms.start_us if record.terms.counts_us is None else record.terms.counts_us
+    begun = time_us >= first_us - START_SLACK_MS * 1_000
     return begun and (record.end_us is None or time_us < record.end_us)
 
 

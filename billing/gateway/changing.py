@@ -1,0 +1,201 @@
+"""Changes of plan on request: chosen in one read, then done at once, scheduled, or begun with a cut.
+
+A change that is charged is carried out by the closer at its settled cut (`worker.changing`); every other one in the
+transaction that asks for it. Source: section 17 of the rules; contract rows 39 and 48; ADR 9.
+"""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.change import Side, Target
+from billing.discount import Discount
+from billing.frozen import PeriodTerms, freeze, in_currency
+from billing.gateway.canceling import decided, loaded
+from billing.gateway.discounting import intro_of
+from billing.gateway.scheduling import schedule
+from billing.gateway.subscribing import Wish, subscribe
+from billing.invoice import InvoiceType
+from billing.lifecycle import Command
+from billing.showing import in_force
+from billing.store import account as accounts
+from billing.store import close as closes
+from billing.store import terms
+from billing.store.change import write_switch
+from billing.store.close import CloseRow
+from billing.store.cut import open_close
+from billing.store.plan import offered
+from billing.subscription import ChangeKind, ScheduledChange, Subscription
+from billing.switching import Path, frame_of_change, path_of
+from billing.turning import Bill
+from catalog.definition import Organization, Plan, PlanPrice
+from catalog.plan_rule import check_sold
+from catalog.store.plan import load_plan
+from kernel.errors import Refusal, Rejected, rejected
+from kernel.period import Interval, day_of_us
+
+
+class ChangeWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a change is asked for: `plan` as the client spells it, None for the one it is on; so with `interval`."""
+
+    subscription: str
+    plan: str | None
+    interval: Interval | None
+    success_url: str | None = None
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """A change that is allowed: what it comes from, what it goes to, and how it takes effect.
+
+    `current` are the terms in force; `interval` is None for a free plan.
+    """
+
+    subscription: Subscription
+    current: PeriodTerms
+    plan: Plan
+    interval: Interval | None
+    path: Path
+
+
+def check_changeable(subscription: Subscription, now_ms: int) -> None:
+    """Raise Rejected unless the plan may change now: not while past due, paused, or about to be (R-CHG-14)."""
+    decided(subscription, Command.CHANGE, now_ms)
+    if subscription.pause is not None:
+        raise rejected("already_scheduled", f"Subscription {subscription.id} is to be paused: take that back first.")
+
+
+async def choose(connection: AsyncConnection, organization: Organization, wish: ChangeWish, now_ms: int) -> Chosen:
+    """Decide how a change takes effect. Raises Rejected with the contract's codes (row 39)."""
+    subscription = await loaded(connection, organization, wish.subscription)
+    check_changeable(subscription, now_ms)
+    current = in_force(subscription, await terms.of(connection, subscription.id))
+    old = await offered(connection, organization.id_text, subscription.plan_id)
+    plan = await load_plan(connection, organization.id, wish.plan or subscription.plan_id)
+    if plan.id != subscription.plan_id:
+        check_sold(plan)
+        if old is None or old.group_id is None or old.group_id != plan.group_id:
+            raise rejected("plans_not_in_same_group", "A change stays within one plan group.", param="newPlanId")
+    price = _price(plan, wish.interval, current)
+    new = Side(
+        plan_id=plan.id,
+        base_minor=0 if price is None else in_currency(price, subscription.currency).amount_minor,
+        interval=None if price is None else price.interval,
+        position=plan.group_position,
+    )
+    before = Side(
+        plan_id=subscription.plan_id,
+        base_minor=current.base_minor,
+        interval=current.interval,
+        position=None if old is None else old.group_position,
+    )
+    path = path_of(subscription, before, new)
+    if isinstance(path, Refusal):
+        raise Rejected(path)
+    return Chosen(subscription=subscription, current=current, plan=plan, interval=new.interval, path=path)
+
+
+def _price(plan: Plan, interval: Interval | None, current: PeriodTerms) -> PlanPrice | None:
+    """Tell the price to change to: of the interval that is asked for, else of the current one, else the only one."""
+    if plan.is_free:
+        return None
+    if not plan.prices:
+        raise rejected("no_prices_configured", f"Plan {plan.code} has no price yet.", param="newPlanId")
+    price = plan.price_of(interval or current.interval)
+    if price is None and interval is None and (current.free or len(plan.prices) == 1):
+        price = min(plan.prices, key=lambda one: one.interval.months)
+    if price is None:
+        wanted = interval or current.interval
+        raise rejected("price_not_found", f"Plan {plan.code} has no {wanted} price.", param="newBillingInterval")
+    return price
+
+
+async def frozen_for(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    plan: Plan,
+    interval: Interval | None,
+    term: int,
+    now_us: int,
+) -> PeriodTerms:
+    """Freeze a plan as it is sold for a change at `now_us`, with its own offer or none (R-DISC-7, R-CHG-10).
+
+    Raises Rejected `price_not_found` when the plan has no price of the interval in the subscription's currency.
+    """
+    frame = frame_of_change(current, interval, plan.model, term, now_us)
+    discount: Discount | None = None
+    if interval is not None:
+        price = plan.price_of(interval)
+        priced = None if price is None else in_currency(price, subscription.currency)
+        if priced is None or priced.currency.lower() != subscription.currency.lower():
+            raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="newBillingInterval")
+        discount = await intro_of(connection, subscription.customer_id, priced)
+    return freeze(plan, frame, discount=discount)
+
+
+async def begin_change(
+    connection: AsyncConnection, organization: Organization, chosen: Chosen, asked: str | None, real_ms: int
+) -> CloseRow:
+    """Take the cut at which a change that is charged is carried out, and return its close (DESIGN 3.8, ADR 9).
+
+    A request that comes again, or asks for the same while it is under way, gets the close that it has. `asked` names
+    the request. Raises Rejected `charge_in_progress` while another cut is open.
+    """
+    subscription = chosen.subscription
+    target = Target(plan_id=chosen.plan.id, interval=chosen.interval)
+    under_way = await closes.open_of(connection, subscription.id)
+    if under_way is not None and under_way.change == target:
+        return under_way
+    now_us = organization.now_ms(real_ms) * 1000
+    bill = Bill(
+        kind=InvoiceType.PLAN_CHANGE,
+        start_day=subscription.closed_day,
+        through_day=day_of_us(now_us),
+        end_us=now_us,
+        change=target,
+    )
+    close = await open_close(connection, subscription, bill, real_ms, asked)
+    if close is None:
+        raise rejected("charge_in_progress", "Another invoice of the customer is being made: try again.")
+    return close
+
+
+async def change_freely(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> tuple[Subscription, PeriodTerms]:
+    """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14)."""
+    subscription = chosen.subscription
+    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
+    following = await frozen_for(
+        connection, subscription, chosen.current, chosen.plan, chosen.interval, account.terms, now_ms * 1000
+    )
+    return await write_switch(connection, subscription, following, now_ms), following
+
+
+async def change_by_checkout(
+    connection: AsyncConnection, organization: Organization, chosen: Chosen, success_url: str | None, real_ms: int
+) -> tuple[Subscription, PeriodTerms]:
+    """Subscribe to a paid plan in the free one's place: full price from today, no credit (R-FREE-6, R-CHG-7).
+
+    Until its payment comes the free plan stays in force; in payments mode `none` it begins at once.
+    """
+    wish = Wish(
+        customer=chosen.subscription.customer_id,
+        plan=chosen.plan.id,
+        interval=chosen.interval,
+        name=None,
+        start_ms=None,
+        skip_trial=True,
+        success_url=success_url,
+    )
+    return await subscribe(connection, organization, wish, real_ms)
+
+
+async def change_at_renewal(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> Subscription:
+    """Let a downgrade, a shorter interval or a free plan wait for the renewal (R-CHG-6, R-CHG-7, R-SUB-14)."""
+    same = chosen.plan.id == chosen.subscription.plan_id
+    change = ScheduledChange(
+        kind=ChangeKind.INTERVAL if same else ChangeKind.DOWNGRADE,
+        plan_id=chosen.plan.id,
+        plan_name=chosen.plan.name,
+        interval=chosen.interval,
+        requested_ms=now_ms,
+    )
+    return await schedule(connection, chosen.subscription, change, now_ms)

@@ -1,0 +1,260 @@
+"""Changes of plan over HTTP: change, preview, and taking a scheduled change back (contract rows 39 and 48).
+
+`DELETE …/scheduled-change` is additive: no client has it (decision 7).
+"""
+
+import asyncio
+from typing import Final
+
+from litestar import Response, Router, delete, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, SkipValidation
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import change_shape as shape
+from billing.gateway.canceling import loaded
+from billing.gateway.changing import (
+    ChangeWish,
+    Chosen,
+    begin_change,
+    change_at_renewal,
+    change_by_checkout,
+    change_freely,
+    choose,
+)
+from billing.gateway.previewing import preview_change
+from billing.gateway.scheduling import schedule
+from billing.invoice import Source, source_of
+from billing.routes.shown import shown
+from billing.routes.subscription_answer import RESOURCE, checkout_url, members
+from billing.showing import announced, shown_terms
+from billing.store import close as closes
+from billing.store import credit, terms
+from billing.store import invoice as invoices
+from billing.store import seat as seats
+from billing.store.close import CloseRow, CloseState
+from billing.switching import Path
+from billing.worker.closer import Closer
+from billing.worker.relay import Relay
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
+from catalog.gateway.once import once, replayed, scope_of
+from catalog.gateway.openapi import documented
+from kernel.engine.live.base import Live
+from kernel.errors import Unavailable, invalid, rejected
+from kernel.limits import CHANGE_WAIT_MS
+from kernel.period import Interval
+from kernel.wire import Wire
+
+# How a change says why it did not come at its cut (R-CHG-8).
+_REFUSED: Final = {
+    "charge_failed": "The card was declined: nothing has changed.",
+    "no_payment_method": "The customer has no saved card: save one first.",
+}
+
+
+class ChangeInput(Wire, frozen=True, kw_only=True):
+    """A change to another plan, another interval, or both."""
+
+    new_plan_id: str | None = None
+    new_billing_interval: str | None = None
+    success_url: str | None = None
+    offer_id: str | None = None
+
+
+class PreviewInput(Wire, frozen=True, kw_only=True):
+    """A change that is looked at."""
+
+    plan_id: str
+    billing_interval: str | None = None
+    offer_id: str | None = None
+
+
+@post(
+    "/{subscription_id:str}/change-plan",
+    status_code=200,
+    summary="Change plan or interval: now, at the renewal, or by a checkout",
+    operation_class=documented(ChangeInput),
+)
+async def change_one(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
+) -> Response[bytes]:
+    """An upgrade is charged and holds at once, a downgrade waits for the renewal (R-CHG-3, R-CHG-6, R-CHG-7)."""
+    caller.must_write(RESOURCE)
+    asked = await read_body(request, ChangeInput)
+    _no_offer(asked.offer_id)
+    wish = ChangeWish(
+        subscription=subscription_id,
+        plan=asked.new_plan_id,
+        interval=_interval("newBillingInterval", asked.new_billing_interval),
+        success_url=asked.success_url,
+    )
+    before = await replayed(request, caller)
+    if before is not None:
+        return before
+    close = await _begun(request, caller, closer, wish)
+    if close is not None:
+        await _settled(closer, close)
+        return await _answered(request, caller, close)
+    customers: list[str] = []
+
+    async def work(connection: AsyncConnection) -> object:
+        chosen = await choose(connection, caller.organization, wish, caller.now_ms)
+        customers[:] = [chosen.subscription.customer_id]
+        return await _uncharged(connection, request, caller, chosen, wish)
+
+    return await once(request, caller, work, after=shown(relay, customers))
+
+
+async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: ChangeWish) -> CloseRow | None:
+    """Take the cut of a change that is charged, or find the one that this request took; None for any other change."""
+    asked, sql = scope_of(request), caller.catalog.sql
+    async with sql.snapshot() as connection:
+        found = await loaded(connection, caller.organization, wish.subscription)
+        earlier = None if asked is None else await closes.asked_by(connection, found.id, asked)
+    if earlier is not None:
+        return earlier
+    await closer.catch_up(found.customer_id, caller.now_ms)
+    async with sql.snapshot() as connection:
+        chosen = await choose(connection, caller.organization, wish, caller.now_ms)
+    if chosen.path is not Path.CHARGED:
+        return None
+    async with sql.transaction() as connection:
+        chosen = await choose(connection, caller.organization, wish, caller.now_ms)
+        return await begin_change(connection, caller.organization, chosen, asked, caller.real_ms)
+
+
+async def _settled(closer: Closer, close: CloseRow) -> None:
+    """Wait for the closer; what takes longer goes on behind the answer."""
+    await asyncio.wait([closer.close_customer_in_background(close.customer_id)], timeout=CHANGE_WAIT_MS / 1000)
+
+
+async def _answered(request: HttpRequest, caller: Caller, close: CloseRow) -> Response[bytes]:
+    """Answer what became of a change at its cut. Raises Unavailable while it is not settled, Rejected if it failed."""
+
+    async def work(connection: AsyncConnection) -> object:
+        [row] = await closes.read_all(connection, [close.id])
+        if row.state is not CloseState.SETTLED:
+            raise Unavailable("the change waits for the customer's usage to be counted; ask again")
+        if row.invoice_id is None:
+            code = row.refusal or "charge_failed"
+            raise rejected(code, _REFUSED.get(code, "The change was refused: nothing has changed."))
+        subscription = await loaded(connection, caller.organization, row.subscription_id)
+        periods = {one.term: one for one in await terms.of(connection, subscription.id)}
+        invoice = await invoices.read(connection, row.invoice_id)
+        assert invoice is not None, "a settled close names an invoice that is there"
+        old, new = invoice.basis.terms
+        lines = [line for _, line in await invoices.lines(connection, invoice.id)]
+        left = await credit.left_of(connection, invoice.customer_id, invoice.currency)
+        billing = shape.billing_of(lines, invoice, left)
+        done = shape.completed(subscription, periods[old], periods[new], billing, invoice.id)
+        return {**caller.object("plan_change"), **done}
+
+    return await once(request, caller, work)
+
+
+async def _uncharged(
+    connection: AsyncConnection, request: HttpRequest, caller: Caller, chosen: Chosen, wish: ChangeWish
+) -> object:
+    """Carry out a change that no cut waits for, and spell it."""
+    before, now_ms = chosen.current, caller.now_ms
+    match chosen.path:
+        case Path.FREELY:
+            after, following = await change_freely(connection, chosen, now_ms)
+            answer = shape.completed(after, before, following, shape.billing_of([], None, 0), None)
+        case Path.CHECKOUT:
+            made, first = await change_by_checkout(
+                connection, caller.organization, chosen, wish.success_url, caller.real_ms
+            )
+            if not made.started:
+                answer = shape.requires_checkout(made, checkout_url(request, made))
+            else:
+                invoice = await invoices.made_by(connection, source_of(Source.START, made.id))
+                lines = [] if invoice is None else [line for _, line in await invoices.lines(connection, invoice.id)]
+                left = await credit.left_of(connection, made.customer_id, made.currency)
+                billing = shape.billing_of(lines, invoice, left)
+                answer = shape.completed(made, before, first, billing, None if invoice is None else invoice.id)
+        case Path.RENEWAL:
+            after = await change_at_renewal(connection, chosen, now_ms)
+            following_terms = announced(after, await terms.of(connection, after.id))
+            assert following_terms is not None, "what was scheduled is announced"
+            held = await seats.counts(connection, after.customer_id)
+            answer = shape.scheduled(after, before, following_terms, held)
+        case Path.CHARGED:
+            raise rejected("charge_in_progress", "The subscription changed at the same time: try again.")
+    return {**caller.object("plan_change"), **answer}
+
+
+@post(
+    "/{subscription_id:str}/preview-change",
+    status_code=200,
+    summary="Tell what a change would charge now",
+    operation_class=documented(PreviewInput),
+)
+async def preview_one(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    live: NamedDependency[SkipValidation[Live]],
+    subscription_id: FromPath[str],
+) -> Response[bytes]:
+    """Nothing changes; a change that would wait for the renewal is refused (`plan_change_scheduled`)."""
+    caller.must_read(RESOURCE)
+    asked = await read_body(request, PreviewInput)
+    _no_offer(asked.offer_id)
+    interval = _interval("billingInterval", asked.billing_interval)
+    wish = ChangeWish(subscription=subscription_id, plan=asked.plan_id, interval=interval)
+    lanes = caller.catalog.deployment.lanes
+    seen = await preview_change(caller.catalog.sql, live, lanes, caller.organization, wish, caller.real_ms)
+    answer = shape.preview(
+        seen.lines,
+        currency=seen.currency,
+        effective_ms=caller.now_ms,
+        days=(seen.days_remaining, seen.days_in_cycle),
+        upgrade=seen.chosen.path in (Path.CHARGED, Path.CHECKOUT),
+    )
+    return reply(caller.dialect, {**caller.object("plan_change_preview"), **answer})
+
+
+@delete(
+    "/{subscription_id:str}/scheduled-change", status_code=200, summary="Take back a change that waits for the renewal"
+)
+async def unschedule(
+    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], subscription_id: FromPath[str]
+) -> Response[bytes]:
+    """Additive: the subscription goes on as it is. Nothing to take back is `no_change_requested`."""
+    caller.must_write(RESOURCE)
+    customers: list[str] = []
+
+    async def work(connection: AsyncConnection) -> object:
+        found = await loaded(connection, caller.organization, subscription_id)
+        if found.scheduled is None:
+            raise rejected("no_change_requested", f"Subscription {subscription_id} has no scheduled change.")
+        after = await schedule(connection, found, None, caller.now_ms)
+        customers[:] = [after.customer_id]
+        periods = await terms.of(connection, after.id)
+        return members(caller, request, after, shown_terms(after, periods, caller.now_ms), {})
+
+    return await once(request, caller, work, after=shown(relay, customers))
+
+
+def _interval(field: str, text: str | None) -> Interval | None:
+    try:
+        return None if text is None else Interval(text)
+    except ValueError as error:
+        raise invalid(field, f"must be one of {', '.join(Interval)}") from error
+
+
+def _no_offer(offer_id: str | None) -> None:
+    if offer_id is not None:
+        raise rejected("offer_not_applicable", "A change takes no offer.", param="offerId")
+
+
+PLAN_CHANGES: Final = Router(
+    path="/subscriptions",
+    route_handlers=[change_one, preview_one, unschedule],
+    dependencies=DEPENDENCIES,
+    tags=["subscriptions"],
+)

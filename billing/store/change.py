@@ -1,0 +1,82 @@
+"""Changes of plan in SQL: what one finds at its cut, and the new terms that it writes."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing import tables
+from billing.closing import Window, WindowUsage
+from billing.drawing import DrawSums, draws_of, top_ups_left
+from billing.frozen import PeriodTerms
+from billing.invoice import LineKind
+from billing.store import account as accounts
+from billing.store import invoice as invoices
+from billing.store import purchase, terms
+from billing.store import seat as seats
+from billing.store import subscription as subscriptions
+from billing.store.begin import announce
+from billing.subscription import Subscription
+from billing.switching import Held, switched
+from kernel.period import DAY_MS, day_of_us
+
+_i = tables.invoices.c
+_l = tables.invoice_lines.c
+
+
+async def held_at(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    totals: Mapping[Window, WindowUsage],
+    drawn: DrawSums,
+    now_us: int,
+) -> Held:
+    """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now."""
+    since_ms = max(current.since_day * DAY_MS, current.start_us // 1000)
+    books = await seats.books(
+        connection, subscription.customer_id, term=current.term, since_ms=since_ms, until_ms=now_us // 1000 + 1
+    )
+    periods = await terms.of(connection, subscription.id)
+    top_ups = (await purchase.top_ups_of(connection, [subscription.customer_id]))[subscription.customer_id]
+    return Held(
+        periods=periods,
+        totals=totals,
+        billed=(await invoices.billed(connection, [subscription.id]))[subscription.id],
+        draws=draws_of(subscription, periods, drawn, top_ups),
+        top_ups_left=top_ups_left(subscription, current, drawn, top_ups, day_of_us(now_us)),
+        books=books,
+        seats_paid=await _seats_paid(connection, subscription.id, current),
+    )
+
+
+async def _seats_paid(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> dict[str, int]:
+    """Sum what a period's seats were charged in advance, in minor units by feature id."""
+    begin_ms = period.since_day * DAY_MS
+    query = (
+        select(_l.feature_id, func.sum(_l.amount_minor).label("minor"))
+        .join(tables.invoices, _l.invoice_id == _i.id)
+        .where(
+            _i.subscription_id == subscription_id,
+            _i.period_start_ms >= begin_ms,
+            _i.period_start_ms < begin_ms + DAY_MS,
+            _l.term == period.term,
+            _l.kind.in_((LineKind.SEATS, LineKind.PRORATION_CHARGE)),
+            _l.feature_id.is_not(None),
+        )
+        .group_by(_l.feature_id)
+    )
+    return {row.feature_id: int(row.minor) for row in await connection.execute(query)}
+
+
+async def write_switch(
+    connection: AsyncConnection, before: Subscription, following: PeriodTerms, now_ms: int
+) -> Subscription:
+    """Write the new terms, the row under them and what follows them, and raise the account."""
+    await terms.put(connection, before.id, following)
+    after = switched(before, following, now_ms)
+    moved = await subscriptions.change(connection, before, after)
+    assert moved, "the row was read in this transaction"
+    await accounts.raise_rev(connection, [after.customer_id])
+    await announce(connection, after)
+    return after

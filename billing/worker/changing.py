@@ -1,0 +1,107 @@
+"""Carrying out a change of plan at its settled cut: invoice, payment and new terms are one transaction.
+
+Invariant: the terms change exactly when the invoice is written and, where a card is asked, paid; a change that is
+refused at its cut leaves a close that billed nothing, and everything else as it was (R-CHG-8, AMB-50). Source: ADR 9.
+"""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.closing import Close
+from billing.gateway.changing import check_changeable, frozen_for
+from billing.gateway.paying import must_collect
+from billing.invoice import Invoice, Source, source_of
+from billing.showing import in_force
+from billing.store import account as accounts
+from billing.store import close as closes
+from billing.store import credit, terms
+from billing.store import invoice as invoices
+from billing.store import subscription as subscriptions
+from billing.store.change import held_at, write_switch
+from billing.store.close import CloseRow, CloseState
+from billing.store.plan import offered
+from billing.switching import charged_change, returned
+from billing.worker.settled import Counted, Settled
+from catalog.store.organization import load_organization
+from kernel import ids
+from kernel.engine.sql.base import Sql
+from kernel.errors import Rejected, rejected
+from kernel.money import Money
+
+
+async def settle_change(sql: Sql, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
+    """Settle a close that a change of plan waits for; nothing when another settled it.
+
+    `counted` are RAW's sums at the customer's cut. Raises IntegrityError when another closer committed meanwhile.
+    """
+    try:
+        async with sql.transaction() as connection:
+            if await _open(connection, close):
+                return await _switch(connection, close, counted, real_ms)
+    except Rejected as refused:
+        async with sql.transaction() as connection:
+            if await _open(connection, close):
+                await _settle(connection, close, None, real_ms, refused.refusal.code)
+                return Settled(settled=1)
+    return Settled()
+
+
+async def _open(connection: AsyncConnection, close: CloseRow) -> bool:
+    [row] = await closes.read_all(connection, [close.id])
+    return row.state is CloseState.CUT
+
+
+async def _switch(connection: AsyncConnection, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
+    target = close.change
+    assert target is not None, "the close is one of a change"
+    organization = await load_organization(connection, ids.id_bytes(close.organization_id))
+    subscription = await subscriptions.read(connection, close.subscription_id)
+    assert organization is not None, "an organization is never removed"
+    assert subscription is not None, "a subscription is never removed"
+    now_ms = organization.now_ms(real_ms)
+    check_changeable(subscription, now_ms)
+    plan = await offered(connection, close.organization_id, target.plan_id)
+    if plan is None:
+        raise rejected("plan_unavailable", "The plan is not sold any more.")
+    current = in_force(subscription, await terms.of(connection, subscription.id))
+    account = await accounts.new_term(connection, close.organization_id, close.customer_id)
+    bought = await frozen_for(connection, subscription, current, plan, target.interval, account.terms, close.end_us)
+    drawn = {key: one.drawn for key, one in counted.pool.items()}
+    held = await held_at(connection, subscription, current, counted.totals, drawn, close.end_us)
+    value = Close(subscription=subscription, cut=close.cut, bill=close.bill)
+    draft, following = charged_change(value, current, bought, held, organization)
+    sourced = msgspec.structs.replace(draft, source=source_of(Source.CHANGE, close.id))
+    invoice = await invoices.write(connection, sourced, now_ms)
+    await must_collect(connection, organization, invoice, real_ms)
+    await _give_back(connection, invoice, returned(current, following, held))
+    await write_switch(connection, subscription, following, now_ms)
+    await _settle(connection, close, invoice.id, real_ms, None)
+    return Settled(settled=1, invoices=1)
+
+
+async def _give_back(connection: AsyncConnection, invoice: Invoice, amount: Money) -> None:
+    """Grant what is left of top-ups as account credit, for later invoices."""
+    if not amount.minor:
+        return
+    granted = credit.AccountCredit(
+        id=ids.new_id(credit.CREDIT_ID, invoice.created_ms),
+        organization_id=invoice.organization_id,
+        customer_id=invoice.customer_id,
+        currency=invoice.currency,
+        amount_minor=amount.minor,
+        left_minor=amount.minor,
+        reason="Top-ups left at a change of plan",
+        origin=credit.Origin.PLAN_CHANGE,
+        invoice_id=invoice.id,
+        created_ms=invoice.created_ms,
+    )
+    await credit.grant(connection, granted)
+
+
+async def _settle(
+    connection: AsyncConnection, close: CloseRow, invoice_id: str | None, real_ms: int, refusal: str | None
+) -> None:
+    organization = await load_organization(connection, ids.id_bytes(close.organization_id))
+    assert organization is not None, "an organization is never removed"
+    await closes.settle(connection, close, invoice_id, organization.now_ms(real_ms), refusal)
+    await accounts.settle_cut(connection, close.customer_id, close.cut)
