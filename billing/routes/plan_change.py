@@ -235,7 +235,7 @@ async def unschedule(
         after = await schedule(connection, found, None, caller.now_ms)
         customers[:] = [after.customer_id]
         periods = await terms.of(connection, after.id)
-        return members(caller, request, after, shown_terms(after, periods, caller.now_ms), {})
+        return members(caller, request, after, shown_terms(after, periods, caller.now_ms), None)
 
     return await once(request, caller, work, after=shown(relay, customers))
 
