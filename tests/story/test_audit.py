@@ -205,6 +205,8 @@ async def test_explain_says_where_and_why(app):
     async with app.sql.snapshot() as connection:
         query = "SELECT invoice_id FROM invoice_lines WHERE kind = 'late_usage'"
         invoice = (await connection.execute(text(query))).scalar_one()
+    again = await OPERATIONS["audit"](app, {"invoice": invoice})
+    assert (again["verdict"], again["differences"], again["lines"]) == ("identical", [], 2)
     told = await OPERATIONS["explain"](app, {"what": invoice, "organization": None})
     assert any("minus what earlier invoices billed" in line["why"] for line in told["lines"])
     assert datetime.fromisoformat(told["period"].split(" to ")[0]).tzinfo == UTC

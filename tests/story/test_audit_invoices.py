@@ -122,7 +122,7 @@ async def _proved(world: World) -> None:
     assert (findings.kept, audit.unjudged, audit.unbilled) == ([], {}, [])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 async def test_whatever_happens_the_invoices_are_made_again_the_same(world: World, seed: int) -> None:
     """R-INV-6, R-INV-11: usage, late usage, adjustments, edits of the plan and pauses in any order, over months."""
     chance = random.Random(seed)
@@ -132,7 +132,7 @@ async def test_whatever_happens_the_invoices_are_made_again_the_same(world: Worl
     await priced(world, "quarterly", 12000)
     made = await begin(world, billingInterval=chance.choice(("monthly", "quarterly")))
     granted, away = f"/plans/{world.starter}/features/calls", False
-    for _ in range(14):
+    for _ in range(9):
         day += chance.choice((1, 3, 11, 20, 33))
         await world.now(f"{date_of(day)}T00:00:00Z")
         match chance.randrange(5):
