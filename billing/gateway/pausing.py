@@ -13,7 +13,6 @@ from billing.store.begin import announce
 from billing.subscription import Pause, PauseMode, Subscription
 from billing.turning import replaced
 from catalog.definition import Organization
-from catalog.terms import SubscriptionStatus
 from kernel.errors import rejected
 from kernel.period import DAY_US, day_of_us
 
@@ -44,8 +43,7 @@ async def pause(connection: AsyncConnection, organization: Organization, wish: P
         decision = decided(subscription, Command.PAUSE, now_ms)
         after = replaced(after, status=decision.status)
     await carry_out(connection, subscription, after)
-    if after.status is not SubscriptionStatus.PAUSED:
-        await announce(connection, after)
+    await announce(connection, after)  # what was announced for after the period does not come
     return after
 
 

@@ -335,7 +335,7 @@ async def test_one_live_subscription_even_when_many_ask_at_once(world: World) ->
         ({"billingInterval": "hourly"}, 400, "validation_error"),
         ({"startDate": "2020-01-01T00:00:00Z"}, 400, "validation_error"),
         ({"startDate": "soon"}, 400, "validation_error"),
-        ({"initialSeats": {"team": 2}}, 400, "validation_error"),
+        ({"initialSeats": {"team": 2}}, 404, "feature_not_found"),
     ],
 )
 async def test_what_cannot_be_subscribed_is_refused(world: World, change: Any, status: int, code: str) -> None:
