@@ -40,12 +40,12 @@ async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> N
     for addon in ("sso-access", "sms"):
         await switch_on(world, made, addon)
     await world.now("2026-04-05T00:00:00Z")
-    await world.track(acme, "1010", "2026-04-05T00:00:00Z")
+    await world.track(acme, "1100", "2026-04-05T00:00:00Z")
     await world.now("2026-04-15T00:00:00Z")
     seen = await world.call("POST", f"/subscriptions/{made['id']}/preview-change", {"planId": pro})
-    assert seen["estimatedTotal"] == 30
+    assert seen["estimatedTotal"] == 300
     done = await change(world, made["id"], newPlanId=pro)
-    assert done["billing"]["totalCharged"] == 30
+    assert done["billing"]["totalCharged"] == 300
     [invoice] = [one for one in await world.invoices("acme") if one["invoiceType"] == "plan_change"]
     assert [(line["description"], line["kind"], line["lineType"], line["amount"]) for line in invoice["lineItems"]] == [
         ("plan:starter, 15 of 30 days", "proration_credit", "credit", -2450),
@@ -53,7 +53,7 @@ async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> N
         ("addon:sso-access, 15 of 30 days", "proration_credit", "credit", -2500),
         ("plan:pro, 15 of 30 days", "proration_charge", "plan_base", 4950),
         ("addon:sms, 15 of 30 days", "proration_charge", "addon_base", 750),
-        ("sms_messages (sms_messages), 2026-04-01 to 2026-04-14", "addon_overage", "feature_overage", 30),
+        ("sms_messages (sms_messages), 2026-04-01 to 2026-04-14", "addon_overage", "feature_overage", 300),
     ]
     assert [one["slug"] for one in await active(world)] == ["sms"]
     assert (await granted(world, acme, "sso")).addon == ""
