@@ -12,7 +12,7 @@ import msgspec
 
 from billing.change import Component
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, frozen_feature, wider
-from billing.invoice import Line, LineKind, amount_line, span
+from billing.invoice import ADDON_PART, Line, LineKind, amount_line, span
 from billing.proration import Share, share_left, share_of_amount
 from catalog import addon as rule
 from catalog.definition import Addon, Plan
@@ -197,7 +197,7 @@ def components(period: PeriodTerms) -> list[Component]:
     active = [granted for granted in period.features if granted.addon and granted.enabled]
     return [
         Component(
-            name=f"addon:{one.slug}",
+            name=f"{ADDON_PART}{one.slug}",
             amount=Money(one.base_minor, period.currency).major(),
             feature_id=one.feature,
             feature_code=one.code,

@@ -75,7 +75,7 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a period's price: `plan:CODE`, `seats:CODE` or `addon:SLUG`, for `amount` major units a period.
 
     On the credit side `amount` is what was paid for the period, net of discount (R-PRO-6, AMB-11). `quantity` counts
-    extra seats of `unit_price` each. `feature_id` is set on seats.
+    extra seats of `unit_price` each. `feature_id` is set on seats and add-ons.
     """
 
     name: str

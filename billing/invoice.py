@@ -91,6 +91,10 @@ CHARGE_TYPE: Final[Mapping[LineKind, ChargeType]] = {
 }
 
 
+# How a change of plan names an add-on's part of a price, before the slug.
+ADDON_PART: Final = "addon:"
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One amount of an invoice.
 
@@ -130,7 +134,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind is LineKind.ADJUSTMENT and self.amount_minor < 0:
             return "credit"
         if self.kind is LineKind.PRORATION_CHARGE and self.feature_id is not None:
-            return "feature_seats"
+            return "addon_base" if self.description.startswith(ADDON_PART) else "feature_seats"
         return LINE_TYPE[self.kind]
 
 

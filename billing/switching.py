@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from billing.addon import components
 from billing.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
 from billing.closing import Billed, Close, Draws, Window, WindowUsage, usage_lines
 from billing.discount import Discount, amount_off
@@ -102,7 +103,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """What a change finds at its cut.
 
     All terms of the subscription, usage and draws, what was billed of them, the seats of the ending period by feature
-    id, what was paid in advance for them, in minor units, and what is left of top-ups, in 1e-9 of the major unit.
+    id, what was paid for them and for add-ons, in minor units, and what is left of top-ups, in 1e-9 of the major unit.
     """
 
     periods: Sequence[PeriodTerms]
@@ -110,7 +111,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     billed: Mapping[Window, Billed]
     draws: Draws = msgspec.field(default_factory=dict)
     books: Mapping[str, SeatBook] = msgspec.field(default_factory=dict)
-    seats_paid: Mapping[str, int] = msgspec.field(default_factory=dict)
+    parts_paid: Mapping[str, int] = msgspec.field(default_factory=dict)
     top_ups_left: int = 0
 
 
@@ -179,18 +180,28 @@ def base_paid_minor(period: PeriodTerms) -> int:
 
 
 def _paid(current: PeriodTerms, held: Held, grown: Sequence[Line]) -> list[Component]:
-    """List what the old period was paid with: its base, and each seat type with what this invoice trues up of it."""
+    """List what the old period was paid with: its base, each seat type with what this invoice trues up, each add-on."""
     parts = [Component(name=f"plan:{current.plan_code}", amount=_major(base_paid_minor(current), current.currency))]
     for granted in _seat_types(current):
         trued_up = sum(line.amount_minor for line in grown if line.feature_id == granted.feature)
-        minor = held.seats_paid.get(granted.feature, 0) + trued_up
+        minor = held.parts_paid.get(granted.feature, 0) + trued_up
         if minor:
             parts.append(_seats(granted, _major(minor, current.currency)))
-    return parts
+    return [*parts, *_addons_paid(current, held)]
+
+
+def _addons_paid(current: PeriodTerms, held: Held) -> list[Component]:
+    """List what add-ons that are on were paid with; one that was on twice counts once (R-CHG-13, R-PRO-1)."""
+    paid = {feature: _major(minor, current.currency) for feature, minor in held.parts_paid.items()}
+    return [
+        msgspec.structs.replace(part, amount=min(part.amount, paid[part.feature_id]))
+        for part in components(current)
+        if part.feature_id is not None and part.feature_id in paid
+    ]
 
 
 def _bought(following: PeriodTerms, held: Held) -> list[Component]:
-    """List what the new period costs: its base, and the seats held beyond what it includes (R-CHG-12)."""
+    """List what the new period costs: its base, seats held beyond what it includes, add-ons (R-CHG-12, R-CHG-13)."""
     base = _major(following.base_minor, following.currency)
     parts = [Component(name=f"plan:{following.plan_code}", amount=base)]
     for granted in _seat_types(following):
@@ -200,7 +211,7 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
             amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), following.currency)
             priced = _seats(granted, amount.major())
             parts.append(msgspec.structs.replace(priced, quantity=str(extra), unit_price=granted.unit_price))
-    return parts
+    return [*parts, *components(following)]
 
 
 def _seats(granted: FrozenFeature, amount: Decimal) -> Component:
@@ -227,7 +238,7 @@ def _basis(close: Close, current: PeriodTerms, following: PeriodTerms, held: Hel
         terms=(current.term, following.term),
         discount=None if following.discount is None else msgspec.to_builtins(following.discount),
         seats={feature: book.at_end for feature, book in held.books.items()},
-        facts={"paidMinor": base_paid_minor(current), "seatsPaid": dict(held.seats_paid), "whole": whole},
+        facts={"paidMinor": base_paid_minor(current), "partsPaid": dict(held.parts_paid), "whole": whole},
     )
 
 

@@ -20,6 +20,7 @@ from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import terms
+from billing.store.addon import with_addons
 from billing.store.change import write_switch
 from billing.store.close import CloseRow
 from billing.store.cut import open_close
@@ -119,6 +120,7 @@ async def frozen_for(
 ) -> PeriodTerms:
     """Freeze a plan as it is sold for a change at `now_us`, with its own offer or none (R-DISC-7, R-CHG-10).
 
+    Add-ons that fit it go on (R-CHG-13).
     Raises Rejected `price_not_found` when the plan has no price of the interval in the subscription's currency.
     """
     frame = frame_of_change(current, interval, plan.model, term, now_us)
@@ -129,7 +131,10 @@ async def frozen_for(
         if priced is None or priced.currency.lower() != subscription.currency.lower():
             raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="newBillingInterval")
         discount = await intro_of(connection, subscription.customer_id, priced)
-    return freeze(plan, frame, discount=discount)
+    following = freeze(plan, frame, discount=discount)
+    if current.free and interval is not None:
+        return following  # its checkout begins a subscription of its own
+    return await with_addons(connection, subscription, following, current)
 
 
 async def begin_change(

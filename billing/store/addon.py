@@ -134,7 +134,7 @@ async def carry_over(connection: AsyncConnection, subscription_id: str, begun: P
     for one in await active_of(connection, subscription_id):
         granted = begun.feature(one.feature_id)
         if granted is None or granted.addon != one.addon_id:
-            await end(connection, one, begun.since_day * DAY_MS)
+            await end(connection, one, max(begun.since_day * DAY_MS, begun.start_us // 1000))
         elif begun.free and one.next_day is None:
             own = update(tables.subscription_addons).where(_x.id == one.id)
             await connection.execute(own.values(next_day=begun.since_day))

@@ -1,6 +1,7 @@
 """Changes of plan in SQL: what one finds at its cut, and the new terms that it writes."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,6 +12,7 @@ from billing.drawing import DrawSums, draws_of, top_ups_left
 from billing.frozen import PeriodTerms
 from billing.invoice import LineKind
 from billing.store import account as accounts
+from billing.store import addon as addons
 from billing.store import invoice as invoices
 from billing.store import purchase, terms
 from billing.store import seat as seats
@@ -22,6 +24,8 @@ from kernel.period import DAY_MS, day_of_us
 
 _i = tables.invoices.c
 _l = tables.invoice_lines.c
+# Lines that pay for a part of a period beside its base: when it begins, or when an add-on is switched on in it.
+_PARTS: Final = (LineKind.SEATS, LineKind.ADDON_BASE, LineKind.PRORATION_CHARGE, LineKind.ADDON_PRORATION)
 
 
 async def held_at(
@@ -46,12 +50,12 @@ async def held_at(
         draws=draws_of(subscription, periods, drawn, top_ups),
         top_ups_left=top_ups_left(subscription, current, drawn, top_ups, day_of_us(now_us)),
         books=books,
-        seats_paid=await _seats_paid(connection, subscription.id, current),
+        parts_paid=await _parts_paid(connection, subscription.id, current),
     )
 
 
-async def _seats_paid(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> dict[str, int]:
-    """Sum what a period's seats were charged in advance, in minor units by feature id."""
+async def _parts_paid(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> dict[str, int]:
+    """Sum what a period's seats and add-ons were charged, in minor units by feature id."""
     begin_ms = period.since_day * DAY_MS
     query = (
         select(_l.feature_id, func.sum(_l.amount_minor).label("minor"))
@@ -59,9 +63,8 @@ async def _seats_paid(connection: AsyncConnection, subscription_id: str, period:
         .where(
             _i.subscription_id == subscription_id,
             _i.period_start_ms >= begin_ms,
-            _i.period_start_ms < begin_ms + DAY_MS,
             _l.term == period.term,
-            _l.kind.in_((LineKind.SEATS, LineKind.PRORATION_CHARGE)),
+            _l.kind.in_(_PARTS),
             _l.feature_id.is_not(None),
         )
         .group_by(_l.feature_id)
@@ -72,11 +75,12 @@ async def _seats_paid(connection: AsyncConnection, subscription_id: str, period:
 async def write_switch(
     connection: AsyncConnection, before: Subscription, following: PeriodTerms, now_ms: int
 ) -> Subscription:
-    """Write the new terms, the row under them and what follows them, and raise the account."""
+    """Write the new terms, the row under them and what follows them; end add-ons that they do not have (R-CHG-13)."""
     await terms.put(connection, before.id, following)
     after = switched(before, following, now_ms)
     moved = await subscriptions.change(connection, before, after)
     assert moved, "the row was read in this transaction"
+    await addons.carry_over(connection, before.id, following)
     await accounts.raise_rev(connection, [after.customer_id])
     await announce(connection, after)
     return after

@@ -231,7 +231,7 @@ def test_seats_are_credited_and_measured_anew():
     current = terms(features=(granted(**SEATS, included="5", unit_price="25"),))
     following = to_pro(current, features=(granted(**SEATS, included="6", unit_price="20"),))
     books = {FEATURE: SeatBook(at_start=8)}
-    lines, _, after = carried_out(current, following, books=books, seats_paid={FEATURE: 7500})
+    lines, _, after = carried_out(current, following, books=books, parts_paid={FEATURE: 7500})
     assert lines == [
         ("proration_credit", -1450),
         ("proration_credit", -3750),
@@ -255,7 +255,7 @@ def test_more_credit_than_charge_is_a_total_below_zero():
     """R-CHG-11, R-PRO-4: the rest becomes account credit as the invoice is written."""
     current = terms(features=(granted(**SEATS, included="5", unit_price="25"),))
     following = to_pro(current, base_minor=2900, features=(granted(**SEATS, included="50", unit_price="0"),))
-    _, draft, _ = carried_out(current, following, books={FEATURE: SeatBook(at_start=8)}, seats_paid={FEATURE: 7500})
+    _, draft, _ = carried_out(current, following, books={FEATURE: SeatBook(at_start=8)}, parts_paid={FEATURE: 7500})
     assert draft.total_minor == -3750
 
 

@@ -1,0 +1,125 @@
+"""Add-ons through changes of plan over HTTP: those that go on are charged with the plan, others end with a credit."""
+
+import pytest
+
+from kernel import ids
+from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
+from tests.story.test_billing import World, world
+from tests.story.test_plan_change import change
+from tests.story.test_subscription_life import begin, issued, priced
+
+__all__ = ["world"]  # a fixture
+
+
+async def offer(world: World, model: str = "metered") -> str:
+    """Sell `pro` at 99.00, which has `sso`, beside `starter`, and the add-ons `sso-access` and `sms`; returns `pro`."""
+    await sso(world)
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    await sms(world)
+    if model == "metered":
+        pro = await world.plan("pro", 9900, calls, {"includedAmount": 500})
+        await world.call("POST", f"/plans/{pro}/features", {"featureId": "sso", "enabled": True})
+    else:
+        made = await world.call("POST", "/plans", {"name": "pro", "code": "pro", "consumptionModel": model})
+        pro = made["id"]
+        await world.call("POST", f"/plans/{pro}/prices", {"billingInterval": "monthly", "price": 9900})
+        use = {"featureId": calls, "overage": {"unitPriceDecimal": "0.5"}}
+        await world.call("POST", f"/plans/{pro}/features", use)
+    group = (await world.call("POST", "/plan-groups", {"name": "all", "isPublic": True}))["id"]
+    for place, plan in enumerate((world.starter, pro)):
+        await world.call("POST", f"/plan-groups/{group}/plans", {"planId": plan, "sortOrder": place})
+    return pro
+
+
+async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> None:
+    """R-CHG-13, R-PRO-1, R-CHG-9: each a line of its own; the messages used are billed at the old terms."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world)
+    acme = await world.customer("acme")
+    made = await begin(world)
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-04-05T00:00:00Z")
+    await world.track(acme, "1100", "2026-04-05T00:00:00Z")
+    await world.now("2026-04-15T00:00:00Z")
+    seen = await world.call("POST", f"/subscriptions/{made['id']}/preview-change", {"planId": pro})
+    assert seen["estimatedTotal"] == 300
+    done = await change(world, made["id"], newPlanId=pro)
+    assert done["billing"]["totalCharged"] == 300
+    [invoice] = [one for one in await world.invoices("acme") if one["invoiceType"] == "plan_change"]
+    assert [(line["description"], line["kind"], line["lineType"], line["amount"]) for line in invoice["lineItems"]] == [
+        ("plan:starter, 15 of 30 days", "proration_credit", "credit", -2450),
+        ("addon:sms, 15 of 30 days", "proration_credit", "credit", -750),
+        ("addon:sso-access, 15 of 30 days", "proration_credit", "credit", -2500),
+        ("plan:pro, 15 of 30 days", "proration_charge", "plan_base", 4950),
+        ("addon:sms, 15 of 30 days", "proration_charge", "addon_base", 750),
+        ("sms_messages (sms_messages), 2026-04-01 to 2026-04-14", "addon_overage", "feature_overage", 300),
+    ]
+    assert [one["slug"] for one in await active(world)] == ["sms"]
+    assert (await granted(world, acme, "sso")).addon == ""
+    await world.now("2026-05-15T00:00:00Z")
+    assert (await issued(world))[-1] == ("2026-05-15", "recurring", [("plan_base", 9900), ("addon_base", 1500)])
+
+
+async def test_one_of_another_model_ends(world: World) -> None:
+    """R-CHG-13, R-ADDON-2: a metered one does not go to a plan with a balance; one for every plan does."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world, "balance")
+    acme = await world.customer("acme")
+    made = await begin(world)
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-04-15T00:00:00Z")
+    await change(world, made["id"], newPlanId=pro)
+    lines = (await issued(world))[-1][2]
+    assert lines[1:3] == [("proration_credit", -750), ("proration_credit", -2500)]
+    assert lines[3:] == [("proration_charge", 4950), ("proration_charge", 2500)]
+    assert [one["slug"] for one in await active(world)] == ["sso-access"]
+    assert await granted(world, acme, "sms_messages") is None
+
+
+async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
+    """R-PRO-1, R-PRO-6, R-ADDON-5: of an activation its share, of a change what it charged, nothing once it is off."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world, "balance")
+    yearly = await world.call("POST", f"/plans/{pro}/prices", {"billingInterval": "yearly", "price": 99900})
+    assert yearly
+    await world.customer("acme")
+    made = await begin(world)
+    await switch_on(world, made, "sms")
+    await switch_off(world, made, "sms")
+    await world.now("2026-03-11T00:00:00Z")
+    await switch_on(world, made, "sso-access")
+    await world.now("2026-03-16T00:00:00Z")
+    await change(world, made["id"], newPlanId=pro)
+    # 32.26 were paid; 14 of 30 days are left.
+    assert [line for line in (await issued(world))[-1][2] if abs(line[1]) in {1505, 2333}] == [
+        ("proration_credit", -1505),
+        ("proration_charge", 2333),
+    ]
+    assert len((await issued(world))[-1][2]) == 4
+    await world.now("2026-03-31T00:00:00Z")
+    await change(world, made["id"], newPlanId=pro, newBillingInterval="yearly")
+    # 23.33 were paid for the period from 16 March; 14 of its 30 days are left. A longer interval is charged in full.
+    lines = (await issued(world))[-1][2]
+    assert (lines[1], lines[3]) == (("proration_credit", -1089), ("proration_charge", 5000))
+
+
+@pytest.mark.parametrize(("plan", "left"), [("pro", ["sms"]), ("starter", ["sso-access", "sms"])])
+async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list[str]) -> None:
+    """R-CHG-13, R-CHG-14."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world)
+    await priced(world, "yearly", 49900)
+    await world.customer("acme")
+    made = await begin(world, customTrialDays=14)
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    before = await issued(world)
+    to = {"newPlanId": pro} if plan == "pro" else {"newBillingInterval": "yearly"}
+    await change(world, made["id"], **to)
+    assert await issued(world) == before
+    assert sorted(one["slug"] for one in await active(world)) == sorted(left)
+    await world.now("2026-03-15T00:00:00Z")
+    assert ("addon_base", 5000) not in (await issued(world))[-1][2] or plan == "starter"
+    assert ("addon_base", 1500) in (await issued(world))[-1][2]
