@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 UsageKey = tuple[str, str, int, int]  # customer, feature, term, first day of the window
 # customer -> (term, first day) -> what was drawn beyond the plan's part, by cut
 Beyond = Mapping[str, Mapping[tuple[int, int], Mapping[int, Decimal]]]
-_MONTHS: Final = {"monthly": 1, "quarterly": 3, "yearly": 12}
+MONTHS: Final = {"monthly": 1, "quarterly": 3, "yearly": 12}
 _ZERO: Final = Decimal(0)
 
 
@@ -87,17 +87,30 @@ class FrozenTerms:
         terms = self.at(customer, *key)
         if not terms or not terms[0]["overdraft"]:
             return _ZERO
+        return self._left(customer, terms[0], key, beyond, cut)[1]
+
+    def top_ups_left(self, customer: str, terms: Row, day: int, beyond: Beyond, cut: int) -> Decimal:
+        """Tell what is left on a day of a balance's top-ups by a cut, in the major unit (AMB-20)."""
+        if terms["model"] != "balance":
+            return _ZERO
+        key = terms["term"], window_of(_rule(terms), day)[0]
+        return self._left(customer, terms, key, beyond, cut)[0]
+
+    def _left(
+        self, customer: str, terms: Row, key: tuple[int, int], beyond: Beyond, cut: int | None
+    ) -> tuple[Decimal, Decimal]:
         pool = Pool()
         for each, by_cut in beyond.get(customer, {}).items():
             amount = sum((drawn for at, drawn in by_cut.items() if cut is None or at <= cut), _ZERO)
             pool.windows[each] = PoolWindow(0, now=(_ZERO, _ZERO, amount, _ZERO))
-        places = minor_places(terms[0]["currency"])
+        places = minor_places(terms["currency"])
         bought = tuple(
             (row["term"], row["window_day"], Decimal(row["amount_minor"]).scaleb(-places))
             for row in self._top_ups[customer]
         )
         record = AccountRecord(b"", b"", 0, None, None, None, None, 0, b"", top_ups=bought)
-        return pool.left(record, _rule(terms[0]), key[1])[2]
+        _, extra, short = pool.left(record, _rule(terms), key[1])
+        return extra, short
 
     def charged(self, subscription: Row) -> Iterable[Row]:
         """List the billing periods that have begun and are charged in advance.
@@ -112,7 +125,7 @@ class FrozenTerms:
 
 def _rule(row: Row) -> TermsRule:
     """Spell terms as the log does, as far as pools need it."""
-    months = 0 if row["trial"] else _MONTHS.get(row["interval"] or "", 0)
+    months = 0 if row["trial"] else MONTHS.get(row["interval"] or "", 0)
     chain = None if row["chain_term"] is None else (row["chain_term"], row["chain_window"])
     return TermsRule(
         number=row["term"],

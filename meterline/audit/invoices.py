@@ -11,6 +11,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Final
 
 from kernel.money import minor_places
+from meterline.audit.changed import Changer
 from meterline.audit.frozen import Beyond, FrozenTerms, Row, UsageKey
 from meterline.audit.ledger import check_amounts, check_credits, check_numbers
 from meterline.audit.owed import Owed, Seller
@@ -21,8 +22,15 @@ USAGE_KINDS: Final = frozenset({"overage", "addon_overage", "late_usage"})
 OVERDRAFT: Final = "balance_overage"
 # What is reckoned for an invoice as a whole, line by line.
 OWED_KINDS: Final = frozenset(
-    {"plan_base", "discount", "seats", "seat_true_up", "addon_base", "credit_pack", "balance_topup", "adjustment"}
+    {
+        *("plan_base", "discount", "seats", "seat_true_up", "addon_base", "addon_proration"),
+        *("proration_credit", "proration_charge", "credit_pack", "balance_topup", "adjustment"),
+    }
 )
+# Their amounts are shares of quantity times unit price.
+SHARES: Final = frozenset({"seat_true_up", "proration_credit", "proration_charge"})
+CHANGE: Final = "plan_change"
+SOURCES: Final = frozenset({"close", "start", "purchase", "adjustment", "change", "addon"})
 CREDIT: Final = "account_credit_applied"  # by the ledger of credit
 _POOL: Final = ""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -43,13 +51,15 @@ class InvoiceAudit:
         self._beyond = beyond
         self._terms = FrozenTerms(books)
         self._seller = Seller(books, self._terms)
+        self._changer = Changer(books, self._terms, self._seller)
         self._lines: dict[str, list[Row]] = defaultdict(list)
         for line in books.lines:
             self._lines[line["invoice_id"]].append(line)
         self._closes = {close["id"]: close for close in books.closes}
         self._settled: dict[str, list[Row]] = defaultdict(list)
         for close in sorted(books.closes, key=lambda close: close["cut"]):
-            if close["state"] == "settled":
+            # A change that was refused left a cut that bills nothing.
+            if close["state"] == "settled" and (close["kind"] != CHANGE or close["invoice_id"] is not None):
                 self._settled[close["subscription_id"]].append(close)
         self.unbilled: list[Unbilled] = []
         self.unjudged: Counter[str] = Counter()
@@ -73,7 +83,7 @@ class InvoiceAudit:
         self._check_draws(findings, billed)
         self._check_closes(findings)
         self._check_periods(findings)
-        check_credits(findings, self._books)
+        check_credits(findings, self._books, self._returned())
         check_numbers(findings, self._books)
 
     def _check_owed(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
@@ -81,26 +91,36 @@ class InvoiceAudit:
         source, _, made_by = invoice["source"].partition(":")
         where = f"invoice {invoice['id']}"
         own = [line for line in lines if line["kind"] in OWED_KINDS]
-        if source == "close":
-            close = self._closes.get(made_by)
-            if close is None or close["invoice_id"] != invoice["id"]:
-                findings.add("close", where, "names a close that does not name it")
-                return
-            owed = self._seller.of_close(close, lines)
-        elif source == "start":
-            owed = self._seller.of_start(invoice, lines)
-        elif source == "purchase":
-            owed = self._seller.of_purchase(invoice)
-        elif source == "adjustment":
-            owed = self._seller.of_adjustment(invoice, lines)
-        else:
+        close = self._closes.get(made_by)
+        if source in ("close", "change") and (close is None or close["invoice_id"] != invoice["id"]):
+            findings.add("close", where, "names a close that does not name it")
+            return
+        if source not in SOURCES:
             self.unjudged.update(line["kind"] for line in own)
+            return
+        owed = self._owed(source, invoice, lines, close)
+        if owed is None:
+            findings.add("invoice line", where, "follows from no frozen terms")
             return
         _same_lines(findings, where, own, owed)
         for line in own:
-            if line["kind"] != "seat_true_up":  # its amount is a share of them
+            if line["kind"] not in SHARES:
                 here = f"{where} line {line['position']}"
                 findings.same("invoice line", here, "amount", line["amount_minor"], _product(invoice, line))
+
+    def _owed(self, source: str, invoice: Row, lines: Sequence[Row], close: Row | None) -> Counter[Owed] | None:
+        """Tell what an invoice owes beside usage; None when it follows from nothing."""
+        if close is not None:
+            if source == "change":
+                return self._changer.of_change(invoice, close, lines)
+            return self._seller.of_close(close, lines)
+        if source == "start":
+            return self._seller.of_start(invoice, lines)
+        if source == "purchase":
+            return self._seller.of_purchase(invoice)
+        if source == "addon":
+            return self._changer.of_addon(invoice, lines)
+        return self._seller.of_adjustment(invoice, lines)
 
     def _check_windows(self, findings: Findings, billed: Mapping[UsageKey, list[Row]]) -> None:
         """After each settled close, the lines of every ended window sum to the rate of its usage up to the cut."""
@@ -188,15 +208,27 @@ class InvoiceAudit:
             if source == "start" and self._terms.of(subscription):
                 first = self._terms.of(subscription)[0]
                 charged[subscription, first["term"], first["since_day"]] += 1
-            elif invoice["kind"] == "plan_change":
+            elif source == "change":
                 day = invoice["period_start_ms"] // 86_400_000
-                term = max((line["term"] for line in self._lines[invoice["id"]]), default=0)
-                charged[subscription, term, day] += 1
+                charged[subscription, invoice["basis"]["terms"][-1], day] += 1
         for subscription in self._books.subscriptions:
             for period in self._terms.charged(subscription):
                 times = charged[subscription["id"], period["term"], period["since_day"]]
                 where = f"subscription {subscription['id']} period from {_day(period['since_day'])}"
                 findings.same("base line", where, "times that it was charged", times, 1)
+
+    def _returned(self) -> dict[str, int]:
+        """Tell what changes of plan gave back of top-ups, by invoice: of a balance that none follows (AMB-20)."""
+        found = {}
+        for invoice in self._books.invoices:
+            source, _, made_by = invoice["source"].partition(":")
+            close = self._closes.get(made_by)
+            sides = None if source != "change" or close is None else self._changer.sides(invoice, close)
+            if close is not None and sides is not None and sides[1]["model"] != "balance":
+                day, customer = close["through_day"], invoice["customer_id"]
+                left = self._terms.top_ups_left(customer, sides[0], day, self._beyond, close["cut"])
+                found[invoice["id"]] = _minor(left, sides[0]["currency"])
+        return found
 
     def _used(self, key: UsageKey, cut: int | None) -> Decimal:
         total = _ZERO

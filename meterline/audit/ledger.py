@@ -4,7 +4,7 @@ Source: R-GEN-2, R-INV-6, R-INV-10, R-INV-12, R-CHG-11; ADR 9.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from meterline.audit.frozen import Row
@@ -34,8 +34,11 @@ def check_amounts(findings: Findings, invoice: Row, lines: Sequence[Row]) -> Non
         findings.same("invoice total", where, name.removesuffix("_minor"), invoice[name], amount)
 
 
-def check_credits(findings: Findings, books: Books) -> None:
-    """Granted = applied + left; each invoice applied, granted, left and took over what its ledger rows say."""
+def check_credits(findings: Findings, books: Books, returned: Mapping[str, int]) -> None:
+    """Granted = applied + left; each invoice applied, granted, left and took over what its ledger rows say.
+
+    `returned` is what changes of plan gave back of top-ups beside their invoices, in minor units by invoice.
+    """
     spent = _by(books.applications, "credit_id")
     for credit in books.credits:
         used = credit["amount_minor"] - credit["left_minor"]
@@ -49,7 +52,8 @@ def check_credits(findings: Findings, books: Books) -> None:
     for invoice in books.invoices:
         for name, booked in sides.items():
             what = name.removesuffix("_minor")
-            findings.same("account credit", f"invoice {invoice['id']}", what, invoice[name], booked[invoice["id"]])
+            told = invoice[name] + (returned.get(invoice["id"], 0) if name == "credited_minor" else 0)
+            findings.same("account credit", f"invoice {invoice['id']}", what, told, booked[invoice["id"]])
 
 
 def check_numbers(findings: Findings, books: Books) -> None:

@@ -14,8 +14,9 @@ from meterline.audit.frozen import FrozenTerms, Row
 from meterline.audit.rows import Books
 
 _EXACT: Final = Context(prec=60)
-_DAY_MS: Final = 86_400_000
+DAY_MS: Final = 86_400_000
 _RECURRING: Final = "recurring"
+_CHANGE: Final = "plan_change"  # it is asked for at its instant, after what happened there
 
 
 class Owed(NamedTuple):
@@ -46,8 +47,8 @@ class Seller:
             if begun is not None:
                 owed += _advance(begun) + self._held(begun, close["customer_id"], close["end_us"] // 1000, lines)
         if close["kind"] == _RECURRING:
-            owed += self._grown(close)
-        return _shown(owed)
+            owed += self.grown(close)
+        return shown(owed)
 
     def of_start(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
         """Tell what a subscription's first invoice owes."""
@@ -55,7 +56,7 @@ class Seller:
         if not periods:
             return Counter()
         held = self._held(periods[0], invoice["customer_id"], invoice["issued_ms"], lines)
-        return _shown(_advance(periods[0]) + held)
+        return shown(_advance(periods[0]) + held)
 
     def of_purchase(self, invoice: Row) -> Counter[Owed]:
         """Tell what a purchase owes: what was bought stands in a row of its own."""
@@ -70,7 +71,7 @@ class Seller:
     def of_adjustment(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
         """Tell what an adjustment owes: the amount that was asked for."""
         term = lines[0]["term"] if lines else 0
-        return _shown(Counter([Owed("adjustment", "", term, invoice["basis"]["facts"]["amountMinor"])]))
+        return shown(Counter([Owed("adjustment", "", term, invoice["basis"]["facts"]["amountMinor"])]))
 
     def _held(self, begun: Row, customer: str, at_ms: int, lines: Sequence[Row]) -> Counter[Owed]:
         """Charge the extra seats held when a period begins (R-SEAT-6).
@@ -84,15 +85,15 @@ class Seller:
             held = before[-1]["after"] if before else 0
             included = held if rule["included"] is None or not rule["overage"] else int(rule["included"])
             extra = max(0, held - min(included, stood.get(rule["feature"], included)))
-            amount = _rounded(Fraction(extra) * Fraction(rule["unitPrice"]), begun["currency"])
+            amount = rounded(Fraction(extra) * Fraction(rule["unitPrice"]), begun["currency"])
             owed[Owed("seats", rule["feature"], begun["term"], amount)] += 1
         return owed
 
-    def _grown(self, close: Row) -> Counter[Owed]:
+    def grown(self, close: Row) -> Counter[Owed]:
         """True up what grew in the billing period that a close ends, a line a day (R-SEAT-7 to R-SEAT-9)."""
         owed: Counter[Owed] = Counter()
         end_ms = close["end_us"] // 1000
-        last_day = (close["end_us"] - 1) // (_DAY_MS * 1000)
+        last_day = (close["end_us"] - 1) // (DAY_MS * 1000)
         begun = [
             row
             for row in self._terms.of(close["subscription_id"])
@@ -103,7 +104,7 @@ class Seller:
         period = begun[-1]
         if period["until_day"] <= close["start_day"]:
             return owed
-        since = max(period["since_day"] * _DAY_MS, period["start_us"] // 1000), period["term"]
+        since = max(period["since_day"] * DAY_MS, period["start_us"] // 1000), period["term"]
         days = period["until_day"] - period["since_day"]
         for rule, events in self._seat_types(close["customer_id"], period):
             if rule["included"] is None or not rule["overage"]:
@@ -113,14 +114,23 @@ class Seller:
                 if (event["ts_ms"], event["term"]) < since:
                     held = event["after"]
                     paid = max(int(rule["included"]), held)
-                elif event["ts_ms"] < end_ms + close["final"] and event["after"] > paid:
-                    grown[event["ts_ms"] // _DAY_MS] += event["after"] - paid
+                elif event["ts_ms"] < end_ms + (close["final"] or close["kind"] == _CHANGE) and event["after"] > paid:
+                    grown[event["ts_ms"] // DAY_MS] += event["after"] - paid
                     paid = event["after"]
             for day, seats in grown.items():
                 share = Fraction(max(0, period["until_day"] - 1 - day), days)
-                amount = _rounded(seats * Fraction(rule["unitPrice"]) * share, period["currency"])
+                amount = rounded(seats * Fraction(rule["unitPrice"]) * share, period["currency"])
                 owed[Owed("seat_true_up", rule["feature"], period["term"], amount)] += 1
         return owed
+
+    def held_at(self, close: Row, period: Row) -> list[tuple[Row, int]]:
+        """Tell the seats that are held when a change of plan comes, by type of the period that it begins."""
+        end_ms = close["end_us"] // 1000
+        found = []
+        for rule, events in self._seat_types(close["customer_id"], period):
+            before = [event for event in events if event["ts_ms"] <= end_ms and event["term"] < period["term"]]
+            found.append((rule, before[-1]["after"] if before else 0))
+        return found
 
     def _seat_types(self, customer: str, period: Row) -> list[tuple[Row, list[Row]]]:
         held = self._seats[customer]
@@ -136,14 +146,14 @@ def _advance(period: Row) -> Counter[Owed]:
     term, base = period["term"], period["base_minor"]
     owed = Counter([Owed("plan_base", "", term, base)])
     if period["discount"] is not None:
-        owed[Owed("discount", "", term, -_off(base, period["discount"], period["currency"]))] += 1
+        owed[Owed("discount", "", term, -off(base, period["discount"], period["currency"]))] += 1
     for rule in period["features"]:
         if rule.get("addon") and not rule.get("paidApart"):
             owed[Owed("addon_base", rule["feature"], term, rule.get("baseMinor", 0))] += 1
     return owed
 
 
-def _off(base_minor: int, discount: Row, currency: str) -> int:
+def off(base_minor: int, discount: Row, currency: str) -> int:
     """Tell what a discount takes: a percentage rounded half up, or an amount, at most the base (R-DISC-11)."""
     value = Decimal(discount["value"])
     if discount["type"] == "percent":
@@ -153,12 +163,12 @@ def _off(base_minor: int, discount: Row, currency: str) -> int:
     return min(base_minor, int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP)))
 
 
-def _rounded(major: Fraction, currency: str) -> int:
+def rounded(major: Fraction, currency: str) -> int:
     """Round an exact amount that is not negative to minor units, halves away from zero (R-GEN-2)."""
     minor = major * Fraction(10 ** minor_places(currency))
     return (2 * minor.numerator + minor.denominator) // (2 * minor.denominator)
 
 
-def _shown(owed: Counter[Owed]) -> Counter[Owed]:
+def shown(owed: Counter[Owed]) -> Counter[Owed]:
     """Leave out what is zero, but for the base (R-INV-7)."""
     return Counter({one: times for one, times in owed.items() if one.amount_minor or one.kind == "plan_base"})

@@ -122,6 +122,7 @@ class Books(NamedTuple):
     packs: Sequence[Mapping[str, Any]]
     top_ups: Sequence[Mapping[str, Any]]
     seats: Sequence[Mapping[str, Any]]
+    addons: Sequence[Mapping[str, Any]]
     features: dict[str, str]
 
 
@@ -147,8 +148,8 @@ async def books(sql: Sql) -> Books:
             terms=exact(
                 await rows(
                     "SELECT t.subscription_id, t.term, since_day, until_day, t.start_us, t.anchor_day, t.currency,"
-                    ' t."interval", trial, window_days, chain_term, chain_window, base_minor, model, pool, overdraft,'
-                    " CAST(features AS TEXT) AS features, CAST(discount AS TEXT) AS discount"
+                    ' t."interval", trial, window_days, chain_term, chain_window, base_minor, paid_minor, model, pool,'
+                    " overdraft, CAST(features AS TEXT) AS features, CAST(discount AS TEXT) AS discount"
                     " FROM subscription_terms t JOIN subscriptions s ON s.id = t.subscription_id WHERE s.started"
                 ),
                 "features",
@@ -163,6 +164,7 @@ async def books(sql: Sql) -> Books:
                     "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency,"
                     " total_minor, credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor,"
                     " due_minor, discount_minor, source, issued_ms, period_start_ms,"
+                    " days_remaining, days_in_cycle,"
                     " CAST(basis AS TEXT) AS basis FROM invoices"
                 ),
                 "basis",
@@ -179,6 +181,7 @@ async def books(sql: Sql) -> Books:
             packs=await rows("SELECT id, invoice_id, price_minor, term FROM pack_purchases"),
             top_ups=await rows("SELECT id, invoice_id, customer_id, amount_minor, term, window_day FROM top_ups"),
             seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
+            addons=await rows("SELECT id, customer_id, feature_id FROM subscription_addons"),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )
 

@@ -1,0 +1,158 @@
+"""What changes of plan and add-ons owe: shares of what was paid and of what is bought, by a count of its own. Pure.
+
+Source: R-CHG-4, R-CHG-5, R-CHG-9, R-CHG-13, R-PRO-1 to R-PRO-6, R-ADDON-3, R-ADDON-13, R-DISC-7.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+from meterline.audit.frozen import MONTHS, FrozenTerms, Row
+from meterline.audit.owed import DAY_MS, Owed, Seller, off, rounded, shown
+from meterline.audit.pool import month_of
+from meterline.audit.rows import Books
+
+# Lines that pay for seats and add-ons of a period.
+_PARTS: Final = frozenset({"seats", "addon_base", "proration_charge", "addon_proration"})
+_CREDIT: Final = "proration_credit"
+_CHARGE: Final = "proration_charge"
+
+
+class Changer:
+    """Changes of plan, and add-ons that were switched on."""
+
+    def __init__(self, books: Books, terms: FrozenTerms, seller: Seller) -> None:
+        self._terms = terms
+        self._seller = seller
+        self._addons = {row["id"]: row for row in books.addons}
+        invoices = {row["id"]: row for row in books.invoices}
+        self._paid: dict[tuple[str, int, str], list[tuple[int, int]]] = defaultdict(list)
+        for line in books.lines:
+            if line["kind"] in _PARTS and line["feature_id"] is not None:
+                invoice = invoices[line["invoice_id"]]
+                key = invoice["subscription_id"], line["term"], line["feature_id"]
+                self._paid[key].append((invoice["period_start_ms"], line["amount_minor"]))
+        self._months: dict[tuple[str, int], int] = {}
+        for invoice in books.invoices:
+            for term in invoice["basis"]["terms"]:
+                month = _activation(invoice), int(term)
+                self._months[month] = max(self._months.get(month, 0), invoice["issued_ms"])
+
+    def sides(self, invoice: Row, close: Row) -> tuple[Row, Row] | None:
+        """Find the terms that a change ended, and those that it began."""
+        numbers = invoice["basis"]["terms"]
+        old, new = numbers[0], numbers[-1]
+        begun = self._terms.period(invoice["subscription_id"], new, close["through_day"])
+        ended = [
+            row
+            for row in self._terms.of(invoice["subscription_id"])
+            if row["term"] == old and row["since_day"] <= close["through_day"]
+        ]
+        return None if begun is None or not ended else (ended[-1], begun)
+
+    def of_change(self, invoice: Row, close: Row, lines: Sequence[Row]) -> Counter[Owed] | None:
+        """Tell what a change owes beside usage; None when no terms give it, or not its days."""
+        found = self.sides(invoice, close)
+        stated = invoice["days_remaining"], invoice["days_in_cycle"]
+        if found is None or stated not in _shares(found[0], close["through_day"]):
+            return None
+        old, new = found
+        share = Fraction(*stated)
+        whole = old["interval"] != new["interval"] or invoice["basis"]["facts"]["whole"]
+        bought = Fraction(1) if whole else share
+        owed = self._seller.grown(close)
+        for feature, minor in self._credited(invoice, old, owed):
+            owed[Owed(_CREDIT, feature, new["term"], -_part(minor, share))] += 1
+        owed[Owed(_CHARGE, "", new["term"], _part(new["base_minor"], bought))] += 1
+        if new["discount"] is not None:
+            minor = off(new["base_minor"], new["discount"], new["currency"])
+            owed[Owed("discount", "", new["term"], -_part(minor, bought))] += 1
+        for rule in new["features"]:
+            if rule.get("addon") and not rule.get("paidApart"):
+                amount = _part(rule.get("baseMinor", 0), bought)
+                owed[Owed(_CHARGE, rule["feature"], new["term"], amount)] += 1
+        for rule, held in self._seller.held_at(close, new):
+            stood = [int(line["quantity"]) for line in lines if _of(line, _CHARGE, rule["feature"])]
+            included = held if rule["included"] is None or not rule["overage"] else int(rule["included"])
+            extra = max(0, held - min([included, *(held - quantity for quantity in stood)]))
+            full = rounded(Fraction(extra) * Fraction(rule["unitPrice"]), new["currency"])
+            owed[Owed(_CHARGE, rule["feature"], new["term"], _part(full, bought))] += 1
+        return shown(owed)
+
+    def _credited(self, invoice: Row, old: Row, grown: Counter[Owed]) -> Iterator[tuple[str, int]]:
+        """Tell what the ended period was paid with, in minor units by feature id; the base has none."""
+        base = old["paid_minor"]
+        if base is None:
+            taken = 0 if old["discount"] is None else off(old["base_minor"], old["discount"], old["currency"])
+            base = old["base_minor"] - taken
+        yield "", base
+        for rule in old["features"]:
+            key = invoice["subscription_id"], old["term"], rule["feature"]
+            paid = sum(minor for at, minor in self._paid[key] if at >= old["since_day"] * DAY_MS)
+            if not rule["enabled"]:
+                continue
+            if rule["kind"] == "seats":
+                added = (one.amount_minor * times for one, times in grown.items() if one.feature == rule["feature"])
+                yield rule["feature"], paid + sum(added)
+            elif rule.get("addon"):
+                yield rule["feature"], min(paid, rule.get("baseMinor", 0))
+
+    def of_addon(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed] | None:
+        """Tell what an add-on owes when it is switched on, or for a month of it on a free plan.
+
+        Terms of a free plan know the price of the add-on's last month alone; None when the terms do not have it.
+        """
+        row, day = self._addons.get(_activation(invoice)), invoice["issued_ms"] // DAY_MS
+        term = invoice["basis"]["terms"][0]
+        if row is None:
+            return None
+        found = self._terms.granting((row["customer_id"], row["feature_id"], term, day))
+        if found is None or not found[1].get("addon"):
+            return None
+        terms, rule = found
+        kind, amount = "addon_proration", rule.get("baseMinor", 0)
+        if invoice["kind"] != "addon_activation":
+            kind = "addon_base"
+        elif terms["interval"] is not None:
+            amount = _part(amount, _activated(terms, day))
+        if terms["interval"] is None and invoice["issued_ms"] < self._months[_activation(invoice), term] and lines:
+            amount = lines[0]["amount_minor"]
+        return Counter({one: 1 for one in [Owed(kind, row["feature_id"], term, amount)] if amount})
+
+
+def _activation(invoice: Row) -> str:
+    source, _, made_by = invoice["source"].partition(":")
+    return str(made_by.partition(":")[0]) if source == "addon" else ""
+
+
+def _of(line: Row, kind: str, feature: str) -> bool:
+    return (line["kind"], line["feature_id"]) == (kind, feature)
+
+
+def _part(minor: int, share: Fraction) -> int:
+    """Take a share of minor units that are not negative, halves up."""
+    exact = minor * share
+    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+
+
+def _shares(old: Row, day: int) -> list[tuple[int, int]]:
+    """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
+    full, start = 0, old["since_day"]
+    while month_of(old["anchor_day"], start)[1] <= day:
+        start, full = month_of(old["anchor_day"], start)[1], full + 1
+    days = 30 * MONTHS[old["interval"]]
+    used = 30 * full + min(30, day - start + 1)
+    actual = max(0, old["until_day"] - 1 - day), old["until_day"] - old["since_day"]
+    return [(max(0, days - used), days), actual]
+
+
+def _activated(terms: Row, day: int) -> Fraction:
+    """Tell the share of a period that an activation pays; a trial's rest is one of the first regular period."""
+    left, days = max(0, terms["until_day"] - 1 - day), terms["until_day"] - terms["since_day"]
+    if terms["trial"]:
+        end = terms["until_day"]
+        for _ in range(MONTHS[terms["interval"]]):
+            end = month_of(terms["until_day"], end)[1]
+        days = end - terms["until_day"]
+    return Fraction(left, days)
