@@ -1,10 +1,12 @@
 """Add-ons through changes of plan over HTTP: those that go on are charged with the plan, others end with a credit."""
 
 import pytest
+from sqlalchemy import text
 
 from kernel import ids
 from tests.story.judged import judged
 from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
+from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS, changed
 from tests.story.test_billing import World, world
 from tests.story.test_plan_change import change
 from tests.story.test_subscription_life import begin, issued, priced
@@ -133,4 +135,28 @@ async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list
     await world.now("2026-03-15T00:00:00Z")
     assert ("addon_base", 5000) not in (await issued(world))[-1][2] or plan == "starter"
     assert ("addon_base", 1500) in (await issued(world))[-1][2]
+    await consistent(world)
+
+
+async def test_the_audit_finds_a_cent_more_on_any_line(world: World) -> None:
+    """R-CHG-13, R-ADDON-3, R-PRO-1: of activations and of a change."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world)
+    await world.customer("acme")
+    made = await begin(world)
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-03-15T00:00:00Z")
+    await change(world, made["id"], newPlanId=pro)
+    async with world.sql.snapshot() as connection:
+        rows = (await connection.execute(text("SELECT id, invoice_id, kind FROM invoice_lines"))).all()
+    kinds = {"plan_base", "addon_proration", "proration_credit", "proration_charge"}
+    assert ({row.kind for row in rows}, len(rows)) == (kinds, 8)
+    for row in rows:
+        for cent in (1, -1):
+            values = {"cent": cent, "line": row.id, "invoice": row.invoice_id}
+            await changed(world, AMOUNT, **values)
+            await changed(world, TOTALS, **values)
+            if cent == 1:
+                assert (await judged(world))[0].kinds.keys() & LINES, row.kind
     await consistent(world)

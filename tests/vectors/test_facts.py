@@ -1,6 +1,6 @@
 """Vectors that are facts, boundaries and derivations, and figures that scenarios only mention, over HTTP.
 
-Each test names the vector's id. What the server does not have yet fails with Refused, and only that is expected.
+Each test names the vector's id.
 """
 
 from decimal import Decimal
@@ -8,11 +8,9 @@ from decimal import Decimal
 import pytest
 
 from tests.vectors.surface import CUSTOMER, Surface
-from tests.vectors.wire import Refused
 
 START = "2026-01-01"
 # Only a call that the server does not know is excused: a wrong figure fails. Take the mark away with what it waits for.
-NOT_BUILT = pytest.mark.xfail(raises=Refused, strict=False, reason="the server has no such call yet")
 CALLS = {"type": "metered", "included": 10_000, "overage_price": "0.01"}
 MEMBER = {"type": "seats", "included": 5, "seat_price": "25.00"}
 
@@ -281,7 +279,6 @@ def test_each_component_is_charged_in_its_time(subscribed):
     ]
 
 
-@NOT_BUILT
 def test_addons_draw_on_the_plans_pool(subscribed):
     """DOC-ADD-03."""
     for model, terms, pool, left in (
@@ -374,7 +371,6 @@ def test_charges_for_seats_before_and_after_an_edit(subscribed, held, included, 
     assert sum(line.amount for line in invoices(surface)[1].lines if line.type == "seats") * 100 == after
 
 
-@NOT_BUILT
 def test_an_upgrade_moves_the_renewal(fresh):
     """DOC-PRO-05: old renewal."""
     surface = fresh()
@@ -397,7 +393,6 @@ def test_a_free_plans_higher_balance_reaches_its_customers_as_the_difference(sub
     assert (before, surface.state().plan_balance) == (100, 150)
 
 
-@NOT_BUILT
 def test_a_free_plan_is_left_through_a_checkout_without_credit(subscribed):
     """DOC-FREE-02, DOC-FREE-03: requires checkout, credit from the free plan."""
     free = {"model": "balance", "free": True, "prices": {}, "features": {}, "included_balance": "100.00"}

@@ -172,6 +172,7 @@ def test_what_pools_stand_on():
         pool=2_500_000_000,
         overdraft=True,
         chain=PoolChain(term=2, window=19_000),
+        counts_us=11,
     )
     snapshot = Snapshot(
         organization=A,
@@ -188,7 +189,7 @@ def test_what_pools_stand_on():
     read = decoding.decode_snapshot(encode_snapshot(snapshot))
     assert (read.packs, read.top_ups) == (Decimal("0.000000007"), ((3, 20_000, Decimal("0.000000001")),))
     assert read.terms is not None
-    assert read.terms[5:] == ("balance", 3, 30, Decimal("2.5"), True, (2, 19_000))
+    assert read.terms[5:] == ("balance", 3, 30, Decimal("2.5"), True, (2, 19_000), 11)
 
 
 def test_a_snapshot_from_before_there_were_pools():
