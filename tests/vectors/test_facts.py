@@ -10,7 +10,6 @@ import pytest
 from tests.vectors.surface import CUSTOMER, Surface
 
 START = "2026-01-01"
-# Only a call that the server does not know is excused: a wrong figure fails. Take the mark away with what it waits for.
 CALLS = {"type": "metered", "included": 10_000, "overage_price": "0.01"}
 MEMBER = {"type": "seats", "included": 5, "seat_price": "25.00"}
 
