@@ -199,7 +199,7 @@ def test_a_snapshot_from_before_there_were_pools():
     read = decoding.decode_snapshot(msgspec.msgpack.encode([A, B, 5, "active", None, terms, None, 2]))
     assert (read.packs, read.top_ups) == (0, ())
     assert read.terms is not None
-    assert read.terms[5:] == ("metered", 1, 0, 0, False, None)
+    assert read.terms[5:] == ("metered", 1, 0, 0, False, None, None)
     assert read.terms.features[C] == decoding.FeatureRule("metered", True, None, False, Decimal("0.1"))
 
 
