@@ -238,15 +238,16 @@ class Closer:
     async def _settle_batch(self, batch: Sequence[CloseRow]) -> "_Done":
         """Settle closes of one organization, at most one a customer (steps b to e)."""
         await self._relay.show_all({close.customer_id for close in batch})
-        done, waiting, doubted = Settled(), set[str](), set[str]()
+        done, waiting, again = Settled(), set[str](), False
         while batch:
             frozen = await self._wait_for_cuts(batch)
             waiting |= {close.id for close in batch if close.customer_id not in frozen}
             ready = [close for close in batch if close.customer_id in frozen]
-            before = frozenset(doubted)
+            batch = []
             if ready:
-                done = done + await self._compare_and_write(ready, frozen, doubted)
-            batch = [close for close in ready if close.id in doubted - before]
+                settled, batch = await self._compare_and_write(ready, frozen, again=again)
+                done = done + settled
+            again = True
         return _Done(settled=done, waiting=waiting, tried=True)
 
     async def _wait_for_cuts(self, batch: Sequence[CloseRow]) -> Mapping[str, Account]:
@@ -291,24 +292,24 @@ class Closer:
         }
 
     async def _compare_and_write(
-        self, ready: Sequence[CloseRow], frozen: Mapping[str, Account], doubted: set[str]
-    ) -> Settled:
-        """Compare both sides and write invoices; a close on which they differ twice stops (steps c to e).
+        self, ready: Sequence[CloseRow], frozen: Mapping[str, Account], *, again: bool
+    ) -> tuple[Settled, list[CloseRow]]:
+        """Compare both sides and write invoices; returns the closes to compare again (steps c to e).
 
-        RAW is seen beyond a cut before it is summed, and may have lost its last rows in between. So the first
-        difference puts a close among `doubted`: it is compared once more after another wait for RAW.
+        RAW is seen beyond a cut before it is summed, and may have lost its last rows in between. So a close on which
+        they differ is compared once more, after another wait for RAW, and stops when they differ `again`.
         """
         organization = ready[0].organization_id
         wanted = {close.customer_id: close.cut for close in ready}
         counted = await self._counted(organization, wanted)
-        agreed, stopped = [], 0
+        agreed, doubted, stopped = [], [], 0
         for close in ready:
             both = counted[close.customer_id]
             found = difference(frozen[close.customer_id], both.totals, both.pool)
             if found is None:
                 agreed.append(close)
-            elif close.id not in doubted:
-                doubted.add(close.id)
+            elif not again:
+                doubted.append(close)
                 _log.warning("LIVE and RAW differ at a cut: looking again", close=close.id, cut=close.cut)
             elif await stop(self._sql, close, found):
                 stopped += 1
@@ -332,7 +333,7 @@ class Closer:
                     await self._relay.show(close.customer_id)
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
-        return done + Settled(stopped=stopped)
+        return done + Settled(stopped=stopped), doubted
 
     async def _counted(self, organization: str, wanted: Mapping[str, int]) -> dict[str, Counted]:
         """Read what RAW counts of customers, each at its cut."""
