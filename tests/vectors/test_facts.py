@@ -192,7 +192,7 @@ def test_a_higher_limit_holds_at_once(subscribed):
 
 
 def test_overage_of_this_month_keeps_its_price(subscribed):
-    """DOC-PRICE-03: overage this month."""
+    """DOC-PRICE-03, R-PRICE-2: overage this month."""
     before = paid({"api_calls": {**CALLS, "overage_price": "0.002"}})
     surface = subscribed(before)
     surface.track("2026-01-01", "api_calls", 15_000)
@@ -262,7 +262,7 @@ def test_seats_never_fall_below_zero(subscribed):
 
 
 def test_each_component_is_charged_in_its_time(subscribed):
-    """DOC-INV-07."""
+    """DOC-INV-07, R-INT-3, R-INV-8: base and seats in advance, usage and growth at the month's end."""
     surface = subscribed(paid({"api_calls": CALLS, "member": MEMBER, "sso": {"type": "boolean"}}), seats={"member": 5})
     [first] = invoices(surface)
     assert [(line.type, line.amount) for line in first.lines] == [("plan_base", Decimal(99))]
