@@ -155,6 +155,12 @@ class World:
         await self.call("POST", f"/plans/{plan['id']}/features", {"featureId": feature, **granted})
         return plan["id"]
 
+    async def group(self, *plans: str) -> None:
+        """Put plans in one group, the lowest first."""
+        group = await self.call("POST", "/plan-groups", {"name": "all", "isPublic": True})
+        for place, plan in enumerate(plans):
+            await self.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": plan, "sortOrder": place})
+
     async def customer(self, reference: str) -> str:
         made = await self.call("POST", "/customers", {"id": reference, "email": f"{reference}@example.com"})
         return made["id"]

@@ -72,7 +72,7 @@ async def test_a_change_of_plan_ends_a_discount_when_it_takes_effect(world: Worl
     await world.now("2026-01-01T00:00:00Z")
     cheap = (await world.call("POST", "/plans", {"name": "Cheap", "code": "cheap"}))["id"]
     await world.call("POST", f"/plans/{cheap}/prices", {"billingInterval": "monthly", "price": 3000})
-    await world.call("POST", "/plan-groups", {"name": "All", "planIds": [cheap, world.starter]})
+    await world.group(cheap, world.starter)
     await world.customer("acme")
     await code(world, durationCycles=None)
     made = await begin(world, promoCode="SAVE10")

@@ -95,7 +95,7 @@ async def test_each_state_refuses_what_it_does_not_allow_and_nothing_changes(wor
     assert set(found) == set(LEGAL)
     other = (await world.call("POST", "/plans", {"name": "Other", "code": "other"}))["id"]
     await world.call("POST", f"/plans/{other}/prices", {"billingInterval": "monthly", "price": 9900})
-    await world.call("POST", "/plan-groups", {"name": "All", "planIds": [world.starter, other]})
+    await world.group(world.starter, other)
     await world.call("POST", "/credit-packs", {"name": "none", "credits": 5, "price": 500})
     for state, subscription_id in found.items():
         shown = await world.call("GET", f"/subscriptions/{subscription_id}")
@@ -177,12 +177,13 @@ async def test_a_plan_that_is_withdrawn_takes_no_subscriber_and_a_deleted_one_no
     await world.call("POST", f"/plans/{world.starter}/deprecate")
     before = await everything(world)
     for body in ({"customerId": "new", "planCode": "starter"}, {"customerId": "new", "planId": world.starter}):
-        assert (await world.call("POST", "/subscriptions", body, expect=400))["code"] == "plan_unavailable"
-    await world.call("PATCH", f"/plans/{world.starter}", {"isDeprecated": False}, expect=400)
+        assert (await world.call("POST", "/subscriptions", body, expect=422))["code"] == "plan_unavailable"
     assert await everything(world) == before
+    shown = await world.call("PATCH", f"/plans/{world.starter}", {"isDeprecated": False})
+    assert shown["isDeprecated"] is True
     # Who was subscribed goes on, and once gone does not come back.
     await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
-    await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"}, expect=400)
+    await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"}, expect=422)
     await world.call("DELETE", f"/plans/{world.starter}")
     before = await everything(world)
     path = f"/plans/{world.starter}"
@@ -214,7 +215,7 @@ async def test_a_code_that_is_off_used_up_or_over_redeems_nothing(world: World) 
     for code, status, said in (
         ("off", 400, "offer_not_applicable"),
         ("used", 400, "offer_not_applicable"),
-        ("over", 400, "promo_code_expired"),
+        ("over", 409, "promo_code_expired"),
         ("none", 404, "promo_code_not_found"),
     ):
         body = {"customerId": "second", "planCode": "starter", "promoCode": code}
@@ -228,7 +229,7 @@ async def test_a_scheduled_change_is_taken_back_once(world: World) -> None:
     await world.now("2026-01-01T00:00:00Z")
     cheap = (await world.call("POST", "/plans", {"name": "Cheap", "code": "cheap"}))["id"]
     await world.call("POST", f"/plans/{cheap}/prices", {"billingInterval": "monthly", "price": 1000})
-    await world.call("POST", "/plan-groups", {"name": "All", "planIds": [cheap, world.starter]})
+    await world.group(cheap, world.starter)
     await world.customer("acme")
     path = f"/subscriptions/{(await world.subscribe('acme'))['id']}"
     before = await everything(world)

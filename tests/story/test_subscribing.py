@@ -142,7 +142,7 @@ async def test_who_changes_to_lower_limits_is_told_what_it_will_cost(world: Worl
             await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"})
         member = {"featureId": "member", "includedAmount": seats, "overage": {**overage, "enabled": code != "small"}}
         await world.call("POST", f"/plans/{code}/features", member)
-    await world.call("POST", "/plan-groups", {"name": "All", "planIds": list(plans.values())})
+    await world.group(*plans.values())
     acme = await world.customer("acme")
     made = await begin(world, "acme", planCode="big", initialSeats={"member": 3})
     await world.track(acme, "7.5", "2026-01-02T00:00:00Z")
