@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
 from billing.discount import Discount
 from billing.first_invoice import first_invoice
-from billing.frozen import Frame, PeriodTerms, framed, freeze
+from billing.frozen import Frame, PeriodTerms, framed, freeze, in_currency
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -22,6 +22,7 @@ from billing.store.plan import offered
 from billing.subscription import ScheduledChange, Subscription
 from catalog.definition import Plan
 from catalog.terms import SubscriptionStatus
+from kernel.period import Interval
 
 
 async def open_terms(
@@ -97,6 +98,12 @@ def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discou
     return msgspec.structs.replace(framed(current, frame), discount=discount, paid_minor=None)
 
 
+def _sold(plan: Plan, currency: str, interval: Interval | None) -> bool:
+    """Tell whether a plan still has the price of a scheduled change; a free plan needs none."""
+    price = None if interval is None else plan.price_of(interval)
+    return interval is None or (price is not None and in_currency(price, currency).currency.lower() == currency.lower())
+
+
 async def _other_plan(
     connection: AsyncConnection, subscription: Subscription, current: PeriodTerms, change: ScheduledChange
 ) -> PeriodTerms:
@@ -105,7 +112,7 @@ async def _other_plan(
     Windows go on as they were, so that late usage finds its own; a change of model starts pools afresh (R-MODEL-3).
     """
     plan = await offered(connection, subscription.organization_id, change.plan_id)
-    if plan is None:
+    if plan is None or not _sold(plan, current.currency, change.interval):
         return frozen_or_kept(None, current, next_frame(current, current.interval), None)
     goes_on = plan.model is current.model and keeps_windows(current, change.interval)
     number = None if goes_on else await _new_term(connection, subscription)

@@ -306,6 +306,8 @@ def test_folding_again_gives_the_same_outcomes(records: list[LaneRecord], data: 
 
 @given(histories())
 def test_of_one_key_one_event_counts_in_35_days(records: list[LaneRecord]) -> None:
+    """R-TRACK-11, R-TRACK-14."""
+
     async def run() -> None:
         outcomes = await fold(await a_live(), records)
         counted: dict[bytes, int] = {}

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aggregator.account import Account, encode_account
@@ -217,7 +217,16 @@ def _taken(drawn):
     return Taken(pool, *(Decimal(amount).scaleb(-9) for amount in amounts), margin)
 
 
+# Terms that are followed on the day on which they begin, with the same number and another pool, and an event that takes
+# effect before that day: billing writes no such snapshot, and the two must agree on it all the same.
+FOLLOWED_AT_ONCE = _snapshot(
+    1, 0, SubscriptionStatus.ACTIVE, None, 1, 28, 1, KINDS[1], KINDS[1], new=0, begun=28, bought=(0, ())
+)
+EARLY = (FEATURES[0], 2, None, 0, 30, 5, None, None)
+
+
 @given(st.lists(snapshots | events | events | replays, max_size=40))
+@example([FOLLOWED_AT_ONCE, EARLY])
 @settings(max_examples=300, deadline=None)
 def test_judge_and_fold_say_the_same(history):
     header = LaneHeader(epoch=1, token=b"t", rules=RULES, next=0, sunk=0, clock_ms=0, seen_ms=0, state=READY)
