@@ -17,7 +17,7 @@ from ingest.answer import Judged, refusal_of
 from ingest.event import BODY_KEY, HEADER_KEY, NO_REQUEST, UsageEvent, key_digest
 from ingest.gateway import Admission
 from ingest.gateway.call import PreparedCall
-from ingest.key_entry import EntryKind, decode_entry
+from ingest.key_entry import EntryKind, KeyEntry, decode_entry
 from ingest.verdict import Verdict
 from kernel import ids
 from kernel.clock import Clock
@@ -47,9 +47,9 @@ class Corrector:
         """Find a customer's event by its key, which counts or else is the latest. Raises Rejected `event_not_found`."""
         organization, secret = self._caller.organization, self._caller.catalog.deployment.secret
         digests = [key_digest(secret, organization.id, customer.id, kind, key) for kind in (BODY_KEY, HEADER_KEY)]
-        found = None
-        for place in await self._holders(customer.id, digests):
-            found = found or await self._at(place)
+        entries = await self._entries(customer.id, digests)
+        holder = next((one for one in entries if one.kind is EntryKind.COUNTED), entries[0] if entries else None)
+        found = None if holder is None else await self._at(holder.position)
         if found is None:
             found = await self._store.keyed_event(organization.id_text, customer.id_text, digests)
         if found is None:
@@ -111,20 +111,20 @@ class Corrector:
         secret = self._caller.catalog.deployment.secret
         while True:
             digest = correction_digest(original, len(found) + 1, secret)
-            places = await self._holders(ids.id_bytes(original.customer), [digest])
-            row = await self._at(places[0]) if places else None
+            entries = await self._entries(ids.id_bytes(original.customer), [digest])
+            counts = bool(entries) and entries[0].kind is EntryKind.COUNTED
+            row = await self._at(entries[0].position) if counts else None
             if row is None:
                 return found
             found = [*found, row]
 
-    async def _holders(self, customer: bytes, digests: Sequence[bytes]) -> list[Position]:
-        """Tell which events LIVE knows to hold keys. Raises Unavailable when the lane is not ready."""
+    async def _entries(self, customer: bytes, digests: Sequence[bytes]) -> list[KeyEntry]:
+        """Read what LIVE knows of keys. Raises Unavailable when the lane is not ready."""
         lane = lane_of(customer, self._log.lanes)
         look = await self._live.look({lane: list(digests)}, list(generations_read(self._clock.now_ms())))
         if not look.ready.get(lane, False):
             raise Unavailable("the lane is not ready")
-        entries = [decode_entry(entry) for entry in look.entries[lane] if entry is not None]
-        return [entry.position for entry in entries if entry.kind is EntryKind.COUNTED]
+        return [decode_entry(entry) for entry in look.entries[lane] if entry is not None]
 
     async def _at(self, position: Position) -> EventRow | None:
         organization = self._caller.organization

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.account import Account, encode_account
+from aggregator.correction_event import Correction, Sending, correction_event, counted_now, voided_by
 from aggregator.fold import RULES
 from aggregator.fold_slice import CustomerState, SliceFold, dead_digest
+from aggregator.row import EVENT_COLUMNS, EventRow, event_row
 from catalog.terms import (
     ConsumptionModel,
     FeatureTerms,
@@ -137,6 +139,10 @@ events = st.tuples(
 )
 # Which of the events before is replayed, with what amount, and when.
 replays = st.tuples(st.integers(0, 40), st.sampled_from([None, 1]), st.integers(0, 120))
+# Which of the events that count is corrected, to what (None: void), when, by who has not seen the latest correction.
+corrections = st.tuples(
+    st.integers(0, 40), st.sampled_from([None, None, "0", "0.5", "1", "2", "6"]), st.integers(0, 120), st.booleans()
+)
 
 
 def _event(drawn):
@@ -188,6 +194,25 @@ def _replay(drawn, before):
     )
 
 
+def _correction(drawn, rows):
+    """Correct one of the events that count; None where there is nothing to correct."""
+    which, value, at_day, stale = drawn
+    originals = [row for row in rows if not row.corrects]
+    if not originals:
+        return None
+    original = originals[which % len(originals)]
+    name = Position(original.epoch, original.lane, original.offset, original.index).event_id()
+    before = [row for row in rows if row.corrects == name]
+    if stale and before:
+        before.pop()
+    value = None if value is None else Decimal(value)
+    unchanged = value is not None and (original.model or value == counted_now(original, before))
+    if unchanged or voided_by(before) is not None:
+        return None
+    sending = Sending(at_ms=(FIRST_DAY + at_day) * DAY_MS, clock_ms=None, secret=b"s")
+    return correction_event(original, before, Correction(value=value), sending)
+
+
 def _attempt(position, event):
     return decoding.Attempt(
         tuple(position),
@@ -207,6 +232,7 @@ def _attempt(position, event):
         "gw",
         decoding.position_of(event.replays) if event.replays else None,
         decoding.Tokens.of(msgspec.structs.astuple(event.tokens)) if event.tokens is not None else None,
+        None if event.corrects is None else decoding.Correction.of(msgspec.structs.astuple(event.corrects)),
     )
 
 
@@ -217,12 +243,13 @@ def _taken(drawn):
     return Taken(pool, *(Decimal(amount).scaleb(-9) for amount in amounts), margin)
 
 
-@given(st.lists(snapshots | events | events | replays, max_size=40))
+@given(st.lists(snapshots | events | events | replays | corrections, max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_judge_and_fold_say_the_same(history):
     header = LaneHeader(epoch=1, token=b"t", rules=RULES, next=0, sunk=0, clock_ms=0, seen_ms=0, state=READY)
     fold = SliceFold(header, 0, {CUSTOMER: CustomerState(Account(), None)}, {})
-    judge, sent = Judge(), {}
+    judge, sent, rows, doubled = Judge(), {}, [], False
+    judge.corrected.watched = {(1, 0, offset, 0) for offset in range(len(history))}
     for offset, step in enumerate(history):
         if isinstance(step, Snapshot):
             fold.account(offset, step)
@@ -230,10 +257,24 @@ def test_judge_and_fold_say_the_same(history):
             continue
         if len(step) == 3 and not sent:
             continue
-        event = sent[offset] = _replay(step, sent) if len(step) == 3 else _event(step)
+        if len(step) == 4:
+            event = _correction(step, rows)
+            if event is None:
+                continue
+            sent[offset] = event
+        else:
+            event = sent[offset] = _replay(step, sent) if len(step) == 3 else _event(step)
         fold.usage(offset, event.at_ms, [event])
         [said] = fold.outcomes[offset]
-        ruled = judge.rule(_attempt(Position(1, 0, offset, 0), event), died=said.verdict is Verdict.DEAD)
+        attempt = _attempt(Position(1, 0, offset, 0), event)
+        misfit = judge.corrected.misfit(attempt)
+        ruled = judge.rule(attempt, died=said.verdict is Verdict.DEAD)
+        if said.verdict is Verdict.COUNTED:
+            # Only a key that was forgotten lets a number count twice.
+            doubled |= len(step) == 4 and step[3]
+            assert misfit is None or doubled
+            values = event_row(1, 0, offset, event.at_ms, "gw", 0, event, said)
+            rows.append(EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True))))
         code = "" if said.verdict is Verdict.DEAD else said.code  # the words of a dead letter are the pipeline's own
         expected = (said.verdict.value, code, said.term, said.window, said.window_end, said.cut)
         assert tuple(ruled[:6]) == expected
