@@ -63,9 +63,10 @@ _PAGE: Final = (
     + ", "
     + _ISO.format("accepted_at")
     + ", key, toString(verdict), toString(code), toString(`window`), toString(window_end), cut, original,"
-    " replays, corrects, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs), toString(drawn_top_ups),"
-    " toString(overdraft), toString(model), input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,"
-    " input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin), toString(price_version),"
+    " replays, corrects, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs),"
+    " toString(drawn_top_ups), toString(overdraft), toString(model), input_tokens, output_tokens, cache_read_tokens,"
+    " cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin),"
+    " toString(price_version),"
     " properties"
     " FROM events FINAL WHERE organization = {organization:String} AND (epoch, lane, `offset`, `index`) >"
     " ({epoch:Int16}, {lane:Int32}, {offset:Int64}, {index:Int32})"
