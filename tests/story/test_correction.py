@@ -58,7 +58,7 @@ async def sell(api):
     await api.call(
         "POST",
         f"/plans/{talk['id']}/features",
-        {"featureId": chat["id"], "overage": {"enabled": True, "unitPriceDecimal": "0.25"}},
+        {"featureId": chat["id"], "unitPriceDecimal": "0.25"},
     )
     await clock(api, "2026-01-01T00:00:00Z")
     for name, code in (("acme", "pro"), ("bank", "talk")):

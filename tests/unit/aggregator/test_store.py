@@ -257,6 +257,8 @@ async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageS
         "base_cost": "0.01935",
         "price_version": "genai-prices 0.0.30",
         "price_since_ms": T0_MS - 1,
+        "corrects": "",
+        "correction": "",
     }
 
 
