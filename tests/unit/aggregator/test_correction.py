@@ -276,3 +276,13 @@ def test_what_a_correction_says() -> None:
             check_correctable(bad)
         assert error.value.refusal.code == code
     check_correctable(row)
+
+
+def test_what_is_rounded_is_rounded_as_the_whole() -> None:
+    """R-GEN-2: a use of 3 at 1.5e-9 costs 4.5e-9, 5e-9 rounded; of 1 it costs 2e-9."""
+    tiny = FeatureTerms(feature=IMAGES, code="images", kind="metered", unit_price="0.0000000015")
+    customer = Customer(snapshot(balance(1, features=(tiny,))))
+    row = customer.use(event(IMAGES, "1"))
+    for value, cost in (("3", 5), ("2", 3), ("1", 2), ("2", 3), ("0", 0)):
+        customer.amend(row, value)
+        assert customer.account.draws[1, JANUARY].now.plan == cost

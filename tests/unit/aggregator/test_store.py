@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 import aggregator.store.account as account_pages
-from aggregator.account import Draws
+from aggregator.account import Draws, WindowDraws
 from aggregator.books import Books
 from aggregator.replay import replay_of
 from aggregator.row import (
@@ -26,6 +26,7 @@ from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
 from aggregator.store.cut import CutDraws, CutTotal, InvoiceLineEvents
 from aggregator.store.key import AskedKey
 from aggregator.usage import EventFilter, Granularity, ListCursor, UsageQuery, cursor_key, position_of
+from aggregator.worker.rebuild import rebuilt_account
 from catalog.terms import Snapshot, SubscriptionStatus, decode_snapshot
 from ingest.event import Corrected, TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
@@ -192,6 +193,24 @@ async def test_a_correction_is_found_by_its_event_and_an_event_by_its_key(store:
     assert (corrected_of(first), corrected_of(second)) == (corrects, more.corrects)
     assert replay_of(first, at_ms=1, clock_ms=None).corrects == corrects
     assert await store.corrections_of(first) == []
+
+
+async def test_draws_that_came_to_nothing_are_known_to_have_been(store: UsageStore) -> None:
+    """The fold keeps their window until it is forgotten, and so does a rebuild (ADR 10)."""
+
+    def drew(number: int) -> Drawn:
+        return Drawn(pool="credits", cost=number, plan=number, packs=0, top_ups=0, overdraft=0, left=0)
+
+    at_ms = WINDOW * DAY_US // 1_000
+    used = [event(7, at_ms=at_ms), event(7, at_ms=at_ms, quantity="-1"), event(8, at_ms=at_ms, quantity="0")]
+    drawn = [counted(drawn=drew(5)), counted(drawn=drew(-5)), counted(drawn=drew(0))]
+    await write(store, 3, 10, *zip(used, drawn, strict=True))
+    seven, eight = [row async for page in store.account_rows(0, 3, before_offset=11) for row in page]
+    assert [row.sums[0].drew for row in (seven, eight)] == [True, False]
+    assert rebuilt_account(seven, 1, 1).draws == {
+        (1, WINDOW): WindowDraws(end=WINDOW_END, now=Draws(), at_cut=Draws()),
+    }
+    assert rebuilt_account(eight, 1, 1).draws == {}
 
 
 async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageStore) -> None:
