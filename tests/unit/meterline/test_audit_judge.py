@@ -246,6 +246,47 @@ def _taken(drawn):
 @given(st.lists(snapshots | events | events | replays | corrections, max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_judge_and_fold_say_the_same(history):
+    _both_say_the_same(history)
+
+
+# What is used and how many days later; or which of it is corrected, to what; or a cut, with other terms or without.
+_DAYS = st.sampled_from([0, 0, 0, 1, 9, 20])
+_LIVED = (
+    st.tuples(_DAYS, st.sampled_from(FEATURES[:2]), st.integers(0, 5), st.sampled_from([None, None, None, "0.7"]))
+    | st.tuples(_DAYS, st.integers(0, 9), st.sampled_from([None, "0", "0.5", "1", "2", "6"]))
+    | st.tuples(_DAYS, st.sampled_from([False, False, True]))
+)
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(KINDS),
+    st.integers(1, 4),
+    st.sampled_from([(0, ()), (3, ((1, 0), (1, 28)))]),
+    st.lists(_LIVED, min_size=8, max_size=30),
+)
+@settings(max_examples=300, deadline=None)
+def test_they_say_the_same_of_what_is_corrected_in_a_customers_life(kind, then, limit, bought, steps):
+    """ADR 10: each window's draws, packs and top-ups come back alike, however often what is used is corrected."""
+    day, rev, number = 0, 1, 1
+    known = {"status": SubscriptionStatus.ACTIVE, "end": None, "following": None, "then": kind, "new": 0}
+    history = [_snapshot(1, 0, limit=limit, number=1, kind=kind, begun=0, bought=bought, **known)]
+    for later, *step in steps:
+        day += later
+        if len(step) == 3:
+            history.append((step[0], step[1], None, 0, day, day, None, step[2]))
+        elif len(step) == 2:
+            history.append((*step, day, False))
+        else:
+            rev, number = rev + 1, 2 if step[0] else number
+            begun, now = (day, then) if number == 2 else (0, kind)
+            history.append(
+                _snapshot(rev, rev - 1, limit=limit, number=number, kind=now, begun=begun, bought=bought, **known)
+            )
+    _both_say_the_same(history)
+
+
+def _both_say_the_same(history):
     header = LaneHeader(epoch=1, token=b"t", rules=RULES, next=0, sunk=0, clock_ms=0, seen_ms=0, state=READY)
     fold = SliceFold(header, 0, {CUSTOMER: CustomerState(Account(), None)}, {})
     judge, sent, rows, doubled = Judge(), {}, [], False
