@@ -122,6 +122,12 @@ class Standing:
         self._places: dict[tuple[bytes, int], Place | None] = {}
         self._draw_places: dict[tuple[bytes, int, int], Place] = {}
 
+    def covers(self, event_time_us: int) -> bool:
+        """Tell whether a live subscription covers an instant."""
+        if self._first_us is None or event_time_us < self._first_us:
+            return False
+        return self._until_us is None or event_time_us < self._until_us
+
     def place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
         """Tell where an event of `feature` falls, or the code with which it is refused; `clock_ms` is the account's."""
         if self._first_us is None or event_time_us < self._first_us:

@@ -16,7 +16,7 @@ CARRIED: Final = "carried_customers"
 
 _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
-# What an event drew on a pool and what it says of an AI model; all of it empty for most events.
+# What an event drew on a pool, what it says of an AI model, and what it corrects; all of it empty for most events.
 _AMOUNT: Final = "Decimal(38, 9)"
 _POOL_TYPES: Final = {
     "pool": "LowCardinality(String)",
@@ -30,6 +30,7 @@ _POOL_TYPES: Final = {
     **dict.fromkeys(("input_cost", "output_cost", "cache_read_cost", "cache_write_cost", "base_cost"), "String"),
     "price_version": "LowCardinality(String)",
     "price_since_ms": "Int64",
+    **dict.fromkeys(("corrects", "correction"), "String"),
 }
 _POOL_COLUMNS: Final = ",\n    ".join(f"{name} {type_}" for name, type_ in _POOL_TYPES.items())
 

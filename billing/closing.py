@@ -195,7 +195,7 @@ def _usage_line(
     period = Period(window.start, max(end, window.start + 1))  # terms that changed on its first day leave it that day
     return Line(
         kind=LineKind.LATE_USAGE if late else LineKind.ADDON_OVERAGE if granted.addon else LineKind.OVERAGE,
-        description=f"{granted.name} ({granted.code}), {'late usage of ' if late else ''}{span(period)}",
+        description=f"{granted.name} ({granted.code}), {_words(late=late, units=due.units)}{span(period)}",
         quantity=decimal_units(due.units),
         unit_price=granted.unit_price,
         amount_minor=due.amount.minor,
@@ -210,6 +210,13 @@ def _usage_line(
         overage=decimal_units(overage_units(total.units, allowance)),
         window=period,
     )
+
+
+def _words(*, late: bool, units: int) -> str:
+    """Say how a line differs from the first one of its window: usage fell by corrections, or came late (ADR 10)."""
+    if units < 0:
+        return "correction of "
+    return "late usage of " if late else ""
 
 
 def _overdraft_line(
@@ -235,7 +242,7 @@ def _overdraft_line(
     period = Period(window.start, max(end, window.start + 1))
     return Line(
         kind=LineKind.BALANCE_OVERAGE,
-        description=f"Balance overdraft, {span(period)}",
+        description=f"Balance overdraft, {'correction of ' if units < before.units else ''}{span(period)}",
         quantity=decimal_units(units - before.units),
         unit_price="1",
         amount_minor=amount.minor,

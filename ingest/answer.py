@@ -41,6 +41,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "pricing_mode_mismatch": "Features priced by AI model take model and tokens, all others take value.",
     "no_active_subscription": "The customer has no subscription that covers this event.",
     "feature_not_in_plan": "The customer's plan does not have this feature.",
+    "window_closed": "The window in which this event counts takes no such correction any more.",
 }
 
 

@@ -1,6 +1,7 @@
 """The HTTP surface of a process that takes requests: every package's routes, wired to the opened application."""
 
 from aggregator.routes import access as access_routes
+from aggregator.routes import correction as correction_routes
 from aggregator.routes import usage as usage_routes
 from billing import routes as billing_routes
 from billing.gateway.event_invoice import invoice_of
@@ -16,7 +17,14 @@ def surface(app: App) -> Front:
     usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep)
     access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
     cool = litestar_app(
-        [*catalog_routes.ROUTES, *usage_routes.ROUTES, *access_routes.ROUTES, *billing_routes.ROUTES, *OPENAPI_TWINS],
+        [
+            *catalog_routes.ROUTES,
+            *usage_routes.ROUTES,
+            *correction_routes.ROUTES,
+            *access_routes.ROUTES,
+            *billing_routes.ROUTES,
+            *OPENAPI_TWINS,
+        ],
         {
             "catalog": app.catalog,
             "sql": app.sql,
@@ -26,6 +34,7 @@ def surface(app: App) -> Front:
             "relay": app.relay,
             "closer": app.closer,
             "clock": app.clock,
+            "admission": app.admission,
             "access": app.access,
             "invoice_of": invoice_of(app.sql),
         },

@@ -83,6 +83,7 @@ def print_report(report: dict[str, Any]) -> None:
         "records": "records of the log",
         "events": "events",
         "eventsCounted": "counted by the audit",
+        "corrections": "corrections among them",
         "keysCounted": "keys counted by the audit",
         "rows": "rows in RAW",
         "rowsCounted": "counted in RAW",

@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from aggregator.account import Account, Draws, decode_account, encode_account
-from aggregator.fold import DRAWN_MAX, fold_snapshot
-from aggregator.pool import Left
+from aggregator.fold import fold_snapshot
+from aggregator.pool import DRAWN_MAX, Left
 from aggregator.pool_left import chain_begin, cost_of, left
 from catalog.terms import ConsumptionModel, PoolChain, TopUp
 from ingest.verdict import Verdict
