@@ -43,9 +43,7 @@ _BROKEN: Final = Refusal(code="internal_error", message="Something went wrong he
 class AccessRoutes:
     """The hot route: one feature's state for one customer."""
 
-    def __init__(
-        self, gateway: AccessGateway, catalog: Catalog, clock: Clock, desk: RefusalDesk | None = None
-    ) -> None:
+    def __init__(self, gateway: AccessGateway, catalog: Catalog, clock: Clock, desk: RefusalDesk | None = None) -> None:
         """`desk` keeps refusals (None: nobody does)."""
         self._gateway = gateway
         self._catalog = catalog

@@ -65,9 +65,7 @@ class RefusalDesk:
         if not self._quota.take(owner.id, at_ms, 1):
             self._telemetry.count(CounterName.REFUSALS_DROPPED)
             return
-        asked = Asked(
-            organization=owner.id, request=request_id, route=route, at_ms=at_ms, now_ms=owner.now_ms(at_ms)
-        )
+        asked = Asked(organization=owner.id, request=request_id, route=route, at_ms=at_ms, now_ms=owner.now_ms(at_ms))
         refusal_id = ids.new_id(ids.REFUSAL, at_ms)
         self._sink(refused_call(refusal, asked, refusal_id=refusal_id, customer=customer or named_in(route)))
 
