@@ -210,8 +210,11 @@ def _original_id(outcome: Outcome) -> str | None:
 
 
 def event_of(settled: Settled) -> str:
-    """Tell the id of the event that a settled one became in the log; empty when it did not get there."""
-    return _own_id(settled) if type(settled) is Judged and settled.outcome.verdict is not Verdict.REPEAT else ""
+    """Tell the id of the event that a settled one became in the log, else of the one that holds its key; or empty."""
+    if type(settled) is not Judged:
+        return ""
+    in_log = settled.epoch > 0  # what the filter answers has no place of its own
+    return _own_id(settled) if in_log else _original_id(settled.outcome) or ""
 
 
 def _own_id(judged: Judged) -> str:

@@ -24,7 +24,7 @@ class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     empty where it could not be read; `body` is the beginning of a usage event as it came, of no other request. `at_ms`
     is real time, `now_ms` the organization's. `request` is the id that the answer carried, `route` method and path,
     `param` the field at fault, `rule` the rule on which the refusal rests, `event` the id of an event that reached the
-    log and was refused there.
+    log and was refused there, or of the one that holds its key.
     """
 
     id: str

@@ -42,7 +42,8 @@ def discount_why(line: Line, fact: Fact) -> Why:
     """Explain what a discount takes off the base, or off the part of it that a change of plan charges."""
     terms = fact.begun(line.term)
     base = fact.money(0 if terms is None else terms.base_minor)
-    share = _share_of_change(fact) if fact.invoice.kind is InvoiceType.PLAN_CHANGE else _WHOLE
+    changing = fact.invoice.kind is InvoiceType.PLAN_CHANGE
+    share = _share_of_change(fact) if changing else _WHOLE
     kind, value, name = _discount(line, fact.invoice.basis.discount)
     exact = (
         EXACT.divide(EXACT.multiply(Decimal(base.minor), value), _PERCENT)
@@ -55,7 +56,7 @@ def discount_why(line: Line, fact: Fact) -> Why:
     how = "round(basePrice * percent / 100)" if kind is DiscountType.PERCENT else "fixed"
     told = f"{canonical(value)} %" if kind is DiscountType.PERCENT else canonical(value)
     return Why(
-        rules=("R-DISC-11", "R-DISC-3") if share is _WHOLE else ("R-DISC-7", "R-DISC-11"),
+        rules=("R-DISC-7", "R-DISC-11") if changing else ("R-DISC-11", "R-DISC-3"),
         formula=_shared(f"-min(basePrice, {how})", share),
         inputs={**inputs, **_share_inputs(share)},
         amount=amount,

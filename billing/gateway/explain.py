@@ -208,8 +208,7 @@ class Explainer:
         if row.event:
             event = await self._stored(row.event, row.organization)
             if event is not None:
-                judged = await self.explain_row(event)
-                return {**told, **judged, "eventId": row.event, "message": row.message, "code": row.code}
+                return {**told, **_of_event(row, await self.explain_row(event))}
         return {**told, "customerId": row.customer or None, "terms": await self._terms_then(row)}
 
     async def _terms_then(self, row: RefusalRow) -> Told | None:
@@ -285,6 +284,13 @@ class Explainer:
         return {
             Window(row.feature, row.term, row.window): WindowUsage(end=row.window_end, units=row.units) for row in rows
         }
+
+
+def _of_event(row: RefusalRow, judged: Told) -> Told:
+    """Say of a refusal what is known of its event; one that was refused for its key may have only the key's holder."""
+    if judged["verdict"] == Verdict.COUNTED:
+        return {"verdict": row.code, "originalEventId": row.event, "original": judged, "terms": judged["terms"]}
+    return {**judged, "eventId": row.event, "message": row.message, "code": row.code}
 
 
 def _invoice_head(fact: Fact) -> Told:
