@@ -158,16 +158,18 @@ class UsageRoutes:
             at_ms=call.at_ms,
             now_ms=call.organization.now_ms(call.at_ms),
         )
-        for index, refusal, event in refused[:kept]:
-            self._keep(call, asked, index, refusal, event)
+        # In order of the events, so that they are read back in it.
+        refusal_ids = sorted(ids.new_id(ids.REFUSAL, call.at_ms) for _ in range(kept))
+        for refusal_id, (index, refusal, event) in zip(refusal_ids, refused, strict=False):
+            self._keep(call, asked, refusal_id, index, refusal, event)
 
-    def _keep(self, call: Call, asked: Asked, index: int, refusal: Refusal, event: str) -> None:
+    def _keep(self, call: Call, asked: Asked, refusal_id: str, index: int, refusal: Refusal, event: str) -> None:
         refused = refused_request(
             refusal,
             call.candidate(index),
             bytes(call.elements[index]) if index < len(call.elements) else call.body,
             asked,
-            refusal_id=ids.new_id(ids.REFUSAL, call.at_ms),
+            refusal_id=refusal_id,
             event=event,
         )
         try:
