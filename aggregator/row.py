@@ -103,7 +103,7 @@ class AccountRecordRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RefusalRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One row of `refusals`. `at` in milliseconds; customer, feature, quantity and key are what the client sent."""
+    """One row of `refusals`, as `ingest.refusal.RefusedRequest` says; `at` is its real time in milliseconds."""
 
     organization: str
     at: int
@@ -115,6 +115,12 @@ class RefusalRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str
     message: str
     body: str
+    request: str = ""
+    route: str = ""
+    param: str = ""
+    rule: str = ""
+    event: str = ""
+    now_ms: int = 0
 
 
 EVENT_COLUMNS: Final = EventRow.__struct_fields__
@@ -339,4 +345,10 @@ def refusal_row(refused: RefusedRequest) -> RefusalRow:
         code=refused.code,
         message=refused.message,
         body=refused.body,
+        request=refused.request,
+        route=refused.route,
+        param=refused.param,
+        rule=refused.rule,
+        event=refused.event,
+        now_ms=refused.now_ms,
     )

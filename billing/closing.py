@@ -180,7 +180,7 @@ def _usage_line(
     paid for by the draw.
     """
     total = totals[window]
-    terms = _granting(periods, window)
+    terms = granting(periods, window)
     granted = None if terms is None else terms.feature(window.feature)
     if terms is None or granted is None or terms.model is not ConsumptionModel.METERED:
         return None
@@ -276,7 +276,7 @@ def period_at(periods: Sequence[PeriodTerms], day: int) -> PeriodTerms | None:
     return max(earlier, key=_since) if earlier else min(periods, default=None, key=_since)
 
 
-def _granting(periods: Sequence[PeriodTerms], window: Window) -> PeriodTerms | None:
+def granting(periods: Sequence[PeriodTerms], window: Window) -> PeriodTerms | None:
     """Tell the window's frozen terms of its feature, among those of its number.
 
     A late event may count by terms that came after its window and added the feature: then by the first that grant it.

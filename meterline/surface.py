@@ -6,6 +6,8 @@ from aggregator.routes import usage as usage_routes
 from billing import routes as billing_routes
 from billing.gateway.event_invoice import invoice_of
 from catalog import routes as catalog_routes
+from ingest.gateway.refusal_desk import RefusalDesk
+from ingest.refusal import RefusalQuota
 from ingest.routes import OPENAPI_TWINS, UsageRoutes
 from meterline.app import App
 from meterline.front import Front
@@ -14,8 +16,10 @@ from meterline.http import litestar_app
 
 def surface(app: App) -> Front:
     """Wire the HTTP surface of an opened application."""
-    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep)
-    access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
+    quota = RefusalQuota()
+    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep, quota)
+    desk = RefusalDesk(app.catalog, app.refusals.keep, quota, app.telemetry)
+    access = access_routes.AccessRoutes(app.access, app.catalog, app.clock, desk)
     cool = litestar_app(
         [
             *catalog_routes.ROUTES,
@@ -37,6 +41,7 @@ def surface(app: App) -> Front:
             "admission": app.admission,
             "access": app.access,
             "invoice_of": invoice_of(app.sql),
+            "desk": desk,
         },
     )
     return Front(

@@ -1,6 +1,6 @@
 """Completing a checkout over HTTP: the customer's step, so that the token in the path is the only key to it."""
 
-from typing import Final
+from typing import Any, Final, cast
 
 from litestar import Response, Router, post
 from litestar.di import NamedDependency
@@ -40,6 +40,9 @@ async def complete(
             raise rejected("not_found", "This checkout is completed, or its link is not valid any more.")
         organization = await load_organization(connection, ids.id_bytes(waiting.organization_id))
         assert organization is not None, "an organization is never removed"
+        # The token is the only key here: whose request it is, for the record of a refusal.
+        told = cast("dict[str, Any]", request.scope)
+        told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
         real_ms = catalog.clock.now_ms()
         if currency is not None:
             waiting = await choose_currency(connection, organization, waiting, currency, real_ms)

@@ -88,13 +88,15 @@ class Call:
         "head",
         "organization",
         "refusal",
+        "request_id",
         "settled",
         "version",
     )
 
-    def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int) -> None:
-        """`at_ms` is when the request was read."""
+    def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int, request_id: str | None = None) -> None:
+        """`at_ms` is when the request was read, `request_id` what its answer carries."""
         self.head = head
+        self.request_id = request_id
         self.body = body
         self.batch = batch
         self.at_ms = at_ms
@@ -225,6 +227,7 @@ class Call:
             keys=[each.key if type(each) is Candidate else None for each in self._candidates],
             respond_async=self.head.respond_async,
             currency=self.organization.currency,
+            request_id=self.request_id,
         )
 
 

@@ -734,20 +734,6 @@ async def test_lists_filter_and_page(world: World) -> None:
     assert len({item["id"] for page in pages for item in page["data"]}) == 3
 
 
-async def test_an_invoice_explains_each_of_its_lines(world: World) -> None:
-    await world.now("2026-01-05T00:00:00Z")
-    acme = await world.customer("acme")
-    await world.subscribe("acme")
-    await world.track(acme, "12", "2026-01-06T00:00:00Z")
-    await world.now("2026-02-05T00:00:00Z")
-    closing = (await world.invoices("acme"))[1]
-    told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_invoice(closing["id"])
-    assert told["totalMinor"] == told["linesSumMinor"] == 4903
-    usage = told["lines"][1]
-    assert (usage["countedInRawAtThisCut"], usage["usedAsBilled"], usage["included"]) == ("12", "12", "10")
-    assert (usage["amountMinor"], usage["billedBeforeMinor"], usage["cuts"]) == (3, 0, "after 0, up to 1")
-
-
 async def test_openapi_shows_bodies_and_queries(world: World) -> None:
     schema = (await world.http.get("http://test/schema/openapi.json")).json()
     create = schema["paths"]["/api/v1/subscriptions"]["post"]
