@@ -1,6 +1,5 @@
 """What tokens of an AI model cost, reckoned beside the server: R-AI-2 on the prices that the API shows."""
 
-import asyncio
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -10,8 +9,6 @@ import msgspec
 from meterline.demo.stage import expected
 from meterline.importer.api import Api
 
-_LOOKS: Final = 300  # the server loads its prices at its first start, which takes some seconds
-_PAUSE_SECONDS: Final = 0.2
 _NANO: Final = Decimal("0.000000001")
 
 
@@ -39,13 +36,8 @@ class TokenPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_token_price(api: Api, model: str) -> TokenPrice:
-    """Read a model's price in force, once the server has its prices. Raises Fatal when it gets none."""
-    for _ in range(_LOOKS):
-        answer = await api.get(f"/ai-models/{model}")
-        if answer.ok:
-            break
-        await asyncio.sleep(_PAUSE_SECONDS)
-    shown: Any = expected(answer, f"price of {model}")
+    """Read a model's price in force."""
+    shown: Any = expected(await api.get(f"/ai-models/{model}"), f"price of {model}")
     return TokenPrice(
         input=Decimal(shown["inputPrice"]),
         output=Decimal(shown["outputPrice"]),

@@ -14,8 +14,11 @@ async def clock(api, instant):
     assert (await api.post("/test-clock", {"frozenTime": instant})).ok
 
 
-async def test_the_three_models_are_announced_stopped_overdrawn_and_billed(server, tmp_path):
+async def test_the_three_models_are_announced_stopped_overdrawn_and_billed(cold_server, tmp_path, monkeypatch):
     """R-ACC-1, R-CREDIT-5, R-BAL-3."""
+    monkeypatch.setenv("METERLINE_PRICES_REFRESH_MS", "86400000")
+    monkeypatch.setenv("METERLINE_PRICES_URL", "none")
+    server = cold_server.start()
     catalog = tmp_path / "demo.toml"
     catalog.write_text(month.CATALOG + model.CATALOG)
     server.command("catalog", "apply", str(catalog))
