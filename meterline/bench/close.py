@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from kernel.errors import Fatal
-from meterline.bench.close_load import AI_MODEL, CATALOG, END, EVENTS_EACH, START, subscribe_all, use_all
+from meterline.bench.close_load import CATALOG, END, EVENTS_EACH, START, subscribe_all, use_all
 from meterline.child import children, cpu_seconds, monotonic_seconds
 from meterline.cli.call import call
 from meterline.importer.api import Api
@@ -26,7 +26,6 @@ SIZES: Final = (1_000, 10_000)
 # An audit folds every event again in plain Python; beyond this it takes longer than all the rest.
 _AUDITED_MAX: Final = 1_000
 _LOOK_SECONDS: Final = 0.25
-_PRICES_SECONDS: Final = 60
 _PATIENCE_SECONDS: Final = 3_600
 _KIB: Final = 1_024
 _WRITTEN: Final = "meterline_invoices_written_total"
@@ -81,10 +80,6 @@ async def _prepare(server: EmbeddedProcess, api: Api, size: int) -> None:
     organization = (await call(server.settings, "org_list", {}))["organizations"][0]["id"]
     document = {"organization": organization, "file": CATALOG, "format": "toml"}
     await call(server.settings, "catalog_apply", document)
-    for _ in range(int(_PRICES_SECONDS / _LOOK_SECONDS)):
-        if (await api.get(f"/ai-models/{AI_MODEL}")).ok:
-            break
-        await asyncio.sleep(_LOOK_SECONDS)
     await _move(api, START.isoformat())
     await subscribe_all(api, size)
     await _move(api, END.replace(month=1, day=31, hour=23).isoformat())
