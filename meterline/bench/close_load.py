@@ -7,6 +7,7 @@ with a pack; two have a balance with AI tokens and an overdraft. Invariant: ever
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from kernel.clock import SystemClock
@@ -108,7 +109,7 @@ async def subscribe_all(api: Api, count: int) -> None:
         made = _made(await api.post("/customers/batch", {"customers": wanted}))
         if len(made["successful"]) != len(wanted):
             raise Fatal(f"the bench could not be prepared: {made['failed'][:1]}")
-    await _all(_CALLERS, (lambda number=number: _subscribe(api, number) for number in range(count)))
+    await _all(_CALLERS, (partial(_subscribe, api, number) for number in range(count)))
 
 
 async def _subscribe(api: Api, number: int) -> None:
@@ -128,11 +129,11 @@ async def _subscribe(api: Api, number: int) -> None:
 async def use_all(api: Api, count: int, told: Callable[[str], None]) -> None:
     """Send EVENTS_EACH events of every customer, and add seats where there are some. Raises Fatal for a refused one."""
     batches = [(first, step) for step in range(EVENTS_EACH // _OF_EACH) for first in range(0, count, _OF_EACH)]
-    await _all(_SENDERS, (lambda batch=batch: _send(api, *batch, count) for batch in batches))
+    await _all(_SENDERS, (partial(_send, api, first, step, count) for first, step in batches))
     told("  every event counts; the seats grow")
     growing = [number for number in range(count) if KINDS[number % len(KINDS)] == "seats"]
     grown = {"featureCode": "member", "count": 2}
-    await _all(_CALLERS, (lambda n=n: _post(api, "/seats", {"customerId": _name(n), **grown}) for n in growing))
+    await _all(_CALLERS, (partial(_post, api, "/seats", {"customerId": _name(n), **grown}) for n in growing))
 
 
 async def _send(api: Api, first: int, step: int, count: int) -> None:
