@@ -18,6 +18,7 @@ from aggregator.worker.lane import LaneWorker
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
 from billing import tables
+from billing.gateway import simulated_time
 from billing.gateway.addon_sync import AddonSync
 from billing.gateway.explain import Explainer
 from billing.gateway.plan_sync import PlanSync
@@ -315,6 +316,24 @@ async def test_missed_boundaries_are_closed_in_order(world: World) -> None:
     assert (await world.call("GET", "/test-clock"))["latestRun"]["status"] == "completed"
 
 
+async def test_a_run_goes_on_while_a_close_that_it_does_not_list_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-CLOCK-3: of many closes the answer lists the first; the run is over when all are."""
+    monkeypatch.setattr(simulated_time, "ITEMS_MAX", 1)
+    await world.now("2026-01-05T00:00:00Z")
+    for name in ("acme", "other"):
+        await world.customer(name)
+        await world.subscribe(name)
+    run = await world.now("2026-02-05T00:00:00Z")
+    assert (run["status"], len(run["items"])) == ("completed", 1)
+    async with world.sql.transaction() as connection:
+        await connection.execute(update(tables.clock_runs).values(status="running"))
+        last = max(row.id for row in await connection.execute(select(tables.closes.c.id)))
+        await connection.execute(update(tables.closes).where(tables.closes.c.id == last).values(state="cut"))
+    assert (await world.call("GET", "/test-clock"))["latestRun"]["status"] == "running"
+
+
 async def test_a_free_plan_has_no_invoice_and_no_cut(world: World) -> None:
     """R-FREE-1."""
     await world.now("2026-01-10T00:00:00Z")
@@ -387,6 +406,22 @@ async def test_sixteen_closers_at_once_write_one_invoice(world: World) -> None:
             [("plan_base", 4900), ("overage", overage)],
             [("plan_base", 4900)],
         ]
+
+
+async def test_calls_in_one_process_share_the_closes(world: World) -> None:
+    """DESIGN 3.8: what one call has under way another one waits for, and writes nothing of its own."""
+    await world.now("2026-01-05T00:00:00Z")
+    customers = [await world.customer(f"customer-{number}") for number in range(6)]
+    for number, customer in enumerate(customers):
+        await world.subscribe(f"customer-{number}")
+        await world.track(customer, "20", "2026-01-06T00:00:00Z")
+    await world.now("2026-03-05T00:00:00Z", bill=False)
+    before = [(await world.log.bounds(lane)).end for lane in range(LANES)]
+    summaries = await asyncio.gather(*(world.closer.close_due() for _ in range(8)))
+    assert sum(summary.invoices for summary in summaries) == 12
+    assert {row.state for row in await world.rows(tables.closes)} == {"settled"}
+    after = [(await world.log.bounds(lane)).end for lane in range(LANES)]
+    assert sum(after) - sum(before) == 2 * len(customers)  # a snapshot a cut
 
 
 async def test_a_closer_that_dies_anywhere_is_resumed(world: World) -> None:
