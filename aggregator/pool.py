@@ -43,7 +43,7 @@ class DrawWindow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What a window has left, and how far it is overdrawn; of extra and overdraft one is 0."""
+    """What a window has left, and how far it is overdrawn: while there is an overdraft, nothing is left."""
 
     plan: int
     extra: int
@@ -63,13 +63,16 @@ def left_of(windows: Iterable[DrawWindow]) -> Left:
     """Tell what the last of the windows has left.
 
     A plan's part that shrank below what was drawn leaves nothing, and takes nothing from what was bought (R-FREE-7); a
-    top-up pays an overdraft of its window first (R-TOPUP-4); an overdraft ends with its window, when it is invoiced.
+    top-up pays an overdraft of its window first (R-TOPUP-4), and so does what a plan's part grew by (R-BH-4); an
+    overdraft ends with its window, when it is invoiced.
     """
     left = Left(plan=0, extra=0, overdraft=0)
     for window in windows:
         carried = 0 if window.renews else left.extra
         rest = carried + window.bought - window.beyond
-        left = Left(plan=max(0, window.granted - window.plan), extra=max(0, rest), overdraft=max(0, -rest))
+        plan = max(0, window.granted - window.plan)
+        grown = min(plan, max(0, -rest))
+        left = Left(plan=plan - grown, extra=max(0, rest), overdraft=max(0, -rest - grown))
     return left
 
 

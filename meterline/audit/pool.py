@@ -99,7 +99,8 @@ class Pool:
             if each in self.windows:
                 rest -= self.windows[each].beyond
             carried, short = max(_ZERO, rest), max(_ZERO, -rest)
-        return plan, carried, short
+        grown = min(plan, short)  # a plan's part that was raised pays an overdraft first (R-BH-4)
+        return plan - grown, carried, short - grown
 
     def rest(self, record: AccountRecord, terms: TermsRule, window: int) -> Decimal:
         """Tell what a window has left as outcomes say it; below zero it is the overdraft."""

@@ -1,4 +1,4 @@
-"""The file that is run (`--vectors`), one embedded server for the whole run, and the list of what it does not run."""
+"""The files that are run (`--vectors`), one embedded server for the whole run, and the list of what it does not run."""
 
 import os
 from pathlib import Path
@@ -12,41 +12,48 @@ from tests.vectors.facts import NOT_YET
 from tests.vectors.play import Player
 from tests.vectors.vector_file import CONFLICT, SCENARIO, NotAVectorFile, VectorFile, read_file
 
-FILE = pytest.StashKey[VectorFile | None]()
-PLAYER = pytest.StashKey[Player]()
+OURS = Path(__file__).with_name("more.json")
+FILES = pytest.StashKey[tuple[VectorFile, ...]]()
+PLAYERS = pytest.StashKey[dict[Path, Player]]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--vectors", type=Path, help="File of vectors to run; default: the one in METERLINE_SHARED.")
+    parser.addoption(
+        "--vectors", type=Path, help="File of vectors to run; default: that of METERLINE_SHARED, and ours, more.json."
+    )
 
 
 def pytest_configure(config):
-    vector_file(config)
+    vector_files(config)
 
 
-def vector_file(config) -> VectorFile | None:
-    """Read the file once; None when none is named and the reference folder is absent."""
-    if FILE not in config.stash:
+def vector_files(config) -> tuple[VectorFile, ...]:
+    """Read the files once: the one that is named, or the shared one, where the reference folder is there, and ours."""
+    if FILES not in config.stash:
         named = config.getoption("--vectors", default=None)
-        path = named or Path(os.environ.get("METERLINE_SHARED", "../shared")) / "reference" / "vectors.json"
+        shared = Path(os.environ.get("METERLINE_SHARED", "../shared")) / "reference" / "vectors.json"
+        paths = [named] if named else [path for path in (shared, OURS) if path.is_file()]
         try:
-            config.stash[FILE] = read_file(path) if named or path.is_file() else None
+            config.stash[FILES] = tuple(read_file(path) for path in paths)
         except NotAVectorFile as error:
             raise pytest.UsageError(f"--vectors: {error}") from error
-    return config.stash[FILE]
+    return config.stash[FILES]
 
 
 def pytest_generate_tests(metafunc):
-    """Give `vector` and `switch` of each scenario, by default and once more under each switch."""
+    """Give each `file`, or the `vector` and `switch` of each scenario, by default and once more under each switch."""
+    files = vector_files(metafunc.config)
     if "switch" in metafunc.fixturenames:
-        found = vector_file(metafunc.config)
         runs = [
-            pytest.param(vector, switch, id=vector.id if switch is None else f"{vector.id}, {switch}")
-            for vector in (found.vectors if found else ())
+            pytest.param(file, vector, switch, id=vector.id if switch is None else f"{vector.id}, {switch}")
+            for file in files
+            for vector in file.vectors
             if vector.kind == SCENARIO or vector.faults
             for switch in (None, *vector.switches)
         ]
-        metafunc.parametrize(("vector", "switch"), runs)
+        metafunc.parametrize(("file", "vector", "switch"), runs)
+    elif "file" in metafunc.fixturenames:
+        metafunc.parametrize("file", [pytest.param(file, id=file.path.name) for file in files])
 
 
 @pytest.fixture(scope="session")
@@ -75,21 +82,23 @@ def new_organization(embedded):
     os.close(folder)
 
 
-@pytest.fixture(scope="session")
-def player(request, embedded, new_organization):
-    """Play scenarios, each once."""
-    file = vector_file(request.config)
-    assert file is not None, "a test of a vector needs a file of vectors"
-    request.config.stash[PLAYER] = Player(embedded.url, new_organization, file.policy)
-    return request.config.stash[PLAYER]
+@pytest.fixture
+def player(request, embedded, new_organization, file):
+    """Play scenarios of the file, each once in the whole run."""
+    players = request.config.stash.setdefault(PLAYERS, {})
+    return players.setdefault(file.path, Player(embedded.url, new_organization, file.policy))
 
 
 def pytest_terminal_summary(terminalreporter, config):
     """Say which vectors a runner cannot run, and which figures no answer of the API shows."""
-    if PLAYER not in config.stash:
-        return
-    file, by_test = vector_file(config), named_in_tests()
-    terminalreporter.section(f"vectors of {file.path}")
+    by_test = named_in_tests() if PLAYERS in config.stash else {}
+    for file in vector_files(config):
+        if file.path in config.stash.get(PLAYERS, {}):
+            terminalreporter.section(f"vectors of {file.path}")
+            _summarize(terminalreporter, file, config.stash[PLAYERS][file.path], by_test)
+
+
+def _summarize(terminalreporter, file, player, by_test):
     for vector in file.vectors:
         if vector.kind == SCENARIO or vector.faults:
             continue
@@ -100,6 +109,6 @@ def pytest_terminal_summary(terminalreporter, config):
         else:
             told = "not yet: " + NOT_YET.get(vector.id, "no test names it")
         terminalreporter.write_line(f"{vector.id} ({vector.kind}): {told}")
-    for name, figures in config.stash[PLAYER].unseen.items():
+    for name, figures in player.unseen.items():
         told = "asserted by " + ", ".join(by_test[name]) if name in by_test else "no test names it"
         terminalreporter.write_line(f"{name}, by hand: {', '.join(figures)} ({told})")

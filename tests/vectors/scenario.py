@@ -1,8 +1,8 @@
 """Running a scenario: what a vector gives is made, its steps are done in order, and what shows is written down.
 
 Before a step the test clock goes to the step's day, so that every boundary up to and including it is billed. It goes
-there in moves of at most 28 days: then at most one monthly boundary lies in a move, and the next renewal that the
-subscription shows after it is that of the invoice which the move brought.
+there in one move; but where the next renewal is expected of invoices, in moves of at most 28 days: then at most one
+monthly boundary lies in a move, and the renewal that the subscription shows after it is that of the move's invoice.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.vectors.observation import Observation, SeenEvent, SeenInvoice, SeenState
+from tests.vectors.shape import whole
 from tests.vectors.surface import Surface
 from tests.vectors.vector_file import Vector, edited, feature_kinds
 
@@ -30,6 +31,7 @@ class Scenario:
         self._policy = policy
         self._plans: dict[str, Any] = dict(self._given["plans"])
         self._today = date.fromisoformat(self._given["subscription"]["start"])
+        self._watched = any("next_renewal" in invoice for invoice in self._then.get("invoices", ()))
         self._renewals: dict[str, str | None] = {}  # an invoice's id: what the subscription showed when it appeared
         self._events: list[SeenEvent] = []
         self._log: list[dict[str, str | None]] = []
@@ -41,7 +43,7 @@ class Scenario:
         if self._policy:
             self._surface.set_policy(self._policy)
         self._make()
-        self._surface.subscribe(self._given["subscription"])
+        self._surface.subscribe(self._start())
         before = after = self._look()
         for step in self._steps:
             self._advance(step["on"])
@@ -80,6 +82,12 @@ class Scenario:
         if len(self._plans) > 1 or any(step["do"] == "change_plan" for step in self._steps):
             surface.add_plan_group(sorted(self._plans, key=self._cheapness))
 
+    def _start(self) -> dict[str, Any]:
+        """Tell how the subscription starts; on a free plan without the interval, which it does not have."""
+        start = self._given["subscription"]
+        free = self._plans[start["plan"]].get("free")
+        return {name: value for name, value in start.items() if not (free and name == "interval")}
+
     def _cheapness(self, code: str) -> Decimal:
         """Reckon a plan's lowest price a month; a free plan has none."""
         prices = self._plans[code]["prices"]
@@ -88,7 +96,7 @@ class Scenario:
     def _advance(self, on: str) -> None:
         target = date.fromisoformat(on)
         while self._today < target:
-            self._today = min(target, self._today + timedelta(days=DAYS_AT_ONCE))
+            self._today = min(target, self._today + timedelta(days=DAYS_AT_ONCE)) if self._watched else target
             self._surface.clock_to(self._today.isoformat())
             self._look()
 
@@ -107,11 +115,11 @@ class Scenario:
             case "track":
                 self._tracked(surface.track(on, step["feature"], step["value"]))
             case "track_ai":
-                tokens = {name: step[name] for name in _TOKENS if name in step}
-                for _ in range(step.get("times", 1)):
+                tokens = {name: whole(step[name]) for name in _TOKENS if name in step}
+                for _ in range(whole(step.get("times", 1))):
                     self._tracked(surface.track_ai(on, step["feature"], step["model"], tokens))
             case "set_seats":
-                surface.set_seats(step["seat"], step["count"])
+                self._set_seats(step)
             case "edit_plan":
                 before = self._plans[step["plan"]]
                 self._plans[step["plan"]] = edited(before, step["set"])
@@ -138,8 +146,14 @@ class Scenario:
         if not event.accepted:
             self._log.append({"on": event.on, "blocked": event.feature, "value": str(event.value)})
 
+    def _set_seats(self, step: dict[str, Any]) -> None:
+        """Set seats; more than the plan lets the customer have are a refused event (R-SEAT-14)."""
+        if not self._surface.set_seats(step["seat"], whole(step["count"])):
+            self._log.append({"on": step["on"], "blocked": step["seat"], "value": str(step["count"])})
+
     def _change_plan(self, step: dict[str, Any]) -> None:
-        later = self._surface.change_plan(step["plan"], step.get("interval"))
+        to_free = self._plans[step["plan"]].get("free")  # a free plan has no interval, whatever the step says
+        later = self._surface.change_plan(step["plan"], None if to_free else step.get("interval"))
         if later is not None:
             interval = None if self._plans[later.plan].get("free") else later.interval
             entry = {"on": step["on"], "scheduled": later.plan, "interval": interval, "effective": later.effective}

@@ -42,8 +42,14 @@ def positive(value: Any, at: str) -> Iterator[str]:
 
 
 def count(value: Any, at: str) -> Iterator[str]:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    found = decimal_of(value)
+    if found is None or found < 0 or found % 1 != 0:
         yield f"{at}: {value!r} is not a whole number of 0 or more"
+
+
+def whole(value: Any) -> int:
+    """Read a count, however it is spelled: 3, 3.0, "3"."""
+    return int(Decimal(value))
 
 
 def day(value: Any, at: str) -> Iterator[str]:

@@ -38,6 +38,7 @@ import httpx
 
 from tests.vectors import wire
 from tests.vectors.observation import SeenEvent, SeenInvoice, SeenState
+from tests.vectors.shape import whole
 from tests.vectors.wire import Refused
 
 CUSTOMER = "vector"
@@ -181,8 +182,10 @@ class Surface:
     def subscribe(self, start: dict[str, Any]) -> None:
         self.call("POST", "/customers", {"id": CUSTOMER, "email": "vector@example.com"})
         body = {"customerId": CUSTOMER, "planCode": start["plan"]}
-        spelled = {"interval": "billingInterval", "seats": "initialSeats", "promo": "promoCode"}
+        spelled = {"interval": "billingInterval", "promo": "promoCode"}
         body |= {wire: start[name] for name, wire in spelled.items() if name in start}
+        if "seats" in start:
+            body["initialSeats"] = {seat: whole(count) for seat, count in start["seats"].items()}
         made = self.call("POST", "/subscriptions", body)
         if made["status"] not in ("active", "trialing"):
             raise Refused(f"without payments a subscription is active or trialing at once, not {made['status']}")
@@ -207,8 +210,13 @@ class Surface:
             raise Refused(f"POST /usage/events {body}: pending, so nothing tells what it drew")
         return wire.accepted_event(told, on, feature, value)
 
-    def set_seats(self, seat: str, count: int) -> None:
-        self.call("PUT", "/seats", {"customerId": CUSTOMER, "featureCode": seat, "count": count})
+    def set_seats(self, seat: str, count: int) -> bool:
+        """Set a count of seats; False when it is more than the plan lets the customer have."""
+        body = {"customerId": CUSTOMER, "featureCode": seat, "count": count}
+        answer = self.ask("PUT", "/seats", body)
+        if not answer.is_success and not wire.refuses_seats(answer.json().get("code")):
+            raise _refused("PUT", "/seats", body, answer)
+        return answer.is_success
 
     def change_plan(self, plan: str, interval: str | None) -> ScheduledChange | None:
         """Change plan or interval; tell what was scheduled, None when it holds at once."""

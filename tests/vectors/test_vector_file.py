@@ -143,6 +143,11 @@ def test_all_that_the_format_has_passes():
         ("when/steps/3/count", 1.5, "1.5 is not a whole number"),
         ("when/steps/4/set", {"features.calls.colour": "red"}, "after it, starter.features.calls: 'colour' is unknown"),
         ("when/steps/4/set", {"model.x.y": 1}, "model.x.y is not there to be set"),
+        ("when/steps/4/set", {"features": 5}, "after it, starter.features: an object is expected"),
+        ("when/steps/4/set", {"features.calls": 5}, "after it, starter.features.calls: an object is expected"),
+        ("when/steps/4/set", {"prices.monthly": None, "model": None}, "after it, starter: 'model' is missing"),
+        ("id", ..., "vectors[0]: 'id' is missing"),
+        ("id", 7, "7.id: 7 is not text"),
         ("when/steps/7/plan", "gold", "there is no plan gold"),
         ("when/steps/8/addon", "mms", "there is no addon mms"),
         ("when/steps/10/pack", "small", "there is no pack small"),
@@ -192,6 +197,37 @@ def test_a_fault_is_told_with_its_place(path, value, told):
     assert any(told in fault for fault in faults), faults
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("given/subscription/promo", "vip"),
+        ("given/subscription/seats/member", "7"),
+        ("given/plans/starter/trial_days/monthly", "14.0"),
+        ("given/plans/starter/intro_offers/yearly/cycles", Decimal("2.0")),
+        ("given/plans/free/prices", {"monthly": "0.00"}),
+        ("given/credit_packs/big/price_cents", "4000"),
+        ("when/steps/2/times", "3"),
+        ("when/steps/3/count", Decimal("9.0")),
+    ],
+)
+def test_what_means_the_same_may_be_spelled_otherwise(path, value):
+    """R-DISC-12."""
+    assert check(changed(path, value)).faults == ()
+
+
+def test_a_feature_that_was_taken_off_may_still_be_used():
+    body = changed("when/steps/4/set", {"features.calls": None})
+    body["when"]["steps"][6] = {**body["when"]["steps"][6], "feature": "calls"}
+    assert check(body).faults == ()
+
+
+def test_a_free_plan_has_no_interval_whatever_the_subscription_says():
+    free = {"plan": "free", "start": "2026-01-31", "interval": "monthly"}
+    assert check(changed("given/subscription", free)).faults == ()
+    priced = changed("given/plans/free/prices", {"monthly": "1.00"})
+    assert check(priced).faults == ("V-1.given.plans.free: a free plan has a price",)
+
+
 def test_only_scenarios_are_looked_at():
     assert check({"id": "V-2", "kind": "fact", "given": {"whatever": 1}}).faults == ()
 
@@ -235,6 +271,8 @@ def test_a_file_is_read_exactly(tmp_path):
     [
         ({"policy_defaults": {"upgrade_charge": "half"}}, "policy_defaults: upgrade_charge=half is unknown"),
         ({"policy_defaults": {"refunds": "yes"}}, "policy_defaults: refunds=yes is unknown"),
+        ({"policy_defaults": {"upgrade_charge": ["full"]}}, "policy_defaults: upgrade_charge=['full'] is unknown"),
+        ({"policy_defaults": ["full"]}, "policy_defaults: an object is expected"),
         ({"currency": "EUR"}, "currency: 'EUR' is unknown; known: USD"),
     ],
 )

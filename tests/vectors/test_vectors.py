@@ -9,14 +9,10 @@ import pytest
 from tests.rules import named_in_tests
 from tests.vectors.changed import changes
 from tests.vectors.comparison import compare
-from tests.vectors.conftest import vector_file
 from tests.vectors.wire import Refused
 
 
-def test_the_file_keeps_the_format(pytestconfig, shared):
-    file = vector_file(pytestconfig)
-    if file is None:
-        pytest.skip("there is no reference folder")
+def test_the_file_keeps_the_format(file, shared):
     faults = [*file.faults, *(fault for vector in file.vectors for fault in vector.faults)]
     assert not faults, "errors of the file:\n" + "\n".join(faults)
 

@@ -40,6 +40,23 @@ def test_a_price_is_spelled_with_all_that_hangs_on_its_interval():
     assert (exact["includedBalance"], exact["includedBalanceDecimal"]) == (None, "0.005")
 
 
+def test_counts_are_sent_as_whole_numbers_however_they_are_spelled():
+    offer = {"type": "percent", "value": "12.5", "cycles": Decimal("3.0")}
+    spelled = wire.price({**PLAN, "trial_days": {"monthly": "14"}, "intro_offers": {"monthly": offer}}, "monthly")
+    assert (spelled["trialDays"], spelled["introOffer"]["durationCycles"]) == (14, 3)
+
+
+def test_a_free_plan_has_no_price_to_send():
+    assert wire.price({**PLAN, "free": True, "prices": {"monthly": "0.00"}}, "monthly") is None
+
+
+def test_only_a_verdict_on_the_count_refuses_seats():
+    """R-SEAT-14."""
+    assert wire.refuses_seats("seat_limit_exceeded")
+    assert not wire.refuses_seats("validation_error")
+    assert not wire.refuses_seats(None)
+
+
 @pytest.mark.parametrize(
     ("feature", "model", "body"),
     [

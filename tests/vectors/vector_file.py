@@ -253,8 +253,10 @@ def read_file(path: Path) -> VectorFile:
         raise NotAVectorFile(f"{path}: {error}") from error
     if not isinstance(whole, dict) or not isinstance(whole.get("vectors"), list):
         raise NotAVectorFile(f"{path}: there is no list 'vectors'")
-    policy = {**{name: values[0] for name, values in SWITCHES.items()}, **whole.get("policy_defaults", {})}
-    faults = [
+    told = whole.get("policy_defaults", {})
+    policy = {name: values[0] for name, values in SWITCHES.items()} | (told if isinstance(told, dict) else {})
+    faults = [] if isinstance(told, dict) else ["policy_defaults: an object is expected"]
+    faults += [
         f"policy_defaults: {name}={value} is unknown"
         for name, value in policy.items()
         if value not in SWITCHES.get(name, ())
@@ -283,12 +285,15 @@ def _references(body: dict[str, Any], at: str) -> Iterator[str]:
     yield from _given_references(given, f"{at}.given")
     plans = copy.deepcopy(given["plans"])
     before = given["subscription"]["start"]
+    kinds: dict[str, set[str]] = {}
     for index, step in enumerate(steps):
         here = f"{at}.when.steps[{index}]"
         if step["on"] < before:
             yield f"{here}: {step['on']} is before {before}"
         before = max(before, step["on"])
-        kinds = feature_kinds(plans, given.get("addons", {}))
+        # What was taken off a plan stays with its customers until renewal, so it may still be named (R-BH-1).
+        for code, found in feature_kinds(plans, given.get("addons", {})).items():
+            kinds.setdefault(code, set()).update(found)
         named = {
             "plan": plans,
             "feature": [code for code, found in kinds.items() if "metered" in found],
@@ -304,7 +309,10 @@ def _references(body: dict[str, Any], at: str) -> Iterator[str]:
                 plans[step["plan"]] = edited(plans[step["plan"]], step["set"])
             except KeyError as error:
                 yield f"{here}: {error.args[0]} is not there to be set"
-            yield from _plan(plans[step["plan"]], f"{here}: after it, {step['plan']}")
+            faults = list(_plan(plans[step["plan"]], f"{here}: after it, {step['plan']}"))
+            yield from faults
+            if faults:
+                return  # what follows speaks of a plan that cannot be
 
 
 def _given_references(given: dict[str, Any], at: str) -> Iterator[str]:
@@ -315,15 +323,19 @@ def _given_references(given: dict[str, Any], at: str) -> Iterator[str]:
     plan = plans.get(start["plan"])
     if plan is None:
         yield f"{at}.subscription: there is no plan {start['plan']}"
-    elif "interval" in start and start["interval"] not in plan["prices"]:
+    elif "interval" in start and start["interval"] not in plan["prices"] and not plan.get("free"):
         yield f"{at}.subscription: the plan {start['plan']} has no {start['interval']} price"
+    for code, plan in plans.items():
+        if plan.get("free") and any(Decimal(price) for price in plan["prices"].values()):
+            yield f"{at}.plans.{code}: a free plan has a price"
     for seat in start.get("seats", {}):
         if "seats" not in feature_kinds(plans, {}).get(seat, ()):
             yield f"{at}.subscription: there is no seat {seat}"
-    if start.get("promo") not in {*given.get("promo_codes", {}), None}:
+    codes = {code.upper() for code in given.get("promo_codes", {})}  # the same in upper and lower case (R-DISC-12)
+    if "promo" in start and start["promo"].upper() not in codes:
         yield f"{at}.subscription: there is no promo code {start['promo']}"
     for code, pack in given.get("credit_packs", {}).items():
-        if "price_cents" in pack and pack["price_cents"] != Decimal(pack["price"]) * 100:
+        if "price_cents" in pack and Decimal(pack["price_cents"]) != Decimal(pack["price"]) * 100:
             yield f"{at}.credit_packs.{code}: price and price_cents differ"
     for code, promo in given.get("promo_codes", {}).items():
         if ("cycles" in promo) != (promo["duration"] == "repeating"):

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.vectors.observation import SeenEvent, SeenInvoice, SeenLine, SeenState
+from tests.vectors.shape import whole
 
 _CENTS = Decimal(100)
 
@@ -26,20 +27,20 @@ def plan_pool(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def price(plan: dict[str, Any], interval: str) -> dict[str, Any] | None:
-    """Spell the whole price of an interval; what is None is not there. None: the plan has no such price."""
-    if interval not in plan["prices"]:
+    """Spell the whole price of an interval; what is None is not there. None: there is no such price; a free plan has none."""
+    if interval not in plan["prices"] or plan.get("free"):
         return None
     offer = plan.get("intro_offers", {}).get(interval)
     balance, granted = plan.get("included_balance"), plan.get("included_credits")
-    whole = balance is not None and Decimal(balance) * _CENTS % 1 == 0
+    even = balance is not None and Decimal(balance) * _CENTS % 1 == 0
     return {
         "price": minor(plan["prices"][interval]),
         "isDefault": interval == next(iter(plan["prices"])),
-        "trialDays": plan.get("trial_days", {}).get(interval, 0),
+        "trialDays": whole(plan.get("trial_days", {}).get(interval, 0)),
         "introOffer": None if offer is None else _intro_offer(offer),
         "includedCredits": None if granted is None else number(granted),
-        "includedBalance": minor(balance) if whole else None,
-        "includedBalanceDecimal": None if balance is None or whole else str(balance),
+        "includedBalance": minor(balance) if even else None,
+        "includedBalanceDecimal": None if balance is None or even else str(balance),
     }
 
 
@@ -49,7 +50,7 @@ def _intro_offer(offer: dict[str, Any]) -> dict[str, Any]:
         "enabled": True,
         "discountType": "percentage" if percent else "amount",
         "discountValue": basis_points(offer["value"]) if percent else minor(offer["value"]),
-        "durationCycles": offer["cycles"],
+        "durationCycles": whole(offer["cycles"]),
     }
 
 
@@ -87,17 +88,17 @@ def addon_terms(addon: dict[str, Any]) -> dict[str, Any]:
 
 
 def _credits(member: str, cost: Any) -> dict[str, Any]:
-    whole = Decimal(cost) % 1 == 0
-    return {member: int(cost)} if whole else {f"{member}Decimal": str(cost)}
+    return {member: whole(cost)} if Decimal(cost) % 1 == 0 else {f"{member}Decimal": str(cost)}
 
 
 def promo_code(promo: dict[str, Any]) -> dict[str, Any]:
     """Spell what a promo code takes off, and for how many billing periods."""
     percent = promo["type"] == "percent"
+    cycles = {"once": 1, "repeating": promo.get("cycles"), "forever": None}[promo["duration"]]
     return {
         "discountType": "percentage" if percent else "amount",
         "discountValue": basis_points(promo["value"]) if percent else minor(promo["value"]),
-        "durationCycles": {"once": 1, "repeating": promo.get("cycles"), "forever": None}[promo["duration"]],
+        "durationCycles": None if cycles is None else whole(cycles),
     }
 
 
@@ -141,10 +142,15 @@ def refuses_event(status: int, code: str | None, *, ai: bool) -> bool:
     """Tell whether an error is a verdict on the event; any other is the runner's or the server's."""
     if status in (402, 403, 422):
         return True
-    codes = {404: ["no_active_subscription"], 400: []}
+    codes = {404: ["no_active_subscription"], 400: ["pricing_mode_mismatch"]}
     if ai:  # an unknown model, more cached tokens than input, a feature that has a fixed price
         codes = {404: ["no_active_subscription", "model_not_found"], 400: ["validation_error", "pricing_mode_mismatch"]}
     return code in codes.get(status, ())
+
+
+def refuses_seats(code: str | None) -> bool:
+    """Tell whether an error is a verdict on a count of seats; any other is the runner's or the server's."""
+    return code == "seat_limit_exceeded"
 
 
 def accepted_event(told: dict[str, Any], on: str, feature: str, value: Decimal) -> SeenEvent:

@@ -62,6 +62,15 @@ def test_a_top_up_pays_the_overdraft_of_its_window_first():
     assert left_of([overdrawn, window(bought=50)]).extra == 50  # that overdraft was invoiced with its window
 
 
+def test_a_plan_part_that_grows_pays_the_overdraft_of_its_window_first():
+    """R-BH-4, R-BAL-3: an overdraft is what nothing covers, so there is none while the plan's part has something left."""
+    assert left_of([window(granted=120, plan=100, beyond=30)]) == Left(plan=0, extra=0, overdraft=10)
+    assert left_of([window(granted=150, plan=100, beyond=30)]) == Left(plan=20, extra=0, overdraft=0)
+    assert left_of([window(granted=150, plan=100, beyond=30, bought=10)]) == Left(plan=30, extra=0, overdraft=0)
+    assert left_of([window(granted=150, plan=100, beyond=30, bought=40)]) == Left(plan=50, extra=10, overdraft=0)
+    assert left_of([window(granted=150, plan=100, beyond=30), window(bought=5)]).extra == 5
+
+
 def test_a_plan_part_that_shrinks_takes_nothing_from_what_was_bought():
     """R-FREE-7: it floors at zero."""
     assert left_of([window(granted=60, plan=80, bought=50)]) == Left(plan=0, extra=50, overdraft=0)
@@ -70,7 +79,7 @@ def test_a_plan_part_that_shrinks_takes_nothing_from_what_was_bought():
 
 def test_each_window_tells_its_own_overdraft():
     """R-BAL-3."""
-    assert overdrafts([window(beyond=7), window(bought=5, beyond=9), window(beyond=0)]) == [7, 4, 0]
+    assert overdrafts([window(plan=100, beyond=7), window(bought=5, plan=100, beyond=9), window()]) == [7, 4, 0]
 
 
 def test_any_order_of_one_windows_events_leaves_the_same():
