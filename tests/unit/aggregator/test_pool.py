@@ -63,7 +63,7 @@ def test_a_top_up_pays_the_overdraft_of_its_window_first():
 
 
 def test_a_plan_part_that_grows_pays_the_overdraft_of_its_window_first():
-    """R-BH-4, R-BAL-3: an overdraft is what nothing covers, so there is none while the plan's part has something left."""
+    """R-BH-4, R-BAL-3: an overdraft is what nothing covers, so there is none while anything is left."""
     assert left_of([window(granted=120, plan=100, beyond=30)]) == Left(plan=0, extra=0, overdraft=10)
     assert left_of([window(granted=150, plan=100, beyond=30)]) == Left(plan=20, extra=0, overdraft=0)
     assert left_of([window(granted=150, plan=100, beyond=30, bought=10)]) == Left(plan=30, extra=0, overdraft=0)
