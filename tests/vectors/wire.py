@@ -27,7 +27,7 @@ def plan_pool(plan: dict[str, Any]) -> dict[str, Any]:
 
 
 def price(plan: dict[str, Any], interval: str) -> dict[str, Any] | None:
-    """Spell the whole price of an interval; what is None is not there. None: there is no such price, as on free plans."""
+    """Spell the whole price of an interval; what is None is not there. None: no such price, as on free plans."""
     if interval not in plan["prices"] or plan.get("free"):
         return None
     offer = plan.get("intro_offers", {}).get(interval)
