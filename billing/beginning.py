@@ -7,7 +7,7 @@ it. Source: R-INT-1, R-TRIAL-4, R-TRIAL-5, R-FREE-1, R-SUB-13; contract T56; AMB
 from billing.frozen import Frame, PeriodTerms, chain_of, framed
 from billing.subscription import TRIAL_WINDOW_DAYS, Subscription
 from billing.turning import replaced
-from catalog.terms import SubscriptionStatus
+from catalog.terms import PoolChain, SubscriptionStatus
 from kernel.period import DAY_US, Interval, day_of_us, period_of
 
 
@@ -48,8 +48,11 @@ def activated(subscription: Subscription, now_ms: int) -> Subscription:
     )
 
 
-def first_frame(subscription: Subscription) -> Frame:
-    """Frame the terms with which a subscription begins, or those that its checkout shows."""
+def first_frame(subscription: Subscription, chain: PoolChain | None = None) -> Frame:
+    """Frame the terms with which a subscription begins, or those that its checkout shows.
+
+    `chain` is where top-ups add up from, when it takes over those of a free plan.
+    """
     trial = subscription.status is SubscriptionStatus.TRIALING
     return Frame(
         term=subscription.term,
@@ -61,6 +64,8 @@ def first_frame(subscription: Subscription) -> Frame:
         interval=subscription.billing_interval,
         trial=trial,
         window_days=TRIAL_WINDOW_DAYS if trial else 0,
+        chain_term=None if chain is None else chain.term,
+        chain_window=None if chain is None else chain.window,
     )
 
 

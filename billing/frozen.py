@@ -251,3 +251,10 @@ def chain_of(current: PeriodTerms) -> PoolChain:
     That is the window in which the billing period began, or further back while no renewal came under this number.
     """
     return current.chain or PoolChain(term=current.term, window=current.window_of(current.since_day).start)
+
+
+def chain_to(current: PeriodTerms | None, model: ConsumptionModel) -> PoolChain | None:
+    """Tell from where top-ups add up under other terms: only a balance takes over what was bought of one (AMB-20)."""
+    if current is None or not (model is current.model is ConsumptionModel.BALANCE):
+        return None
+    return chain_of(current)

@@ -15,7 +15,7 @@ from billing.addon import components
 from billing.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
 from billing.closing import Billed, Close, Draws, Window, WindowUsage, usage_lines
 from billing.discount import Discount, amount_off
-from billing.frozen import Frame, FrozenFeature, PeriodTerms, chain_of
+from billing.frozen import Frame, FrozenFeature, PeriodTerms, chain_to
 from billing.invoice import Basis, InvoiceDraft, InvoiceType, Line, LineKind, amount_line, kept
 from billing.proration import Share, share_of_amount, share_of_change
 from billing.rating import money_of_units
@@ -62,7 +62,7 @@ def frame_of_change(
     What was bought of a balance is taken along to another balance (AMB-20).
     """
     day = day_of_us(now_us)
-    chain = chain_of(current) if model is current.model is ConsumptionModel.BALANCE else None
+    chain = chain_to(current, model)
     until_day = current.until_day if current.trial else None
     if interval is not None and not current.trial:
         until_day = period_of(day, day, interval).end

@@ -91,12 +91,13 @@ async def subscribe(
     if discount is not None and discount.source is DiscountSource.CODE:
         made = replaced(made, promo_code=discount.name)
     subscription = made if wish.draft else _sent(made, now_ms, ready=ready)
+    left = None
     if subscription.started and live is not None:
-        await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
+        left = await _give_way(connection, live, now_ms)
     await subscriptions.add(connection, subscription)
     if subscription.started:
         await use_code(connection, subscription, now_ms)
-    first = await open_terms(connection, subscription, plan, discount)
+    first = await open_terms(connection, subscription, plan, discount, left)
     await ask_seats(connection, subscription, first, named)
     held = await begin_seats(connection, subscription, now_ms, keep=live is not None) if subscription.started else {}
     if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
@@ -174,21 +175,28 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     if plan is None:
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
     quoted = in_force(subscription, await terms.of(connection, subscription.id)).discount
-    live = await subscriptions.live_of(connection, subscription.customer_id)
+    live, left = await subscriptions.live_of(connection, subscription.customer_id), None
     if live is not None:
         if not live.free:
             raise rejected("already_has_active_subscription", "The customer has a live subscription.")
-        await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
+        left = await _give_way(connection, live, now_ms)
     await use_code(connection, subscription, now_ms)
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
-    first = await open_terms(connection, after, plan, quoted)
+    first = await open_terms(connection, after, plan, quoted, left)
     held = await begin_seats(connection, after, now_ms, keep=live is not None)
     if not (trial or after.free):
         account = await accounts.read(connection, after.customer_id)
         assert account is not None, "who has a subscription has an account"
         await charge_first(connection, after, first, held, account.cut, now_ms)
     return after
+
+
+async def _give_way(connection: AsyncConnection, free: Subscription, now_ms: int) -> PeriodTerms:
+    """End a free subscription, and tell its terms, from which the one in its place takes over top-ups (AMB-20)."""
+    left = in_force(free, await terms.of(connection, free.id))
+    await end_now(connection, free, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
+    return left
 
 
 async def _rewritten(connection: AsyncConnection, before: Subscription, after: Subscription) -> Subscription:

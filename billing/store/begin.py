@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
 from billing.discount import Discount
 from billing.first_invoice import first_invoice
-from billing.frozen import Frame, PeriodTerms, framed, freeze, in_currency
+from billing.frozen import Frame, PeriodTerms, chain_to, framed, freeze, in_currency
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -26,11 +26,18 @@ from kernel.period import Interval
 
 
 async def open_terms(
-    connection: AsyncConnection, subscription: Subscription, plan: Plan, discount: Discount | None
+    connection: AsyncConnection,
+    subscription: Subscription,
+    plan: Plan,
+    discount: Discount | None,
+    left: PeriodTerms | None = None,
 ) -> PeriodTerms:
-    """Freeze the terms with which a subscription begins, and what follows; those that its checkout showed go."""
+    """Freeze the terms with which a subscription begins, and what follows; those that its checkout showed go.
+
+    `left` are those of the free plan that it takes the place of: top-ups live on until the first renewal (AMB-20).
+    """
     await terms.drop_all(connection, subscription.id)
-    first = freeze(plan, first_frame(subscription), discount=discount)
+    first = freeze(plan, first_frame(subscription, chain_to(left, plan.model)), discount=discount)
     await terms.put(connection, subscription.id, first)
     if subscription.started:
         await announce(connection, subscription)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from billing.beginning import after_trial, first_frame, next_frame
-from billing.frozen import chain_of, freeze, refrozen, widened
+from billing.frozen import chain_of, chain_to, freeze, refrozen, widened
 from billing.subscription import TRIAL_WINDOW_DAYS
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
 from catalog.terms import ConsumptionModel, PoolChain, SubscriptionStatus
@@ -151,7 +151,7 @@ def test_what_a_use_costs_in_credits_only_falls_within_a_period(use, now):
     assert following(current, credit_plan(100, use)).features[0].credits == use
 
 
-def balance(price: int = 5000, **changes) -> Plan:
+def balance(price: int | None = 5000, **changes) -> Plan:
     granted = PlanFeature(feature=CALLS, unit_price="0.001", margin="20")
     return plan(granted, price=price, **{"model": ConsumptionModel.BALANCE, **changes})
 
@@ -198,6 +198,18 @@ def test_a_trial_blocks_overage_and_takes_the_price_of_its_end():
     assert (dearer.base_minor, dearer.features[0].overage, dearer.months) == (12900, True, 1)
     assert (dearer.term, dearer.since_day, dearer.anchor_day) == (2, ANCHOR + 45, ANCHOR + 45)
     assert dearer.chain == chain_of(current) == PoolChain(term=1, window=ANCHOR)
+
+
+def test_a_paid_balance_takes_over_what_was_bought_on_a_free_one():
+    """R-FREE-6, R-TOPUP-3, AMB-20: until its own first renewal; a plan of another model does not."""
+    free = frozen(balance(None, included=Decimal(1)))
+    since = PoolChain(term=1, window=ANCHOR)
+    assert chain_to(free, ConsumptionModel.BALANCE) == since
+    assert freeze(balance(), first_frame(subscription(term=2), since)).chain == since
+    assert chain_to(free, ConsumptionModel.METERED) is None
+    assert chain_to(None, ConsumptionModel.BALANCE) is None
+    assert chain_to(frozen(BEFORE), ConsumptionModel.BALANCE) is None
+    assert frozen(balance()).chain is None
 
 
 def test_a_long_trial_resets_its_limits_every_thirty_days():
