@@ -7,12 +7,13 @@ import httpx
 import pytest
 
 from tests.rules import named_in_tests
-from tests.story.harness import Server
+from tests.story.harness import SOAK, Server
 from tests.vectors.facts import NOT_YET
 from tests.vectors.play import Player
 from tests.vectors.vector_file import CONFLICT, SCENARIO, NotAVectorFile, VectorFile, read_file
 
-OURS = Path(__file__).with_name("more.json")
+# Ours: those that every run takes, and those that only METERLINE_SOAK=1 adds.
+OURS = tuple(Path(__file__).with_name(name) for name in ("more.json", *(("soak.json",) if SOAK else ())))
 FILES = pytest.StashKey[tuple[VectorFile, ...]]()
 PLAYERS = pytest.StashKey[dict[Path, Player]]()
 
@@ -32,7 +33,7 @@ def vector_files(config) -> tuple[VectorFile, ...]:
     if FILES not in config.stash:
         named = config.getoption("--vectors", default=None)
         shared = Path(os.environ.get("METERLINE_SHARED", "../shared")) / "reference" / "vectors.json"
-        paths = [named] if named else [path for path in (shared, OURS) if path.is_file()]
+        paths = [named] if named else [path for path in (shared, *OURS) if path.is_file()]
         try:
             config.stash[FILES] = tuple(read_file(path) for path in paths)
         except NotAVectorFile as error:

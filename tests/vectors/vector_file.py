@@ -261,7 +261,7 @@ def read_file(path: Path) -> VectorFile:
         for name, value in policy.items()
         if value not in SWITCHES.get(name, ())
     ]
-    if whole.get("currency", "USD") != "USD":
+    if str(whole.get("currency", "USD")).upper() != "USD":
         faults.append(f"currency: {whole['currency']!r} is unknown; known: USD")
     vectors = [check(one, index) for index, one in enumerate(whole["vectors"])]
     ids = [one.id for one in vectors]
