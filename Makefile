@@ -39,7 +39,7 @@ rules: setup ## list each rule of the reference with the tests that assert it, a
 	@$(BIN)/python -m tests.rules $(ARGS)
 
 soak: setup ## run the proofs at full count; it ends with one table of them
-	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property) $(ARGS)
+	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property tests/vectors) $(ARGS)
 
 check: setup ## check format, lint, types, import contracts and house rules
 	$(BIN)/ruff format --check .
