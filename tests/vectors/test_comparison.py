@@ -144,6 +144,11 @@ def test_what_is_expected_is_found():
     assert found.unseen == ["a_documented_figure", "requires_checkout"]
 
 
+def test_a_refused_event_of_tokens_has_no_one_value():
+    log = [{**WANTED["log"][0], "value": None}, WANTED["log"][1]]
+    assert compare({**WANTED, "log": log}, SEEN).differences == []
+
+
 def test_each_changed_amount_is_noticed():
     found = compare(WANTED, SEEN)
     changed = dict(changes(found))

@@ -207,6 +207,7 @@ def test_a_fault_is_told_with_its_place(path, value, told):
         ("given/plans/free/prices", {"monthly": "0.00"}),
         ("given/credit_packs/big/price_cents", "4000"),
         ("when/steps/2/times", "3"),
+        ("then/log/0/value", None),
         ("when/steps/3/count", Decimal("9.0")),
     ],
 )

@@ -46,6 +46,12 @@ def test_counts_are_sent_as_whole_numbers_however_they_are_spelled():
     assert (spelled["trialDays"], spelled["introOffer"]["durationCycles"]) == (14, 3)
 
 
+def test_without_an_interval_the_shortest_price_is_meant():
+    """R-SUB-2."""
+    plan = {**PLAN, "prices": {"yearly": "899.00", "quarterly": "270.00"}}
+    assert [wire.price(plan, interval)["isDefault"] for interval in plan["prices"]] == [False, True]
+
+
 def test_a_free_plan_has_no_price_to_send():
     assert wire.price({**PLAN, "free": True, "prices": {"monthly": "0.00"}}, "monthly") is None
 

@@ -146,7 +146,7 @@ _invoice = record(
     {"lines": listing(_line), **_FIGURES_OF_INVOICE, "final": flag},
     rest=scalar,
 )
-_refused = record({"on": day, "blocked": text}, {"value": positive}, rest=scalar)
+_refused = record({"on": day, "blocked": text}, {"value": nullable(positive)}, rest=scalar)
 _scheduled = record({"on": day, "scheduled": text, "effective": day}, {"interval": nullable(word(*INTERVALS))})
 STATE_AMOUNTS = ("plan_credits", "purchased_credits", "plan_balance", "topup_balance", "overdraft")
 

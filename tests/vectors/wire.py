@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.vectors.observation import SeenEvent, SeenInvoice, SeenLine, SeenState
-from tests.vectors.shape import whole
+from tests.vectors.shape import INTERVALS, whole
 
 _CENTS = Decimal(100)
 
@@ -35,7 +35,7 @@ def price(plan: dict[str, Any], interval: str) -> dict[str, Any] | None:
     even = balance is not None and Decimal(balance) * _CENTS % 1 == 0
     return {
         "price": minor(plan["prices"][interval]),
-        "isDefault": interval == next(iter(plan["prices"])),
+        "isDefault": interval == min(plan["prices"], key=INTERVALS.index),  # the shortest one (R-SUB-2)
         "trialDays": whole(plan.get("trial_days", {}).get(interval, 0)),
         "introOffer": None if offer is None else _intro_offer(offer),
         "includedCredits": None if granted is None else number(granted),
