@@ -62,7 +62,6 @@ async def test_every_refused_request_is_explained(server):
         results = answer.json()["results"]
         assert [one["status"] for one in results] == ["blocked", "accepted", "rejected"]
         whole = answer.headers["x-request-id"]
-        assert results[0]["error"]["requestId"] == whole
 
         # Access: allowed, refused, and why.
         may = await api.call("GET", "/explain", customerId="acme", featureCode="calls")
