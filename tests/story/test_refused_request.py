@@ -131,6 +131,16 @@ async def test_every_refused_request_is_explained(server):
             "validation_error",
         ]
 
+        # A correction, and the event that it corrects.
+        amended = await api.call("POST", "/usage/events/amend", {"customerId": "acme", "eventId": "k", "value": 7})
+        told = await api.call("GET", f"/explain/{amended['id']}")
+        assert (told["rule"], told["correctsEventId"], told["arithmetic"]["result"]) == (
+            "R-TRACK-20",
+            counted["id"],
+            "7",
+        )
+        assert (await api.call("GET", f"/explain/{counted['id']}"))["valueNow"] == "7"
+
         # What was not refused, and what another organization was refused, is not told.
         answer = await api.http.get(next(api.bases) + "/plans")
         assert (await api.call("GET", f"/explain/{answer.headers['x-request-id']}", expect=404))["code"] == "not_found"
