@@ -24,6 +24,7 @@ from kernel.period import DAY_US, date_of, instant_text
 from kernel.quantity import canonical, from_units, to_units
 from kernel.reason import rule_of
 
+_CORRECTION: Final = "R-TRACK-20"
 _PATH: Final = "/usage/events"
 _RULES: Final[Mapping[str, str]] = {
     Verdict.COUNTED: "R-TRACK-8",
@@ -56,10 +57,10 @@ def place_of(row: EventRow, snapshot: Snapshot | None, clock_ms: int) -> Place |
 
 
 def rule_of_event(row: EventRow) -> str | None:
-    """Tell the rule on which a verdict rests; None while there is no verdict."""
+    """Tell the rule on which a verdict rests; None while there is no verdict. A correction is late usage (ADR 10)."""
     if row.code:
         return rule_of(Refusal(code=row.code, message=""), _PATH)
-    return _RULES.get(row.verdict)
+    return _CORRECTION if row.corrects and row.verdict == Verdict.COUNTED else _RULES.get(row.verdict)
 
 
 def judgement_wire(row: EventRow, snapshot: Snapshot | None, before: Before) -> dict[str, Any]:
@@ -95,7 +96,12 @@ def _correction_wire(row: EventRow, corrects: Corrected, snapshot: Snapshot | No
         },
         "arithmetic": {
             "formula": "countedBefore + value",
-            "inputs": {"countedBefore": corrects.quantity, "value": row.quantity, "number": corrects.number},
+            "inputs": {
+                "countedBefore": corrects.quantity,
+                "value": row.quantity,
+                "number": corrects.number,
+                "void": corrects.void,
+            },
             "result": canonical(from_units(before + to_units(row.quantity))),
             "fits": row.verdict == Verdict.COUNTED,
         },

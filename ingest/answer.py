@@ -135,7 +135,7 @@ def batch_answer(settled: Sequence[Settled], elements: Sequence[msgspec.Raw], fr
             pending = pending or event.pending is True
         else:
             failed.append(FailedEvent(index=index, error=refusal.message, code=refusal.code, data=elements[index]))
-            results.append(_failure(index, each, refusal, frame.request_id))
+            results.append(_failure(index, each, refusal))
             word = refusal.code
         saying[word] = saying.get(word, 0) + 1
     if saying.get(UNAVAILABLE.code) == len(settled):
@@ -190,14 +190,16 @@ def _ruled_out(judged: Judged) -> Refusal:
     return Refusal(code=code, message=_MESSAGES.get(code, "The customer's terms do not allow this."), details=details)
 
 
-def _failure(index: int, settled: Settled, refusal: Refusal, request_id: str | None) -> BatchResult:
+def _failure(index: int, settled: Settled, refusal: Refusal) -> BatchResult:
     status = "rejected"
     if refusal.code in ("duplicate", UNAVAILABLE.code):
         status = "duplicate" if refusal.code == "duplicate" else "failed"
     elif type(settled) is Judged and settled.outcome.verdict is Verdict.BLOCKED:
         status = "blocked"
     found = refusal.details.get("eventId") if isinstance(refusal.details, Mapping) else None
-    error = wire.error_body(refusal, request_id)["error"]
+    error = wire.error_body(refusal)[
+        "error"
+    ]  # without the request's id: a batch that is sent again is answered the same
     return BatchResult(index=index, status=status, id=found or msgspec.UNSET, error=error)
 
 

@@ -136,14 +136,15 @@ def _grown(line: Line, fact: Fact, terms: PeriodTerms) -> Grown | None:
     until_ms = fact.invoice.issued_ms + (1 if _to_the_instant(fact) else 0)
     events = fact.seats.get(granted.feature, ())
     book = book_of(events, term=terms.term, since_ms=since_ms, until_ms=until_ms)
-    charged = [
-        found
-        for day, seats in growth(granted, book)
-        if (found := Grown(day, seats, share_left(days_of(terms), day))).share.remaining
-    ]
+    grown = [Grown(day, seats, share_left(days_of(terms), day)) for day, seats in growth(granted, book)]
+    charged = [one for one in grown if _amount(one, granted.unit_price, terms.currency).minor]  # R-INV-7
     mine = [one for _, one in fact.lines if one.kind is line.kind and one.feature_id == line.feature_id]
     at = mine.index(line)
     return charged[at] if at < len(charged) else None
+
+
+def _amount(grown: Grown, unit_price: str, currency: str) -> Money:
+    return share_of_amount(EXACT.multiply(Decimal(grown.seats), Decimal(unit_price)), grown.share, currency)
 
 
 def addon_base_why(line: Line, fact: Fact) -> Why:

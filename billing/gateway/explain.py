@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from aggregator.correction_event import counted_now
 from aggregator.judgement import Before, judgement_wire, place_of
 from aggregator.row import EventRow, RefusalRow
 from aggregator.store import UsageStore
@@ -38,6 +39,7 @@ from kernel.engine.sql.base import Sql
 from kernel.errors import rejected
 from kernel.period import DAY_MS, date_of, instant_text
 from kernel.position import EVENT_PREFIX, Position
+from kernel.quantity import canonical
 
 # RAW has an event within a second or so; whoever asks at once waits for it.
 _LOOKS: Final = 20
@@ -167,6 +169,7 @@ class Explainer:
             "replaysEventId": row.replays or None,
             "correctsEventId": row.corrects or None,
             "correctionIds": [position_of(one).event_id() for one in corrections],
+            "valueNow": canonical(counted_now(row, corrections)) if corrections else None,
             "invoiceId": None if line is None else line[0],
             "invoiceLineId": None if line is None else line[1],
         }

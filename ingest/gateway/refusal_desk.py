@@ -16,6 +16,7 @@ from kernel.errors import Refusal
 from kernel.telemetry import CounterName, Telemetry, logger
 
 _log = logger("refusals")
+_CHECKOUT: Final = "/checkout/"
 _CUSTOMERS: Final = "customers"
 _NOT_KEPT: Final = frozenset({401, 429})
 _SERVER_ERROR: Final = 500
@@ -71,10 +72,11 @@ class RefusalDesk:
 
 
 def bare(route: str) -> str:
-    """Take the prefix off a route's path, so that every era's path reads the same."""
+    """Take the prefix off a route's path, so that every era's path reads the same, and a checkout's token, a secret."""
     method, _, path = route.partition(" ")
     prefix = next((prefix for prefix in wire.PREFIXES if path.startswith(prefix + "/")), "")
-    return f"{method} {path.removeprefix(prefix)}"
+    path = path.removeprefix(prefix)
+    return f"{method} {_CHECKOUT + '…' if path.startswith(_CHECKOUT) else path}"
 
 
 def named_in(route: str, query: Mapping[str, str] | None = None) -> str:

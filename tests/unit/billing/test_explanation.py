@@ -9,10 +9,13 @@ from billing.discount import Discount, DiscountSource
 from billing.explanation.fact import Fact
 from billing.explanation.line import _WHY, line_wire, why_of
 from billing.invoice import Basis, Invoice, InvoiceType, Line, LineKind, amount_line
+from billing.seat import Operation, SeatEvent
 from catalog.definition import DiscountType
 from kernel.money import Money
-from kernel.period import DAY_MS
+from kernel.period import DAY_MS, date_of
 from tests.unit.billing.make import ANCHOR, FEATURE, draft, granted, line, period
+
+_OF_INVOICE = ("kind", "basis", "days_remaining", "days_in_cycle", "issued_ms")
 
 
 def invoice(**changes) -> Invoice:
@@ -37,7 +40,7 @@ def invoice(**changes) -> Invoice:
 
 
 def fact(*lines: Line, **changes) -> Fact:
-    made = {name: changes.pop(name) for name in ("kind", "basis", "days_remaining", "days_in_cycle") if name in changes}
+    made = {name: changes.pop(name) for name in _OF_INVOICE if name in changes}
     numbered = [(f"line_{number}", one) for number, one in enumerate(lines)]
     return Fact(invoice=invoice(**made), lines=numbered, **{"periods": [period(0)], **changes})
 
@@ -88,6 +91,38 @@ def test_a_line_that_is_not_what_its_inputs_give_says_so(kind, members):
         one = line(minor, kind, feature_id=FEATURE, feature_code="calls", **members)
         told = line_wire("line_0", one, fact(one, basis=Basis(cut=1, facts={"amountMinor": 77})))
         assert told["arithmetic"]["agrees"] is agrees
+
+
+def test_a_growth_that_comes_to_nothing_has_no_line():
+    """R-SEAT-7, R-SEAT-9, R-INV-7: the line is of the growth after it."""
+    members = granted(kind="seats", included="5", unit_price="0.01")
+    begin = period(0, members)
+    days = [begin.since_day + 20, begin.since_day + 21]
+    events = [
+        SeatEvent(
+            id=f"sev_{number}",
+            organization_id="org_1",
+            customer_id="cus_1",
+            subscription_id="sub_1",
+            feature_id=FEATURE,
+            feature_code="calls",
+            number=number,
+            operation=Operation.SET,
+            quantity=after,
+            before=before,
+            after=after,
+            term=1,
+            ts_ms=day * DAY_MS,
+            created_ms=0,
+        )
+        for number, day, before, after in ((1, days[0], 5, 6), (2, days[1], 6, 16))
+    ]
+    one = line(2, LineKind.SEAT_TRUE_UP, quantity="10", unit_price="0.01", feature_id=FEATURE, feature_code="calls")
+    issued_ms = begin.until_day * DAY_MS
+    told = line_wire("line_0", one, fact(one, periods=[begin], seats={FEATURE: events}, issued_ms=issued_ms))
+    assert told["arithmetic"]["inputs"]["day"] == date_of(days[1]).isoformat()
+    assert (told["arithmetic"]["inputs"]["daysRemaining"], told["arithmetic"]["amount"]) == (6, 2)
+    assert told["arithmetic"]["agrees"]
 
 
 def test_every_kind_has_an_explanation():
