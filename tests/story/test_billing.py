@@ -335,12 +335,16 @@ async def test_a_run_goes_on_while_a_close_that_it_does_not_list_does(
 
 
 async def test_a_free_plan_has_no_invoice_and_no_cut(world: World) -> None:
-    """R-FREE-1."""
+    """R-FREE-1, R-FREE-8: its limits are whole again every month from the day of its activation."""
     await world.now("2026-01-10T00:00:00Z")
     acme = await world.customer("acme")
     made = await world.subscribe("acme", "free")
     assert (made["status"], made["billingInterval"], made["nextBillingDate"]) == ("active", None, None)
     await world.track(acme, "1", "2026-01-11T00:00:00Z")
+    for instant, used in (("2026-02-09T23:59:59Z", 1), ("2026-02-10T00:00:00Z", 0)):
+        await world.now(instant)
+        active = await world.call("GET", "/subscriptions/active", customerId="acme")
+        assert active["features"][0]["usage"]["current"] == used
     run = await world.now("2026-04-10T00:00:00Z")
     assert run["items"] == []
     assert await world.invoices("acme") == []

@@ -21,7 +21,7 @@ async def code(world: World, **members: Any) -> None:
 
 
 async def test_an_introductory_offer_covers_its_cycles_and_then_ends(world: World) -> None:
-    """R-DISC-3, R-DISC-5, R-DISC-6: 50 % of 49.00 twice, then the full price; usage is never discounted."""
+    """R-DISC-3, R-DISC-5, R-DISC-13: 50 % of 49.00 twice, then the full price; usage is never discounted."""
     await world.now("2026-01-01T00:00:00Z")
     acme = await world.customer("acme")
     await offer(world)

@@ -24,7 +24,15 @@ from billing.first_invoice import first_invoice
 from billing.frozen import PeriodTerms, freeze
 from billing.invoice import InvoiceDraft, InvoiceType, Line, LineKind
 from billing.lifecycle import Command, Decision, decide, due_of
-from billing.purchase import draw_window, pack_line, refused_pack, refused_top_up, top_up_line, top_up_units
+from billing.purchase import (
+    adjustment_line,
+    draw_window,
+    pack_line,
+    refused_pack,
+    refused_top_up,
+    top_up_line,
+    top_up_units,
+)
 from billing.seat import Operation, SeatEvent, book_of, refusal_of
 from billing.seat_billing import lines_of_close
 from billing.showing import AccountRow, Bought, in_force, snapshot_of
@@ -309,6 +317,11 @@ class WholeLife:
             bought = bare_draft(top_up_line(minor, currency, **at), kind=InvoiceType.BALANCE_TOPUP, currency=currency)
         self.write(bought)
         self.show()
+
+    def adjust(self, minor: int) -> None:
+        """Adjust by hand; below zero it becomes account credit (AMB-19)."""
+        made = adjustment_line("by hand", minor, self.row.currency, term=self.row.term, cut=self.cut)
+        self.write(bare_draft(made, kind=InvoiceType.ADJUSTMENT, currency=self.row.currency))
 
     def change(self, plan: Plan, interval: Interval) -> None:
         """Change to another plan or interval, where that takes effect at once and is charged."""
