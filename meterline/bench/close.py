@@ -102,7 +102,10 @@ async def _close(server: EmbeddedProcess, api: Api, size: int) -> CloseResult:
     seconds = monotonic_seconds() - began
     used = cpu_seconds(server.pid) - cpu[0], sum(map(cpu_seconds, stores)) - cpu[1]
     await moving
-    run = (await api.get("/test-clock")).body["latestRun"]
+    while (run := (await api.get("/test-clock")).body["latestRun"])["status"] == "running":
+        if monotonic_seconds() - began > _PATIENCE_SECONDS:
+            raise Fatal("all invoices are written, and the run does not end")
+        await asyncio.sleep(_LOOK_SECONDS)
     if run["status"] != "completed" or run["failedDeadlineCount"]:
         raise Fatal(f"the close is {run['status']}: {run['error']}")
     return CloseResult(
@@ -121,7 +124,7 @@ async def _close(server: EmbeddedProcess, api: Api, size: int) -> CloseResult:
 
 
 async def _move(api: Api, instant: str) -> None:
-    moved = await api.post("/test-clock", {"frozenTime": instant})
+    moved = await api.post("/test-clock", {"frozenTime": instant}, key=f"to {instant}")
     if not moved.ok:
         raise Fatal(f"the clock does not move: {moved.status} {moved.body}")
 
