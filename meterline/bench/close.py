@@ -67,6 +67,7 @@ async def _measured(size: int, told: Callable[[str], None]) -> CloseResult:
             await use_all(api, size, told)
             told("  the month ends")
             result = await _close(server, api, size)
+            told(f"  {result.per_second} invoices a second")
         if size <= _AUDITED_MAX:
             told("  the audit")
             report = await call(server.settings, "audit", {})
