@@ -40,7 +40,7 @@ async def open_terms(
     first = freeze(plan, first_frame(subscription, chain_to(left, plan.model)), discount=discount)
     await terms.put(connection, subscription.id, first)
     if subscription.started:
-        await announce(connection, subscription)
+        await announce(connection, subscription, shelf=Shelf(connection, plan), periods=[first])
     return first
 
 

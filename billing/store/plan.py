@@ -11,9 +11,12 @@ from kernel.errors import Rejected
 class Shelf:
     """Plans as one transaction has read them: each is read once, however many subscriptions are on it."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, *plans: Plan) -> None:
+        """`plans` are those that the transaction has read already."""
         self._connection = connection
-        self._plans: dict[tuple[str, str], Plan | None] = {}
+        self._plans: dict[tuple[str, str], Plan | None] = {
+            (ids.id_text(ids.ORGANIZATION, plan.organization), plan.id): plan for plan in plans
+        }
 
     async def offered(self, organization_id: str, plan_id: str) -> Plan | None:
         """Read a plan as it is sold now; None when it was removed."""

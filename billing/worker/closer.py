@@ -208,6 +208,8 @@ class Closer:
 
     async def _take_cuts(self, due: Sequence[Subscription]) -> int:
         """Do what is due, a batch a transaction; returns how many steps were taken (step a)."""
+        if not due:
+            return 0
         real_ms = self._clock.now_ms()
         taken: list[str] = []
         for at in range(0, len(due), BATCH_CUSTOMERS):

@@ -16,7 +16,8 @@ import httpx
 import msgspec
 
 from kernel.errors import Fatal
-from meterline.bench.close_load import CATALOG, END, EVENTS_EACH, START, subscribe_all, use_all
+from meterline.bench.close_load import END, EVENTS_EACH, LAST, use_all
+from meterline.bench.close_seller import make_seller
 from meterline.child import children, cpu_seconds, monotonic_seconds
 from meterline.cli.call import call
 from meterline.importer.api import Api
@@ -56,33 +57,29 @@ def run_close(sizes: Sequence[int], *, told: Callable[[str], None]) -> list[Clos
 
 
 async def _measured(size: int, told: Callable[[str], None]) -> CloseResult:
-    with (
-        tempfile.TemporaryDirectory(prefix="meterline-bench-") as folder,
-        EmbeddedProcess(Path(folder) / "data") as server,
-    ):
-        async with Api(server.url, server.api_key) as api:
-            told(f"{size:,} subscriptions: making them")
-            await _prepare(server, api, size)
-            told(f"  {size * EVENTS_EACH:,} events")
-            await use_all(api, size, told)
-            told("  the month ends")
-            result = await _close(server, api, size)
-        if size <= _AUDITED_MAX:
-            told("  the audit")
-            report = await call(server.settings, "audit", {})
-            if report["differenceCount"]:
-                raise Fatal(f"the audit finds {report['differenceCount']} differences: {report['differences'][:3]}")
-            result = msgspec.structs.replace(result, differences=0)
+    with tempfile.TemporaryDirectory(prefix="meterline-bench-") as folder:
+        data = Path(folder) / "data"
+        told(f"{size:,} subscriptions")
+        api_key = await make_seller(data, size)
+        with EmbeddedProcess(data, api_key=api_key) as server:
+            async with Api(server.url, api_key) as api:
+                await _move(api, LAST.isoformat())
+                told(f"  {size * EVENTS_EACH:,} events")
+                await use_all(api, size)
+                told("  the month ends")
+                result = await _close(server, api, size)
+                told(f"  {result.per_second} invoices a second")
+            return await _audited(server, result, told)
+
+
+async def _audited(server: EmbeddedProcess, result: CloseResult, told: Callable[[str], None]) -> CloseResult:
+    if result.subscriptions > _AUDITED_MAX:
         return result
-
-
-async def _prepare(server: EmbeddedProcess, api: Api, size: int) -> None:
-    organization = (await call(server.settings, "org_list", {}))["organizations"][0]["id"]
-    document = {"organization": organization, "file": CATALOG, "format": "toml"}
-    await call(server.settings, "catalog_apply", document)
-    await _move(api, START.isoformat())
-    await subscribe_all(api, size)
-    await _move(api, END.replace(month=1, day=31, hour=23).isoformat())
+    told("  the audit")
+    report = await call(server.settings, "audit", {})
+    if report["differenceCount"]:
+        raise Fatal(f"the audit finds {report['differenceCount']} differences: {report['differences'][:3]}")
+    return msgspec.structs.replace(result, differences=0)
 
 
 async def _close(server: EmbeddedProcess, api: Api, size: int) -> CloseResult:
@@ -102,7 +99,10 @@ async def _close(server: EmbeddedProcess, api: Api, size: int) -> CloseResult:
     seconds = monotonic_seconds() - began
     used = cpu_seconds(server.pid) - cpu[0], sum(map(cpu_seconds, stores)) - cpu[1]
     await moving
-    run = (await api.get("/test-clock")).body["latestRun"]
+    while (run := (await api.get("/test-clock")).body["latestRun"])["status"] == "running":
+        if monotonic_seconds() - began > _PATIENCE_SECONDS:
+            raise Fatal("all invoices are written, and the run does not end")
+        await asyncio.sleep(_LOOK_SECONDS)
     if run["status"] != "completed" or run["failedDeadlineCount"]:
         raise Fatal(f"the close is {run['status']}: {run['error']}")
     return CloseResult(
@@ -121,7 +121,7 @@ async def _close(server: EmbeddedProcess, api: Api, size: int) -> CloseResult:
 
 
 async def _move(api: Api, instant: str) -> None:
-    moved = await api.post("/test-clock", {"frozenTime": instant})
+    moved = await api.post("/test-clock", {"frozenTime": instant}, key=f"to {instant}")
     if not moved.ok:
         raise Fatal(f"the clock does not move: {moved.status} {moved.body}")
 

@@ -1,4 +1,4 @@
-"""What the bench of the close bills: subscriptions on every model and a month of their usage, through the public API.
+"""What the bench of the close bills: a catalog with every model, who is on what, and a month of usage over HTTP.
 
 Of ten subscriptions three are plainly metered; one each has a promo code, seats that grow, an add-on, credits, credits
 with a pack; two have a balance with AI tokens and an overdraft. Invariant: every event counts.
@@ -12,11 +12,12 @@ from typing import Any, Final
 
 from kernel.clock import SystemClock
 from kernel.errors import Fatal
-from meterline.importer.api import Answer, Api
+from meterline.importer.api import Api
 from meterline.importer.transfer import send_batch
 
 EVENTS_EACH: Final = 100
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(2026, 1, 31, 23, tzinfo=UTC)  # when the month's usage is reported
 END: Final = datetime(2026, 2, 1, tzinfo=UTC)
 AI_MODEL: Final = "openai/gpt-4o"
 KINDS: Final = ("metered", "metered", "metered", "promo", "seats", "addon", "credits", "pack", "balance", "balance")
@@ -93,47 +94,16 @@ code = "BENCH20"
 percent = 20
 cycles = 0
 """
-_PLANS: Final = {"credits": "credits", "pack": "credits", "balance": "balance"}
-_CALLERS: Final = 8
+PLANS: Final = {"credits": "credits", "pack": "credits", "balance": "balance"}
 _SENDERS: Final = 4
-_BATCH: Final = 100
 _OF_EACH: Final = 10  # a batch has so many events of so many customers
 _MONTH_SECONDS: Final = 31 * 86_400
 
 
-async def subscribe_all(api: Api, count: int) -> None:
-    """Make `count` customers and subscribe each to what its number says."""
-    for first in range(0, count, _BATCH):
-        numbers = range(first, min(first + _BATCH, count))
-        wanted = [{"id": _name(number), "email": "bench@example.com"} for number in numbers]
-        made = _made(await api.post("/customers/batch", {"customers": wanted}))
-        if len(made["successful"]) != len(wanted):
-            raise Fatal(f"the bench could not be prepared: {made['failed'][:1]}")
-    await _all(_CALLERS, (partial(_subscribe, api, number) for number in range(count)))
-
-
-async def _subscribe(api: Api, number: int) -> None:
-    kind, customer = KINDS[number % len(KINDS)], _name(number)
-    body: dict[str, Any] = {"customerId": customer, "planCode": _PLANS.get(kind, "metered")}
-    if kind == "promo":
-        body["promoCode"] = "BENCH20"
-    if kind == "seats":
-        body["initialSeats"] = {"member": 5}
-    subscription = _made(await api.post("/subscriptions", body))["id"]
-    if kind == "addon":
-        _made(await api.post(f"/subscriptions/{subscription}/addons", {"addonId": "exports"}))
-    if kind == "pack":
-        _made(await api.post(f"/subscriptions/{subscription}/credits", {"creditPackId": "Pack"}))
-
-
-async def use_all(api: Api, count: int, told: Callable[[str], None]) -> None:
-    """Send EVENTS_EACH events of every customer, and add seats where there are some. Raises Fatal for a refused one."""
+async def use_all(api: Api, count: int) -> None:
+    """Send EVENTS_EACH events of every customer. Raises Fatal for a refused one."""
     batches = [(first, step) for step in range(EVENTS_EACH // _OF_EACH) for first in range(0, count, _OF_EACH)]
     await _all(_SENDERS, (partial(_send, api, first, step, count) for first, step in batches))
-    told("  every event counts; the seats grow")
-    growing = [number for number in range(count) if KINDS[number % len(KINDS)] == "seats"]
-    grown = {"featureCode": "member", "count": 2}
-    await _all(_CALLERS, (partial(_post, api, "/seats", {"customerId": _name(n), **grown}) for n in growing))
 
 
 async def _send(api: Api, first: int, step: int, count: int) -> None:
@@ -152,7 +122,7 @@ def _event(customer: int, number: int) -> dict[str, Any]:
     """Make a customer's event `number`; values stay within what credits and packs pay for."""
     kind = KINDS[customer % len(KINDS)]
     made: dict[str, Any] = {
-        "customerId": _name(customer),
+        "customerId": name_of(customer),
         "eventId": f"e-{number}",
         "timestamp": (START + timedelta(seconds=_MONTH_SECONDS * number // EVENTS_EACH)).isoformat(),
     }
@@ -169,7 +139,8 @@ def _event(customer: int, number: int) -> dict[str, Any]:
     return made | {"featureCode": "api_calls", "value": 1 + (customer + number) % 20}
 
 
-def _name(number: int) -> str:
+def name_of(number: int) -> str:
+    """Tell the seller's own id of a customer."""
     return f"close-{number}"
 
 
@@ -182,13 +153,3 @@ async def _all(callers: int, works: Iterable[Callable[[], Awaitable[None]]]) -> 
             await work()
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-
-
-async def _post(api: Api, path: str, body: object) -> None:
-    _made(await api.post(path, body))
-
-
-def _made(answer: Answer) -> Any:
-    if not answer.ok:
-        raise Fatal(f"the bench could not be prepared: {answer.status} {answer.body}")
-    return answer.body

@@ -12,7 +12,7 @@ import msgspec
 
 from aggregator import fold_slice, known_key
 from aggregator.worker.lane import LaneWorker
-from billing.worker.closer import Closer
+from billing.worker.cut_wait import CutWait
 from ingest.answer import Judged, Pending
 from ingest.chunk import chunks
 from ingest.gateway.admission import Admission
@@ -153,7 +153,7 @@ def close_before_the_cut_is_sunk() -> Iterator[None]:
         await asyncio.sleep(0)
         return dict(folded)
 
-    with patch.object(Closer, "_sunk", at_once):
+    with patch.object(CutWait, "_sunk", at_once):
         yield
 
 
