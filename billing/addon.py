@@ -126,6 +126,18 @@ def opened(current: PeriodTerms, granted: FrozenFeature, base_minor: int | None 
     return msgspec.structs.replace(current, features=features)
 
 
+def switched_on(current: PeriodTerms, granted: FrozenFeature) -> tuple[PeriodTerms, FrozenFeature]:
+    """Add an add-on's feature to terms in force, and tell it as it then is: its price is what an activation charges.
+
+    One that was on before in the billing period has the price that was frozen then (R-PRICE-1); on a free plan a new
+    month of its own begins, at the price of today (R-ADDON-13).
+    """
+    begun = opened(current, granted, granted.base_minor if current.free else None)
+    own = begun.feature(granted.feature)
+    assert own is not None, "it was added"
+    return begun, own
+
+
 def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
     """Switch an add-on's feature off in terms in force; it stays in them, for the usage that it had (R-ADDON-5)."""
     features = tuple(
@@ -164,15 +176,16 @@ def cycle_of(addon: SubscriptionAddon) -> Period:
     return month if month.start == addon.next_day else period_of(addon.next_day, addon.next_day, Interval.MONTHLY)
 
 
-def activation_line(addon: Addon, charge: ActivationCharge, *, term: int, cut: int) -> Line:
-    """Make the one line of an activation's invoice."""
+def activation_line(
+    addon: SubscriptionAddon, granted: FrozenFeature, charge: ActivationCharge, *, term: int, cut: int
+) -> Line:
+    """Make the one line of an activation's invoice; `granted` is its feature in the terms in force."""
     share = charge.share
     part_of = "" if share.remaining == share.days else f": {share.remaining} of {share.days} days"
     text = f"{addon.name} ({addon.slug}), {span(charge.period)}{part_of}"
     line = amount_line(LineKind.ADDON_PRORATION, text, charge.amount, term=term, cut=cut)
-    feature = addon.granted.feature
     return msgspec.structs.replace(
-        line, feature_id=feature.id_text, feature_code=feature.code, feature_name=feature.name
+        line, feature_id=granted.feature, feature_code=granted.code, feature_name=granted.name
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from billing.closing import advance_lines
+from billing.closing import advance_lines, running
 from billing.frozen import PeriodTerms
 from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
 from billing.seat_billing import lines_of_start
@@ -31,5 +31,5 @@ def first_invoice(subscription: Subscription, first: PeriodTerms, held: Mapping[
         due_ms=issued_ms,
         lines=(*advance_lines(first, cut), *lines_of_start(first, held, cut)),
         source=source_of(Source.START, subscription.id),
-        basis=Basis(cut=cut, terms=(first.term,), seats=held),
+        basis=Basis(cut=cut, terms=(first.term,), discount=running(first), seats=held),
     )

@@ -148,10 +148,11 @@ def book_of(events: Sequence[SeatEvent], *, term: int, since_ms: int, until_ms: 
     """Make a feature's book of the period from `since_ms` up to, but without, `until_ms`, under the terms `term`.
 
     `events` are all of the feature's in order of their numbers. At the very instant of the begin an event belongs to
-    the period when it came under its terms, and before it when it came under earlier ones (a change of plan then).
+    the period when it came under its terms, and before it when it came under earlier ones (a change of plan then); at
+    the instant of the end one that came under later terms is theirs.
     """
     before = [event for event in events if (event.ts_ms, event.term) < (since_ms, term)]
-    inside = [event for event in events if event not in before and event.ts_ms < until_ms]
+    inside = [event for event in events[len(before) :] if event.ts_ms < until_ms and event.term <= term]
     return SeatBook(
         at_start=before[-1].after if before else 0,
         changes=tuple(SeatChange(event.ts_ms // DAY_MS, event.before, event.after) for event in inside),

@@ -1,24 +1,33 @@
 """Making an invoice again from what it stores: its source, cut and basis, the frozen terms, and RAW's rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
-from billing.closing import Window, WindowUsage, plan_close
+from billing.addon_invoice import made_again
+from billing.closing import plan_close
 from billing.drawing import draws_of
 from billing.first_invoice import first_invoice
 from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source
 from billing.purchase import adjustment_line, pack_line, top_up_line
 from billing.reproduction import Reproduction, as_it_stood, compared, not_made_again
 from billing.seat_billing import lines_of_close
+from billing.store import addon as addons
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
+from billing.store.change import held_at
+from billing.switching import charged_change
+from billing.worker.changing import changed_by
+from billing.worker.settled import counted_at
 from billing.worker.settling import close_of, sourced
+from catalog.definition import DayCount, UpgradeCharge
+from catalog.store.organization import load_organization
+from kernel import ids
 from kernel.engine.sql.base import Sql
 from kernel.errors import rejected
 
@@ -39,6 +48,10 @@ async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Repr
             draft = _flat(invoice, await _of_purchase(connection, invoice))
         elif source == Source.ADJUSTMENT:
             draft = _flat(invoice, _of_adjustment(invoice, lines))
+        elif source == Source.CHANGE:
+            draft = await _of_change(connection, usage_store, invoice, lines, made_by)
+        elif source == Source.ADDON:
+            draft = await _of_addon(connection, invoice, lines, made_by)
         else:
             return not_made_again(invoice, lines)
     return compared(invoice, lines, draft)
@@ -55,18 +68,56 @@ async def _of_close(
     [row] = found
     subscription = msgspec.structs.replace(subscription, plan_name=invoice.plan_name, currency=invoice.currency)
     periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
-    value, wanted, customer = close_of(row, subscription), {row.customer_id: row.cut}, row.customer_id
-    totals: Mapping[Window, WindowUsage] = {
-        Window(one.feature, one.term, one.window): WindowUsage(end=one.window_end, units=one.units)
-        for one in await usage_store.totals_at_cut(row.organization_id, wanted)
-    }
-    drawn = {(one.term, one.window): one.at_cut for one in await usage_store.draws_at_cut(row.organization_id, wanted)}
+    value, customer = close_of(row, subscription), row.customer_id
+    counted = (await counted_at(usage_store, row.organization_id, {customer: row.cut}))[customer]
     top_ups = (await purchase.top_ups_of(connection, [customer]))[customer]
     seat_lines = lines_of_close(value, periods, (await seats.history(connection, [customer]))[customer])
     billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
-    draws = draws_of(subscription, periods, drawn, top_ups)
-    draft = plan_close(value, periods, totals, billed, draws, seat_lines)
-    return None if draft is None else sourced(draft, row, seat_lines)
+    draws = draws_of(subscription, periods, counted.drawn, top_ups)
+    draft = plan_close(value, periods, counted.totals, billed, draws, seat_lines)
+    return None if draft is None else sourced(draft, row, seat_lines, counted)
+
+
+async def _of_change(
+    connection: AsyncConnection, usage_store: UsageStore, invoice: Invoice, lines: Sequence[Line], close_id: str
+) -> InvoiceDraft | None:
+    """Change the plan once more at the same cut, with what was paid and how the seller counted then (R-CHG-4)."""
+    found = await closes.read_all(connection, [close_id])
+    organization = await load_organization(connection, ids.id_bytes(invoice.organization_id))
+    subscription = None if not found else await subscriptions.read(connection, found[0].subscription_id)
+    if subscription is None or organization is None:
+        return None
+    [row], facts = found, invoice.basis.facts
+    periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
+    by_begin = {(one.term, one.since_day): one for one in periods}
+    current = by_begin.get((invoice.basis.terms[0], facts["sinceDay"]))
+    following = by_begin.get((invoice.basis.terms[-1], row.through_day))
+    if current is None or following is None:
+        return None
+    counted = (await counted_at(usage_store, row.organization_id, {row.customer_id: row.cut}))[row.customer_id]
+    held = await held_at(connection, subscription, current, counted.totals, counted.drawn, row.end_us, periods)
+    billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
+    held = msgspec.structs.replace(held, billed=billed, parts_paid=facts["partsPaid"])
+    policy = msgspec.structs.replace(
+        organization,
+        day_count=DayCount(facts["dayCount"]),
+        upgrade_charge=UpgradeCharge(facts["upgradeCharge"]),
+    )
+    draft, _ = charged_change(close_of(row, subscription), current, following, held, policy)
+    return changed_by(draft, row, counted)
+
+
+async def _of_addon(
+    connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line], made_by: str
+) -> InvoiceDraft | None:
+    """Switch an add-on on once more, or charge its month again, under the terms that stood then."""
+    addon = await addons.read(connection, made_by.partition(":")[0])
+    if addon is None:
+        return None
+    place = (invoice.basis.terms[0], invoice.basis.facts["sinceDay"])
+    periods = as_it_stood(await terms.of(connection, addon.subscription_id), invoice, lines)
+    current = next((one for one in periods if (one.term, one.since_day) == place), None)
+    return None if current is None else made_again(addon, made_by, current, invoice.basis, invoice.plan_name)
 
 
 async def _of_start(connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line]) -> InvoiceDraft | None:

@@ -1,6 +1,6 @@
 """Changes of plan in SQL: what one finds at its cut, and the new terms that it writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import func, select
@@ -35,13 +35,18 @@ async def held_at(
     totals: Mapping[Window, WindowUsage],
     drawn: DrawSums,
     now_us: int,
+    periods: Sequence[PeriodTerms] | None = None,
 ) -> Held:
-    """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now."""
+    """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now.
+
+    `periods` are the subscription's terms, where they are known as they stood at that time.
+    """
     since_ms = max(current.since_day * DAY_MS, current.start_us // 1000)
     books = await seats.books(
         connection, subscription.customer_id, term=current.term, since_ms=since_ms, until_ms=now_us // 1000 + 1
     )
-    periods = await terms.of(connection, subscription.id)
+    if periods is None:
+        periods = await terms.of(connection, subscription.id)
     top_ups = (await purchase.top_ups_of(connection, [subscription.customer_id]))[subscription.customer_id]
     return Held(
         periods=periods,

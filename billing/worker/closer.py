@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account, decode_account
 from aggregator.store import UsageStore
-from billing.agreement import RawDraws, difference
-from billing.closing import Window, WindowUsage
+from billing.agreement import difference
 from billing.lifecycle import due_of
 from billing.store import close as closes
 from billing.store import cut as cuts
@@ -28,7 +27,7 @@ from billing.subscription import Subscription
 from billing.worker.addons import renew_due
 from billing.worker.changing import settle_change
 from billing.worker.relay import Relay
-from billing.worker.settled import Counted, Settled
+from billing.worker.settled import Settled, counted_at
 from billing.worker.settling import settle, stop
 from catalog.gateway import Catalog
 from kernel import ids
@@ -301,7 +300,7 @@ class Closer:
         """
         organization = ready[0].organization_id
         wanted = {close.customer_id: close.cut for close in ready}
-        counted = await self._counted(organization, wanted)
+        counted = await counted_at(self._usage_store, organization, wanted)
         agreed, doubted, stopped = [], [], 0
         for close in ready:
             both = counted[close.customer_id]
@@ -334,17 +333,6 @@ class Closer:
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped), doubted
-
-    async def _counted(self, organization: str, wanted: Mapping[str, int]) -> dict[str, Counted]:
-        """Read what RAW counts of customers, each at its cut."""
-        counted = {customer: Counted() for customer in wanted}
-        for row in await self._usage_store.totals_at_cut(organization, wanted):
-            window = Window(row.feature, row.term, row.window)
-            counted[row.customer].totals[window] = WindowUsage(end=row.window_end, units=row.units)
-        for drew in await self._usage_store.draws_at_cut(organization, wanted):
-            drawn = RawDraws(end=drew.window_end, drawn=drew.at_cut)
-            counted[drew.customer].pool[drew.term, drew.window] = drawn
-        return counted
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True):

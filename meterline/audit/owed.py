@@ -114,6 +114,8 @@ class Seller:
                 if (event["ts_ms"], event["term"]) < since:
                     held = event["after"]
                     paid = max(int(rule["included"]), held)
+                elif event["term"] > period["term"]:
+                    break  # at the very instant of a change, under the terms that it began
                 elif event["ts_ms"] < end_ms + (close["final"] or close["kind"] == _CHANGE) and event["after"] > paid:
                     grown[event["ts_ms"] // DAY_MS] += event["after"] - paid
                     paid = event["after"]

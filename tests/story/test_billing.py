@@ -32,7 +32,7 @@ from catalog.gateway import Catalog
 from catalog.routes import ROUTES as CATALOG_ROUTES
 from catalog.tables import organizations
 from catalog.terms import decode_snapshot
-from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent, content_digest, encode_usage
+from ingest.event import NO_DIGEST, NO_REQUEST, TokenUse, UsageEvent, content_digest, encode_usage
 from kernel import ids
 from kernel.clock import SystemClock
 from kernel.engine.live.base import READY
@@ -162,7 +162,15 @@ class World:
     async def subscribe(self, reference: str, plan: str = "starter") -> Any:
         return await self.call("POST", "/subscriptions", {"customerId": reference, "planCode": plan})
 
-    async def track(self, customer_id: str, quantity: str, instant: str, *, accepted: str | None = None) -> None:
+    async def track(
+        self,
+        customer_id: str,
+        quantity: str,
+        instant: str,
+        *,
+        accepted: str | None = None,
+        tokens: TokenUse | None = None,
+    ) -> None:
         """Append an event as a gateway would: `instant` is its time, `accepted` the test clock."""
         customer = ids.id_bytes(customer_id)
         organization = self.catalog.organizations()[0]
@@ -178,6 +186,7 @@ class World:
             digest=NO_DIGEST,
             content=content_digest(self.calls, quantity),
             request=NO_REQUEST,
+            tokens=tokens,
         )
         lane = lane_of(customer, LANES)
         offset = await self.log.append(lane, encode_usage("gw_test", [event]))
