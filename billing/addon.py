@@ -12,7 +12,7 @@ import msgspec
 
 from billing.change import Component
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, frozen_feature, wider
-from billing.invoice import ADDON_PART, Line, LineKind, amount_line, span
+from billing.invoice import ADDON_PART, Invoice, Line, LineKind, amount_line, span
 from billing.proration import Share, share_left, share_of_amount
 from catalog import addon as rule
 from catalog.definition import Addon, Plan
@@ -146,11 +146,11 @@ def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
     return msgspec.structs.replace(current, features=features)
 
 
-def activation_charge(current: PeriodTerms, base_minor: int, day: int) -> ActivationCharge:
+def activation_charge(current: PeriodTerms, base_minor: int, day: int, days: Period | None = None) -> ActivationCharge:
     """Tell what switching an add-on on costs on `day`, that day used (R-ADDON-3, R-PRO-3).
 
-    In a trial it is the trial's rest over the days of the first regular period; on a free plan the first month of the
-    add-on's own cycle, in full (R-ADDON-13).
+    `days` are the billing period's where a pause cut it in two. In a trial it is the trial's rest over the days of the
+    first regular period; on a free plan the first month of the add-on's own cycle, in full (R-ADDON-13).
     """
     if current.interval is None:
         period = period_of(day, day, Interval.MONTHLY)
@@ -161,12 +161,19 @@ def activation_charge(current: PeriodTerms, base_minor: int, day: int) -> Activa
         regular = period_of(period.end, period.end, current.interval)
         share = Share(share_left(period, day).remaining, regular.end - regular.start)
     else:
-        period = period_of(current.anchor_day, day, current.interval)
+        period = days or period_of(current.anchor_day, day, current.interval)
         share = share_left(period, day)
     base = Money(base_minor, current.currency)
     return ActivationCharge(
         amount=share_of_amount(base.major(), share, current.currency), share=share, period=Period(day, period.end)
     )
+
+
+def month_left(invoice: Invoice, charged_minor: int, day: int) -> tuple[Money, Share]:
+    """Tell what is left on `day`, that day used, of the month that an add-on's invoice charged (R-PRO-3, R-CHG-13)."""
+    month = Period(invoice.period_start_ms // DAY_MS, invoice.period_end_ms // DAY_MS)
+    share = share_left(month, day)
+    return share_of_amount(Money(charged_minor, invoice.currency).major(), share, invoice.currency), share
 
 
 def cycle_of(addon: SubscriptionAddon) -> Period:

@@ -4,22 +4,26 @@ Invariant: one function makes each, when it is charged and when it is proved, fr
 force and the price that its basis keeps. Source: R-ADDON-3, R-ADDON-13; ADR 9.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from billing.addon import SubscriptionAddon, activation_charge, activation_line, base_line, cycle_of
 from billing.frozen import FrozenFeature, PeriodTerms
 from billing.invoice import RECURRING, Basis, InvoiceDraft, InvoiceType, Source, source_of
-from kernel.period import DAY_MS
+from billing.paused import days_of
+from kernel.period import DAY_MS, Period
 
 
 def activation_invoice(
-    addon: SubscriptionAddon, granted: FrozenFeature, current: PeriodTerms, cut: int
+    addon: SubscriptionAddon, granted: FrozenFeature, current: PeriodTerms, days: Period | None, cut: int
 ) -> InvoiceDraft:
     """Make the invoice of an add-on that is switched on under terms in force, at the price that they have of it.
 
-    `cut` is the number of cuts taken. One that charges nothing is settled at once (R-ADDON-3).
+    `days` are the billing period's where a pause cut it in two, `cut` is the number of cuts taken. One that charges
+    nothing is settled at once (R-ADDON-3).
     """
-    charge = activation_charge(current, granted.base_minor, addon.activated_ms // DAY_MS)
+    charge = activation_charge(current, granted.base_minor, addon.activated_ms // DAY_MS, days)
     return InvoiceDraft(
         organization_id=addon.organization_id,
         customer_id=addon.customer_id,
@@ -68,19 +72,21 @@ def _basis(addon: SubscriptionAddon, granted: FrozenFeature, current: PeriodTerm
 
 
 def made_again(
-    addon: SubscriptionAddon, made_by: str, current: PeriodTerms, basis: Basis, plan_name: str
+    addon: SubscriptionAddon, made_by: str, periods: Sequence[PeriodTerms], basis: Basis, plan_name: str
 ) -> InvoiceDraft | None:
     """Make an add-on's invoice once more; `made_by` is what its source names, `sad_…` or `sad_…:DAY`.
 
     The terms may have taken another price since, and the plan another name: those are the invoice's. None when the
-    terms do not have its feature.
+    terms do not have its feature. `periods` are all terms of its subscription, as they stood.
     """
-    granted = current.feature(addon.feature_id)
-    if granted is None or granted.addon != addon.addon_id:
+    place = (basis.terms[0], basis.facts["sinceDay"])
+    current = next((one for one in periods if (one.term, one.since_day) == place), None)
+    granted = None if current is None else current.feature(addon.feature_id)
+    if current is None or granted is None or granted.addon != addon.addon_id:
         return None
     granted = msgspec.structs.replace(granted, base_minor=basis.facts["baseMinor"])
     current = msgspec.structs.replace(current, plan_name=plan_name)
     _, _, month = made_by.partition(":")
     if not month:
-        return activation_invoice(addon, granted, current, basis.cut)
+        return activation_invoice(addon, granted, current, days_of(periods, current), basis.cut)
     return month_invoice(msgspec.structs.replace(addon, next_day=int(month)), granted, current, basis.cut)

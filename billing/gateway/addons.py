@@ -5,7 +5,7 @@ Invariants: what is on was paid for, or counts as paid in mode `none`; a decline
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,10 +21,12 @@ from billing.addon import (
 )
 from billing.addon_invoice import activation_invoice
 from billing.frozen import PeriodTerms
+from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
 from billing.gateway.canceling import loaded
 from billing.gateway.paying import must_collect
 from billing.gateway.simulator import gateway_of
 from billing.invoice import Invoice
+from billing.paused import days_of
 from billing.showing import shown_terms
 from billing.store import account as accounts
 from billing.store import addon as addons
@@ -40,8 +42,6 @@ from catalog.store.addon import list_addons, load_addon
 from kernel import ids
 from kernel.errors import Rejected, rejected
 from kernel.period import day_of_us
-
-SUBSCRIPTION_ADDON_ID: Final = "sad_"
 
 
 class Activated(NamedTuple):
@@ -79,7 +79,7 @@ async def activate_addon(
     if gateway_of(organization) is not None and await payments.card_of(connection, subscription.customer_id) is None:
         raise rejected("no_payment_method", "The customer has no saved card: save one first.")
     begun, granted = switched_on(current, granted)
-    charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000))
+    charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000), days_of(periods, current))
     row = SubscriptionAddon(
         id=ids.new_id(SUBSCRIPTION_ADDON_ID, real_ms),
         organization_id=organization.id_text,
@@ -99,7 +99,7 @@ async def activate_addon(
     await _follow(connection, subscription, periods, current)
     account = await accounts.read(connection, subscription.customer_id)
     assert account is not None, "who has a subscription has an account"
-    draft = activation_invoice(row, granted, current, account.cut)
+    draft = activation_invoice(row, granted, current, days_of(periods, current), account.cut)
     invoice = await invoices.write(connection, draft, now_ms)
     await must_collect(connection, organization, invoice, real_ms)
     await accounts.raise_rev(connection, [subscription.customer_id])
@@ -136,7 +136,7 @@ async def offered_addons(
         refused = refusal_of(addon, plan, current, subscription.status, started=subscription.started)
         if granted is not None and refused is None:
             _, granted = switched_on(current, granted)
-            charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000))
+            charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000), days_of(periods, current))
             found.append(Offered(addon, granted.base_minor, charge))
     return found
 

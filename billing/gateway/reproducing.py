@@ -114,10 +114,8 @@ async def _of_addon(
     addon = await addons.read(connection, made_by.partition(":")[0])
     if addon is None:
         return None
-    place = (invoice.basis.terms[0], invoice.basis.facts["sinceDay"])
     periods = as_it_stood(await terms.of(connection, addon.subscription_id), invoice, lines)
-    current = next((one for one in periods if (one.term, one.since_day) == place), None)
-    return None if current is None else made_again(addon, made_by, current, invoice.basis, invoice.plan_name)
+    return made_again(addon, made_by, periods, invoice.basis, invoice.plan_name)
 
 
 async def _of_start(connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line]) -> InvoiceDraft | None:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.beginning import activated, first_frame, on_trial
 from billing.discount import DiscountSource
 from billing.frozen import PeriodTerms, freeze, in_currency
+from billing.gateway.addon_moving import take_along
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
@@ -91,6 +92,8 @@ async def subscribe(
     if subscription.started and live is not None:
         await end_now(connection, live, Command.CANCEL_NOW, "replaced by a paid plan", now_ms)
     await subscriptions.add(connection, subscription)
+    if subscription.started and live is not None:
+        await take_along(connection, live, subscription, plan, now_ms)
     if subscription.started:
         await use_code(connection, subscription, now_ms)
     first = await open_terms(connection, subscription, plan, discount)
@@ -153,6 +156,8 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     await use_code(connection, subscription, now_ms)
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
+    if live is not None:
+        await take_along(connection, live, after, plan, now_ms)
     first = await open_terms(connection, after, plan, quoted)
     held = await begin_seats(connection, after, now_ms, keep=live is not None)
     if not (trial or after.free):

@@ -30,6 +30,7 @@ async def open_terms(
     """Freeze the terms with which a subscription begins, and what follows; those that its checkout showed go."""
     await terms.drop_all(connection, subscription.id)
     first = freeze(plan, first_frame(subscription), discount=discount)
+    first = await with_addons(connection, subscription, first, first)
     await terms.put(connection, subscription.id, first)
     if subscription.started:
         await announce(connection, subscription)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, PAID, Basis, Invoice, InvoiceDraft, Line, LineKind
+from billing.invoice import OUTSTANDING, PAID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
 from billing.store import credit
 from kernel import ids
 from kernel.period import Period
@@ -89,6 +89,14 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
 async def made_by(connection: AsyncConnection, source: str) -> Invoice | None:
     """Read the invoice of a source; None before it is written."""
     row = (await connection.execute(select(*_COLUMNS).where(_i.source == source))).first()
+    return None if row is None else _invoice(row)
+
+
+async def last_of_addon(connection: AsyncConnection, activation_id: str) -> Invoice | None:
+    """Read the newest invoice of an add-on's activation (`sad_…`): of itself, or of a month; None without one."""
+    own = source_of(Source.ADDON, activation_id)
+    query = select(*_COLUMNS).where((_i.source == own) | _i.source.startswith(f"{own}:", autoescape=True))
+    row = (await connection.execute(query.order_by(_i.number.desc()).limit(1))).first()
     return None if row is None else _invoice(row)
 
 

@@ -55,7 +55,7 @@ class Changer:
         """Tell what a change owes beside usage; None when no terms give it, or not its days."""
         found = self.sides(invoice, close)
         stated = invoice["days_remaining"], invoice["days_in_cycle"]
-        if found is None or stated not in _shares(found[0], close["through_day"]):
+        if found is None or stated not in self._shares(found[0], close["through_day"]):
             return None
         old, new = found
         share = Fraction(*stated)
@@ -88,8 +88,13 @@ class Changer:
             base = old["base_minor"] - taken
         yield "", base
         for rule in old["features"]:
-            key = invoice["subscription_id"], old["term"], rule["feature"]
-            paid = sum(minor for at, minor in self._paid[key] if at >= old["since_day"] * DAY_MS)
+            parts = self._terms.parts(old)
+            paid = sum(
+                minor
+                for part in parts
+                for at, minor in self._paid[invoice["subscription_id"], part["term"], rule["feature"]]
+                if at >= parts[0]["since_day"] * DAY_MS
+            )
             if not rule["enabled"]:
                 continue
             if rule["kind"] == "seats":
@@ -115,10 +120,39 @@ class Changer:
         if invoice["kind"] != "addon_activation":
             kind = "addon_base"
         elif terms["interval"] is not None:
-            amount = _part(amount, _activated(terms, day))
+            amount = _part(amount, self._activated(terms, day))
         if terms["interval"] is None and invoice["issued_ms"] < self._months[_activation(invoice), term] and lines:
             amount = lines[0]["amount_minor"]
         return Counter({one: 1 for one in [Owed(kind, row["feature_id"], term, amount)] if amount})
+
+    def _shares(self, old: Row, day: int) -> list[tuple[int, int]]:
+        """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
+        full, start = 0, _begin(old)
+        first = start
+        while month_of(old["anchor_day"], start)[1] <= day:
+            start, full = month_of(old["anchor_day"], start)[1], full + 1
+        days = 30 * MONTHS[old["interval"]]
+        used = 30 * full + min(30, day - start + 1)
+        actual = max(0, old["until_day"] - 1 - day), old["until_day"] - first
+        return [(max(0, days - used), days), actual]
+
+    def _activated(self, terms: Row, day: int) -> Fraction:
+        """Tell the share of a period that an activation pays; a trial's rest is one of the first regular period."""
+        left, days = max(0, terms["until_day"] - 1 - day), self._terms.days(terms)
+        if terms["trial"]:
+            end = terms["until_day"]
+            for _ in range(MONTHS[terms["interval"]]):
+                end = month_of(terms["until_day"], end)[1]
+            days = end - terms["until_day"]
+        return Fraction(left, days)
+
+    def month_left(self, invoice: Row, charged: int) -> int:
+        """Tell what was left of a month of an add-on when it ended, in minor units, that day used (R-CHG-13)."""
+        row = self._addons[_activation(invoice)]
+        begin, end = invoice["period_start_ms"] // DAY_MS, invoice["period_end_ms"] // DAY_MS
+        if row["ended_ms"] is None:
+            return 0
+        return _part(charged, Fraction(max(0, end - 1 - row["ended_ms"] // DAY_MS), end - begin))
 
 
 def _activation(invoice: Row) -> str:
@@ -136,23 +170,11 @@ def _part(minor: int, share: Fraction) -> int:
     return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 
-def _shares(old: Row, day: int) -> list[tuple[int, int]]:
-    """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
-    full, start = 0, old["since_day"]
-    while month_of(old["anchor_day"], start)[1] <= day:
-        start, full = month_of(old["anchor_day"], start)[1], full + 1
-    days = 30 * MONTHS[old["interval"]]
-    used = 30 * full + min(30, day - start + 1)
-    actual = max(0, old["until_day"] - 1 - day), old["until_day"] - old["since_day"]
-    return [(max(0, days - used), days), actual]
-
-
-def _activated(terms: Row, day: int) -> Fraction:
-    """Tell the share of a period that an activation pays; a trial's rest is one of the first regular period."""
-    left, days = max(0, terms["until_day"] - 1 - day), terms["until_day"] - terms["since_day"]
-    if terms["trial"]:
-        end = terms["until_day"]
-        for _ in range(MONTHS[terms["interval"]]):
-            end = month_of(terms["until_day"], end)[1]
-        days = end - terms["until_day"]
-    return Fraction(left, days)
+def _begin(period: Row) -> int:
+    """Tell the day from which a change counts the months of a period; one that was paused is counted from its end."""
+    day = period["since_day"]
+    if period["anchor_day"] == period["until_day"]:
+        day = period["until_day"]
+        for _ in range(MONTHS[period["interval"]]):
+            day = month_of(period["anchor_day"], day - 1)[0]
+    return int(day)

@@ -104,12 +104,13 @@ class Seller:
         period = begun[-1]
         if period["until_day"] <= close["start_day"]:
             return owed
-        since = max(period["since_day"] * DAY_MS, period["start_us"] // 1000), period["term"]
-        days = period["until_day"] - period["since_day"]
+        parts, days = self._terms.parts(period), self._terms.days(period)
+        since = max(parts[0]["since_day"] * DAY_MS, parts[0]["start_us"] // 1000), parts[0]["term"]
+        ends = {part["term"]: part["until_day"] for part in parts}
         for rule, events in self._seat_types(close["customer_id"], period):
             if rule["included"] is None or not rule["overage"]:
                 continue
-            paid, grown = int(rule["included"]), Counter[int]()
+            paid, grown = int(rule["included"]), Counter[tuple[int, int]]()
             for event in events:
                 if (event["ts_ms"], event["term"]) < since:
                     held = event["after"]
@@ -117,10 +118,12 @@ class Seller:
                 elif event["term"] > period["term"]:
                     break  # at the very instant of a change, under the terms that it began
                 elif event["ts_ms"] < end_ms + (close["final"] or close["kind"] == _CHANGE) and event["after"] > paid:
-                    grown[event["ts_ms"] // DAY_MS] += event["after"] - paid
+                    # What came before a pause has the days that were left then.
+                    end = ends.get(event["term"], period["until_day"])
+                    grown[event["ts_ms"] // DAY_MS, end] += event["after"] - paid
                     paid = event["after"]
-            for day, seats in grown.items():
-                share = Fraction(max(0, period["until_day"] - 1 - day), days)
+            for (day, end), seats in grown.items():
+                share = Fraction(max(0, end - 1 - day), days)
                 amount = rounded(seats * Fraction(rule["unitPrice"]) * share, period["currency"])
                 owed[Owed("seat_true_up", rule["feature"], period["term"], amount)] += 1
         return owed

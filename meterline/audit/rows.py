@@ -181,7 +181,7 @@ async def books(sql: Sql) -> Books:
             packs=await rows("SELECT id, invoice_id, price_minor, term FROM pack_purchases"),
             top_ups=await rows("SELECT id, invoice_id, customer_id, amount_minor, term, window_day FROM top_ups"),
             seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
-            addons=await rows("SELECT id, customer_id, feature_id FROM subscription_addons"),
+            addons=await rows("SELECT id, customer_id, feature_id, ended_ms FROM subscription_addons"),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )
 

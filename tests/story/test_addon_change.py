@@ -8,6 +8,7 @@ from tests.story.judged import judged, proved
 from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
 from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS, changed
 from tests.story.test_billing import World, world
+from tests.story.test_checkout import CARD
 from tests.story.test_plan_change import change
 from tests.story.test_subscription_life import begin, issued, priced
 
@@ -63,6 +64,42 @@ async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> N
     await world.now("2026-05-15T00:00:00Z")
     assert (await issued(world))[-1] == ("2026-05-15", "recurring", [("plan_base", 9900), ("addon_base", 1500)])
     await proved(world)
+
+
+@pytest.mark.parametrize("payments", ["none", "simulator"])
+async def test_from_a_free_plan_to_a_paid_one(world: World, payments: str) -> None:
+    """R-CHG-13, R-FREE-6: what the plan has ends, another goes on; both months are credited for the days left."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world)
+    acme = await world.customer("acme")
+    await world.call("PATCH", "/organization", {"payments": payments})
+    if payments == "simulator":
+        await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
+    made = await begin(world, planCode="free")
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-04-16T00:00:00Z")
+    asked = {"customerId": "acme", "planId": pro}
+    paid = await world.call("POST", "/subscriptions", asked)
+    if payments == "simulator":
+        assert sorted(one["slug"] for one in await active(world)) == ["sms", "sso-access"]
+        await world.call("POST", "/checkout/" + paid["checkoutUrl"].rpartition("/")[2], {"number": CARD})
+    assert [one["slug"] for one in await active(world)] == ["sms"]
+    assert (await granted(world, acme, "sms_messages")).addon
+    # After the 16th 14 of April's 30 days are left, of 50.00 and of 15.00.
+    *_, (_, kind, lines) = await issued(world)
+    assert (kind, lines) == (
+        "recurring",
+        [("plan_base", 9900), ("addon_base", 1500), ("account_credit_applied", -2333 - 700)],
+    )
+    await world.now("2026-05-16T00:00:00Z")
+    assert (await issued(world))[-1][2] == [("plan_base", 9900), ("addon_base", 1500)]
+    await proved(world)
+    if payments == "none":
+        await changed(
+            world, "UPDATE account_credits SET amount_minor = amount_minor + 1 WHERE amount_minor = :m", m=700
+        )
+        assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 
 async def test_one_of_another_model_ends(world: World) -> None:
