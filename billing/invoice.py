@@ -18,6 +18,7 @@ from kernel.quantity import EXACT, canonical, from_units
 DRAFT: Final = "draft"
 OUTSTANDING: Final = "outstanding"
 PAID: Final = "paid"
+VOID: Final = "void"
 
 
 class InvoiceType(StrEnum):
@@ -223,6 +224,7 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     days_in_cycle: int | None
     memo: str | None
     metadata: Mapping[str, Any]
+    voided_ms: int | None = None
 
 
 class Source(StrEnum):

@@ -25,6 +25,8 @@ def invoice_members(invoice: Invoice) -> dict[str, Any]:
         "id": invoice.id,
         "invoiceNumber": number_text(invoice.number),
         "status": invoice.status,
+        "voidedAt": None if invoice.voided_ms is None else instant_text(invoice.voided_ms),
+        "updatedAt": instant_text(invoice.created_ms if invoice.voided_ms is None else invoice.voided_ms),
     }
 
 

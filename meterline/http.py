@@ -76,9 +76,14 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     return refused(Refusal(code="internal_error", message="Something went wrong on our side; it is logged."))
 
 
-def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Dependencies) -> Litestar:
+def litestar_app(
+    routes: Sequence[ControllerRouterHandler],
+    dependencies: Dependencies,
+    linked: Sequence[ControllerRouterHandler] = (),
+) -> Litestar:
     """Build the Litestar application: every route under each prefix, OpenAPI at `/schema`, which works offline.
 
+    `linked` are those that stand without a prefix too: links that customers follow lead there.
     `dependencies` names all of them now; each request takes what it holds then.
     """
     provided = {name: Provide(_held(dependencies, name), sync_to_thread=False) for name in dependencies}
@@ -88,7 +93,7 @@ def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Depend
         return config
 
     return Litestar(
-        route_handlers=[Router(path=prefix, route_handlers=list(routes)) for prefix in wire.PREFIXES],
+        route_handlers=[*(Router(path=prefix, route_handlers=list(routes)) for prefix in wire.PREFIXES), *linked],
         dependencies=provided,
         on_app_init=[quiet],
         request_max_body_size=limits.BODY_BYTES_MAX,

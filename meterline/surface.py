@@ -29,6 +29,7 @@ def surface(app: App) -> Front:
             "access": app.access,
             "invoice_of": invoice_of(app.sql),
         },
+        linked=billing_routes.LINKED,
     )
     return Front(
         hot={("POST", "/usage/events"): usage.event, ("POST", "/usage/events/batch"): usage.batch},

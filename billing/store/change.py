@@ -10,7 +10,7 @@ from billing import tables
 from billing.closing import Window, WindowUsage
 from billing.drawing import DrawSums, draws_of, top_ups_left
 from billing.frozen import PeriodTerms
-from billing.invoice import LineKind
+from billing.invoice import VOID, LineKind
 from billing.paused import Part, days_of, parts_of
 from billing.store import account as accounts
 from billing.store import addon as addons
@@ -76,6 +76,7 @@ async def _parts_paid(connection: AsyncConnection, subscription_id: str, parts: 
             _l.term.in_([part.term for part in parts]),
             _l.kind.in_(_PARTS),
             _l.feature_id.is_not(None),
+            _i.status != VOID,
         )
         .group_by(_l.feature_id)
     )

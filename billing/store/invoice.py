@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, PAID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
+from billing.invoice import OUTSTANDING, PAID, VOID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
 from billing.store import credit
 from kernel import ids
 from kernel.period import Period
@@ -84,6 +84,19 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
         )
     )
     return invoice
+
+
+async def set_status(connection: AsyncConnection, invoice: Invoice, status: str, now_ms: int) -> bool:
+    """Set the status of an outstanding invoice; False when it is not outstanding."""
+    change = update(tables.invoices).where(_i.id == invoice.id, _i.status == OUTSTANDING)
+    changed = await connection.execute(change.values(status=status, voided_ms=now_ms if status == VOID else None))
+    return changed.rowcount == 1
+
+
+async def any_outstanding(connection: AsyncConnection, subscription_id: str) -> bool:
+    """Tell whether an invoice of the subscription waits to be paid."""
+    query = select(_i.id).where(_i.subscription_id == subscription_id, _i.status == OUTSTANDING)
+    return (await connection.execute(query.limit(1))).first() is not None
 
 
 async def made_by(connection: AsyncConnection, source: str) -> Invoice | None:

@@ -27,12 +27,12 @@ class Changer:
         self._seller = seller
         self._addons = {row["id"]: row for row in books.addons}
         invoices = {row["id"]: row for row in books.invoices}
-        self._paid: dict[tuple[str, int, str], list[tuple[int, int]]] = defaultdict(list)
+        self._paid: dict[tuple[str, int, str], list[tuple[Row, int]]] = defaultdict(list)
         for line in books.lines:
             if line["kind"] in _PARTS and line["feature_id"] is not None:
                 invoice = invoices[line["invoice_id"]]
                 key = invoice["subscription_id"], line["term"], line["feature_id"]
-                self._paid[key].append((invoice["period_start_ms"], line["amount_minor"]))
+                self._paid[key].append((invoice, line["amount_minor"]))
         self._months: dict[tuple[str, int], int] = {}
         for invoice in books.invoices:
             for term in invoice["basis"]["terms"]:
@@ -88,20 +88,30 @@ class Changer:
             base = old["base_minor"] - taken
         yield "", base
         for rule in old["features"]:
-            parts = self._terms.parts(old)
-            paid = sum(
-                minor
-                for part in parts
-                for at, minor in self._paid[invoice["subscription_id"], part["term"], rule["feature"]]
-                if at >= parts[0]["since_day"] * DAY_MS
-            )
             if not rule["enabled"]:
                 continue
+            paid = self._part_paid(invoice, old, rule["feature"])
             if rule["kind"] == "seats":
                 added = (one.amount_minor * times for one, times in grown.items() if one.feature == rule["feature"])
                 yield rule["feature"], paid + sum(added)
             elif rule.get("addon"):
                 yield rule["feature"], min(paid, rule.get("baseMinor", 0))
+
+    def _part_paid(self, change: Row, old: Row, feature: str) -> int:
+        """Sum what a period's seats of a type or an add-on were charged by invoices that were not void at a change.
+
+        One that was voided at the very instant of it may have been void before or after: then its basis says.
+        """
+        parts, at_ms = self._terms.parts(old), change["issued_ms"]
+        charged = [
+            (invoice["voided_ms"], minor)
+            for part in parts
+            for invoice, minor in self._paid[change["subscription_id"], part["term"], feature]
+            if invoice["period_start_ms"] >= parts[0]["since_day"] * DAY_MS
+        ]
+        later = sum(minor for voided_ms, minor in charged if voided_ms is None or voided_ms >= at_ms)
+        before = sum(minor for voided_ms, minor in charged if voided_ms is None or voided_ms > at_ms)
+        return later if later == change["basis"]["facts"]["partsPaid"].get(feature, 0) else before
 
     def of_addon(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed] | None:
         """Tell what an add-on owes when it is switched on, or for a month of it on a free plan.

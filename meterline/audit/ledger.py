@@ -11,6 +11,7 @@ from meterline.audit.frozen import Row
 from meterline.audit.report import Findings
 from meterline.audit.rows import Books
 
+_TAKEN: Final = frozenset({"credit_applied_minor", "carried_in_minor"})  # a void invoice gave it back
 _DUE_MIN: Final = 50  # minor units: less is carried to the next invoice
 
 
@@ -52,6 +53,9 @@ def check_credits(findings: Findings, books: Books, returned: Mapping[str, int])
     for invoice in books.invoices:
         for name, booked in sides.items():
             what = name.removesuffix("_minor")
+            if invoice["voided_ms"] is not None and name in _TAKEN:
+                findings.same("account credit", f"invoice {invoice['id']}", what, 0, booked[invoice["id"]])
+                continue
             told = invoice[name] + (returned.get(invoice["id"], 0) if name == "credited_minor" else 0)
             findings.same("account credit", f"invoice {invoice['id']}", what, told, booked[invoice["id"]])
 

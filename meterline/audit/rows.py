@@ -163,7 +163,7 @@ async def books(sql: Sql) -> Books:
                 await rows(
                     "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency,"
                     " total_minor, credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor,"
-                    " due_minor, discount_minor, source, issued_ms, period_start_ms,"
+                    " due_minor, discount_minor, source, issued_ms, period_start_ms, period_end_ms, voided_ms,"
                     " days_remaining, days_in_cycle,"
                     " CAST(basis AS TEXT) AS basis FROM invoices"
                 ),

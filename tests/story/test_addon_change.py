@@ -83,6 +83,8 @@ async def test_from_a_free_plan_to_a_paid_one(world: World, payments: str) -> No
     paid = await world.call("POST", "/subscriptions", asked)
     if payments == "simulator":
         assert sorted(one["slug"] for one in await active(world)) == ["sms", "sso-access"]
+        seen = (await world.http.get(paid["checkoutUrl"])).json()
+        assert (seen["lineItems"][-1]["amount"], seen["amountDue"]) == (-3033, 9900 + 1500 - 3033)
         await world.call("POST", "/checkout/" + paid["checkoutUrl"].rpartition("/")[2], {"number": CARD})
     assert [one["slug"] for one in await active(world)] == ["sms"]
     assert (await granted(world, acme, "sms_messages")).addon
