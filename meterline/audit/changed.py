@@ -33,10 +33,11 @@ class Changer:
                 invoice = invoices[line["invoice_id"]]
                 key = invoice["subscription_id"], line["term"], line["feature_id"]
                 self._paid[key].append((invoice, line["amount_minor"]))
-        self._months: dict[tuple[str, int], int] = {}
+        self._months: dict[tuple[str, str, int], int] = {}
         for invoice in books.invoices:
-            for term in invoice["basis"]["terms"]:
-                month = _activation(invoice), int(term)
+            row = self._addons.get(_activation(invoice))
+            if row is not None:
+                month = invoice["subscription_id"], row["feature_id"], int(invoice["basis"]["terms"][0])
                 self._months[month] = max(self._months.get(month, 0), invoice["issued_ms"])
 
     def sides(self, invoice: Row, close: Row) -> tuple[Row, Row] | None:
@@ -131,7 +132,8 @@ class Changer:
             kind = "addon_base"
         elif terms["interval"] is not None:
             amount = _part(amount, self._activated(terms, day))
-        if terms["interval"] is None and invoice["issued_ms"] < self._months[_activation(invoice), term] and lines:
+        last_ms = self._months[invoice["subscription_id"], row["feature_id"], int(term)]
+        if terms["interval"] is None and invoice["issued_ms"] < last_ms and lines:
             amount = lines[0]["amount_minor"]
         return Counter({one: 1 for one in [Owed(kind, row["feature_id"], term, amount)] if amount})
 

@@ -106,7 +106,7 @@ class Seller:
             return owed
         parts, days = self._terms.parts(period), self._terms.days(period)
         since = max(parts[0]["since_day"] * DAY_MS, parts[0]["start_us"] // 1000), parts[0]["term"]
-        ends = {part["term"]: part["until_day"] for part in parts}
+        ends = {int(part["term"]): int(part["until_day"]) for part in parts}
         for rule, events in self._seat_types(close["customer_id"], period):
             if rule["included"] is None or not rule["overage"]:
                 continue
@@ -119,7 +119,7 @@ class Seller:
                     break  # at the very instant of a change, under the terms that it began
                 elif event["ts_ms"] < end_ms + (close["final"] or close["kind"] == _CHANGE) and event["after"] > paid:
                     # What came before a pause has the days that were left then.
-                    end = ends.get(event["term"], period["until_day"])
+                    end = ends.get(event["term"], ends[period["term"]])
                     grown[event["ts_ms"] // DAY_MS, end] += event["after"] - paid
                     paid = event["after"]
             for (day, end), seats in grown.items():
