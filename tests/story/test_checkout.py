@@ -88,12 +88,12 @@ async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number:
     seen = await world.call("GET", checkout)
     assert (seen["amountDue"], seen["lineItems"], seen["trialEndsAt"]) == (0, [], "2026-01-15T00:00:00.000Z")
     await world.call("POST", checkout, {"number": number})
-    assert await world.rows(tables.payments) == []
+    assert await world.rows(paid_tables.payments) == []
     await world.now("2026-01-15T00:00:00Z")
     found = await world.call("GET", f"/subscriptions/{made['id']}")
     assert (found["status"], found["nextBillingDate"]) == (status, "2026-02-15T00:00:00.000Z")
     [invoice] = await world.rows(tables.invoices)
-    [payment] = await world.rows(tables.payments)
+    [payment] = await world.rows(paid_tables.payments)
     assert (payment.invoice_id, payment.amount_minor) == (invoice.id, 4900)
     told = {"active": ("paid", "succeeded"), "past_due": ("outstanding", "failed")}
     assert (invoice.status, payment.status) == told[status]
