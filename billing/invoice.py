@@ -231,7 +231,7 @@ class Source(StrEnum):
     """What makes an invoice; each makes it once (R-INV-11)."""
 
     CLOSE = "close"  # a close's id
-    START = "start"  # a subscription's id
+    START = "start"  # a subscription's id, and with `:` the number of the terms that begin after a pause
     PURCHASE = "purchase"  # a pack's or top-up's purchase
     CHANGE = "change"  # a change of plan
     ADDON = "addon"  # an activation

@@ -75,6 +75,9 @@ class Collected(StrEnum):
     NO_CARD = "no_card"
 
 
+FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
+
+
 class PaymentGateway(Protocol):
     """Who keeps cards and moves money.
 

@@ -30,6 +30,7 @@ from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
 from kernel.errors import rejected
+from kernel.period import DAY_MS
 
 
 async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Reproduction:
@@ -43,7 +44,7 @@ async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Repr
         if source == Source.CLOSE:
             draft = await _of_close(connection, usage_store, invoice, lines, made_by)
         elif source == Source.START:
-            draft = await _of_start(connection, invoice, lines)
+            draft = await _of_start(connection, invoice, lines, made_by)
         elif source == Source.PURCHASE:
             draft = _flat(invoice, await _of_purchase(connection, invoice))
         elif source == Source.ADJUSTMENT:
@@ -118,15 +119,19 @@ async def _of_addon(
     return made_again(addon, made_by, periods, invoice.basis, invoice.plan_name)
 
 
-async def _of_start(connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line]) -> InvoiceDraft | None:
-    """Charge the first period once more, with the seats that it began with."""
+async def _of_start(
+    connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line], made_by: str
+) -> InvoiceDraft | None:
+    """Charge the first period once more, or one that began after a pause, with the seats that it began with."""
     assert invoice.subscription_id is not None, "its source is a subscription"
     subscription = await subscriptions.read(connection, invoice.subscription_id)
     periods = as_it_stood(await terms.of(connection, invoice.subscription_id), invoice, lines)
-    first = next((one for one in periods if (one.term,) == tuple(invoice.basis.terms)), None)
+    place = (*invoice.basis.terms, invoice.period_start_ms // DAY_MS)
+    first = next((one for one in periods if (one.term, one.since_day) == place), None)
     if subscription is None or first is None:
         return None
-    return first_invoice(subscription, first, invoice.basis.seats, invoice.basis.cut)
+    resumed = ":" in made_by
+    return first_invoice(subscription, first, invoice.basis.seats, invoice.basis.cut, resumed=resumed)
 
 
 async def _of_purchase(connection: AsyncConnection, invoice: Invoice) -> Line | None:

@@ -6,36 +6,29 @@ Source: DESIGN 3.8 (a); R-SUB-5.
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import anew, continued
-from billing.invoice import RECURRING
-from billing.lifecycle import Command, due_of
 from billing.showing import announced, in_force
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import carry_over, with_addons
-from billing.store.begin import announce, frozen_or_kept
+from billing.store.addon import carry_over
+from billing.store.begin import announce
 from billing.store.close import CloseRow, CloseState
-from billing.store.plan import offered
-from billing.subscription import PauseMode, Subscription
-from billing.turning import Bill, entered, turn
-from catalog.terms import SubscriptionStatus
+from billing.subscription import Subscription
+from billing.turning import Bill, turn
 from kernel import ids
-from kernel.period import day_of_us
 
 CLOSE_ID = "cls_"
 
 
 async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) -> bool:
-    """Do the next step of a subscription that was listed as due; False when it changed or a cut is open."""
+    """Do the next step of a subscription that was listed as due; False when it changed or a cut is open.
+
+    The end of a pause is none of them: `gateway.resuming`.
+    """
     subscription = await subscriptions.read(connection, listed.id)
     if subscription is None or subscription != listed:
         return False
-    due = due_of(subscription)
-    assert due is not None, "it was listed as due"
-    if due.command is Command.RESUME:
-        return await resume(connection, subscription, due.at_us // 1000, real_ms) is not None
     step = turn(subscription, announced(subscription, await terms.of(connection, subscription.id)))
     if not await _write(connection, subscription, step.after, step.bill, real_ms):
         return False
@@ -45,43 +38,6 @@ async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) 
     if step.announce:
         await announce(connection, step.after)
     return True
-
-
-async def resume(
-    connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int
-) -> Subscription | None:
-    """End a pause: free with what was left of the period, or with a new one at the price of today, which is charged.
-
-    None when the customer's cut is open: the new period's charge waits for it. Source: R-SUB-13; contract T56.
-    """
-    pause = subscription.pause
-    assert pause is not None, "it is paused"
-    current = in_force(subscription, await terms.of(connection, subscription.id))
-    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
-    resumed = msgspec.structs.replace(subscription, status=SubscriptionStatus.ACTIVE, pause=None, updated_ms=now_ms)
-    bill = None
-    if pause.mode is PauseMode.IMMEDIATE:
-        following = continued(subscription, current, account.terms, now_ms)
-    else:
-        plan = await offered(connection, subscription.organization_id, subscription.plan_id)
-        discount = None if current.discount is None else current.discount.spent()
-        following = frozen_or_kept(plan, current, anew(current, account.terms, now_ms), discount)
-        following = await with_addons(connection, subscription, following, current)
-        day = day_of_us(now_ms * 1000)
-        bill = Bill(
-            kind=RECURRING,
-            start_day=subscription.closed_day,
-            through_day=day,
-            end_us=now_ms * 1000,
-            base_term=following.term,
-        )
-        resumed = msgspec.structs.replace(resumed, closed_day=day)
-    after = entered(resumed, following)
-    if not await _write(connection, subscription, after, bill, real_ms):
-        return None
-    await terms.put(connection, subscription.id, following)
-    await announce(connection, after)
-    return after
 
 
 async def _write(

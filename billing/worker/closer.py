@@ -20,7 +20,6 @@ from aggregator.store import UsageStore
 from billing.agreement import difference
 from billing.lifecycle import due_of
 from billing.store import close as closes
-from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.subscription import Subscription
@@ -29,6 +28,7 @@ from billing.worker.changing import settle_change
 from billing.worker.relay import Relay
 from billing.worker.settled import Settled, counted_at
 from billing.worker.settling import settle, stop
+from billing.worker.stepping import step
 from catalog.gateway import Catalog
 from kernel import ids
 from kernel.clock import Clock
@@ -164,7 +164,7 @@ class Closer:
                 return
             else:
                 async with self._sql.transaction() as connection:
-                    if not await cuts.take(connection, live, self._clock.now_ms()):
+                    if not await step(connection, live, self._clock.now_ms()):
                         return
                 await self._relay.show(customer_id)
 
@@ -206,7 +206,7 @@ class Closer:
         for at in range(0, len(due), BATCH_CUSTOMERS):
             async with self._sql.transaction() as connection:
                 batch = due[at : at + BATCH_CUSTOMERS]
-                taken += [one.customer_id for one in batch if await cuts.take(connection, one, real_ms)]
+                taken += [one.customer_id for one in batch if await step(connection, one, real_ms)]
         # A step without a cut, such as a resume, is shown here; the others are shown as they are settled.
         async with self._sql.snapshot() as connection:
             unseen = await closes.without_cut(connection, taken)

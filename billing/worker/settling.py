@@ -1,7 +1,6 @@
 """Settling closes: one transaction writes invoices and outbox and lets the next cuts come (DESIGN 3.8 e)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -10,7 +9,7 @@ from billing.closing import Close, plan_close
 from billing.drawing import draws_of
 from billing.gateway.paying import collect, past_due
 from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
-from billing.payment import Collected
+from billing.payment import FAILED
 from billing.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
@@ -24,8 +23,6 @@ from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
-
-_FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
 
 
 async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
@@ -65,7 +62,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
             invoice = None
             if draft is not None:
                 invoice = await invoices.write(connection, sourced(draft, close, extra, own_count), now_ms)
-            if invoice is not None and await collect(connection, organization, invoice, real_ms) in _FAILED:
+            if invoice is not None and await collect(connection, organization, invoice, real_ms) in FAILED:
                 await past_due(connection, subscription, now_ms)
             await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
             await accounts.settle_cut(connection, close.customer_id, close.cut)

@@ -205,10 +205,7 @@ class InvoiceAudit:
                 charged[close["subscription_id"], close["base_term"], close["through_day"]] += 1
         for invoice in self._books.invoices:
             subscription, source = invoice["subscription_id"], invoice["source"].partition(":")[0]
-            if source == "start" and self._terms.of(subscription):
-                first = self._terms.of(subscription)[0]
-                charged[subscription, first["term"], first["since_day"]] += 1
-            elif source == "change":
+            if source in ("start", "change"):
                 day = invoice["period_start_ms"] // 86_400_000
                 charged[subscription, invoice["basis"]["terms"][-1], day] += 1
         for subscription in self._books.subscriptions:

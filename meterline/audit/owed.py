@@ -51,12 +51,12 @@ class Seller:
         return shown(owed)
 
     def of_start(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
-        """Tell what a subscription's first invoice owes."""
-        periods = self._terms.of(invoice["subscription_id"])
-        if not periods:
+        """Tell what the invoice owes with which a subscription begins, or a period of it after a pause."""
+        day = invoice["period_start_ms"] // DAY_MS
+        begun = self._terms.period(invoice["subscription_id"], invoice["basis"]["terms"][0], day)
+        if begun is None:
             return Counter()
-        held = self._held(periods[0], invoice["customer_id"], invoice["issued_ms"], lines)
-        return shown(_advance(periods[0]) + held)
+        return shown(_advance(begun) + self._held(begun, invoice["customer_id"], invoice["issued_ms"], lines))
 
     def of_purchase(self, invoice: Row) -> Counter[Owed]:
         """Tell what a purchase owes: what was bought stands in a row of its own."""
