@@ -51,6 +51,7 @@ def _amounts(invoice: Invoice | InvoiceDraft, amounts: Invoice | Amounts, made_m
         "carriedOut": amounts.carried_out_minor,
         "amountDue": amounts.due_minor,
         "creditedToAccount": amounts.credited_minor,
+        "refunded": amounts.refunded_minor,
         "final": invoice.final,
         "daysRemaining": invoice.days_remaining,
         "daysInCycle": invoice.days_in_cycle,

@@ -173,4 +173,5 @@ def _flat(invoice: Invoice, line: Line | None) -> InvoiceDraft | None:
         source=invoice.source,
         basis=Basis(cut=invoice.basis.cut, terms=invoice.basis.terms, facts=invoice.basis.facts),
         metadata=invoice.metadata,
+        refunded=bool(invoice.basis.facts.get("refunded")),
     )

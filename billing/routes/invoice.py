@@ -42,13 +42,17 @@ _QUERY: Final = {
 
 
 class AdjustmentInput(Wire, frozen=True, kw_only=True):
-    """A correction by hand: `amount` in minor units of the customer's currency; `reason` is taken for `description`."""
+    """A correction by hand: `amount` in minor units of the customer's currency; `reason` is taken for `description`.
+
+    Additive: `refund` says where a negative amount goes, to the card that paid (true) or to the account (false).
+    """
 
     customer_id: str
     amount: int
     description: str | None = None
     reason: str | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    refund: bool | None = None
 
 
 class StatusInput(Wire, frozen=True, kw_only=True):
@@ -97,7 +101,10 @@ async def read(caller: NamedDependency[Caller], invoice_id: FromPath[str]) -> Re
 
 @post("/", status_code=200, summary="Charge or credit a customer once", operation_class=documented(AdjustmentInput))
 async def adjust_customer(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
-    """A positive `amount` is a one-off charge, a negative one becomes account credit (row 110; R-INV-5, AMB-19)."""
+    """Charge a positive `amount` once; a negative one goes back to the card if one paid, else it becomes credit.
+
+    Source: row 110; R-INV-5, AMB-19.
+    """
     caller.must_write(_RESOURCE)
     wish = _wish(await read_body(request, AdjustmentInput))
 
@@ -117,6 +124,7 @@ def _wish(asked: AdjustmentInput) -> AdjustmentWish:
         amount_minor=asked.amount,
         description=asked.description or asked.reason or "Adjustment",
         metadata=asked.metadata,
+        refund=asked.refund,
     )
 
 

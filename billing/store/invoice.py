@@ -43,6 +43,7 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
         total_minor=amounts.total_minor,
         credit_applied_minor=amounts.credit_applied_minor,
         credited_minor=amounts.credited_minor,
+        refunded_minor=amounts.refunded_minor,
         carried_in_minor=amounts.carried_in_minor,
         carried_out_minor=amounts.carried_out_minor,
         due_minor=amounts.due_minor,

@@ -1,5 +1,9 @@
 """The audit of a billing story's invoices, from SQL and RAW as they stand, and each of them made again."""
 
+from typing import Any
+
+from sqlalchemy import text
+
 from billing import tables
 from billing.gateway.reproducing import reproduced
 from meterline.audit.invoices import InvoiceAudit
@@ -31,3 +35,9 @@ async def proved(world: World) -> None:
         assert again.stored_digest == again.recomputed_digest
     findings, audit = await judged(world)
     assert (findings.kept, audit.unjudged, audit.unbilled) == ([], {}, [])
+
+
+async def changed(world: World, statement: str, **values: Any) -> None:
+    """Change a row behind billing's back."""
+    async with world.sql.transaction() as connection:
+        await connection.execute(text(statement), values)

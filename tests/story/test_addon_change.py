@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import text
 
 from kernel import ids
-from tests.story.judged import judged, proved
+from tests.story.judged import changed, judged, proved
 from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
-from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS, changed
+from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD
 from tests.story.test_plan_change import change

@@ -12,7 +12,7 @@ from billing.gateway.reproducing import reproduced
 from ingest.event import TokenUse
 from kernel import ids
 from kernel.period import DAY_US, date_of, parse_instant_us
-from tests.story.judged import judged, proved
+from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
 from tests.story.test_discount import code, offer
 from tests.story.test_money import adjust
@@ -201,11 +201,6 @@ async def test_whatever_happens_the_invoices_are_made_again_the_same(world: Worl
                 await world.track(acme, str(chance.randrange(1, 90) / 2), on, accepted=now)
     await world.now(f"{date_of(day + 40)}T00:00:00Z")
     await proved(world)
-
-
-async def changed(world: World, statement: str, **values: Any) -> None:
-    async with world.sql.transaction() as connection:
-        await connection.execute(text(statement), values)
 
 
 @pytest.mark.parametrize(("story", "kinds"), KINDS, ids=[story.__name__ for story, _ in KINDS])

@@ -3,8 +3,7 @@
 from typing import Any
 
 from billing import tables
-from tests.story.judged import judged, proved
-from tests.story.test_audit_invoices import changed
+from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD, DECLINED
 from tests.story.test_money import adjust
