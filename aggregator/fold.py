@@ -22,6 +22,7 @@ from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
 from ingest.verdict import Drawn, Outcome, Verdict
+from kernel.limits import DRAWN_UNITS_MAX
 from kernel.quantity import to_units
 
 RULES: Final = 2
@@ -30,9 +31,6 @@ LIMIT_REACHED: Final = "included_limit_reached"
 NO_CREDITS: Final = "insufficient_credits"
 NO_BALANCE: Final = "insufficient_balance"
 PRICED_OTHERWISE: Final = "pricing_mode_mismatch"
-
-# No event costs, and no balance is overdrawn, beyond what an outcome can say: 9.2 billion of credits or money.
-DRAWN_MAX: Final = 2**63 - 1
 
 _BLOCKED: Final = Outcome(verdict=Verdict.BLOCKED, code=LIMIT_REACHED)
 _MISMATCH: Final = Outcome(verdict=Verdict.REFUSED, code=PRICED_OTHERWISE)
@@ -110,7 +108,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
     drawn_before = {key: one.now for key, one in account.draws.items()}
     left = left_in(drawn_before, account.packs, snapshot, terms, window)
     drawn = (draw if tokens is None else draw_down)(cost, left, overdraft=overdraft)
-    if drawn is None or cost > DRAWN_MAX or left.overdraft + drawn.overdraft > DRAWN_MAX:
+    if drawn is None or cost > DRAWN_UNITS_MAX or left.overdraft + drawn.overdraft > DRAWN_UNITS_MAX:
         return Outcome(verdict=Verdict.BLOCKED, code=NO_CREDITS if credits_plan else NO_BALANCE)
     account.add_usage(place.key, place.end, units)
     draws = Draws(
@@ -136,7 +134,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
 def _left_after(left: Left, drawn: Draw) -> int:
     """Tell what the pool has left after a draw; below zero is its overdraft."""
     rest = left.usable - left.overdraft - drawn.plan - drawn.extra - drawn.overdraft
-    return max(-DRAWN_MAX, min(rest, DRAWN_MAX))
+    return max(-DRAWN_UNITS_MAX, min(rest, DRAWN_UNITS_MAX))
 
 
 def _free(place: Place) -> bool:
