@@ -2,6 +2,7 @@
 
 from aggregator.routes import access as access_routes
 from aggregator.routes import usage as usage_routes
+from aggregator.store.first_answer import firsts
 from billing import routes as billing_routes
 from billing.gateway.event_invoice import invoice_of
 from catalog import routes as catalog_routes
@@ -13,7 +14,8 @@ from meterline.http import litestar_app
 
 def surface(app: App) -> Front:
     """Wire the HTTP surface of an opened application."""
-    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep)
+    known = firsts(app.usage_store, app.live, app.log.epoch)
+    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep, known)
     access = access_routes.AccessRoutes(app.access, app.catalog, app.clock)
     cool = litestar_app(
         [*catalog_routes.ROUTES, *usage_routes.ROUTES, *access_routes.ROUTES, *billing_routes.ROUTES, *OPENAPI_TWINS],

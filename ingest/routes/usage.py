@@ -14,6 +14,7 @@ from ingest.gateway.call import Call, CatalogReader
 from ingest.head import Head, read_head
 from ingest.pressure import OVERLOADED, Pressure, Ticket
 from ingest.refusal import RefusalQuota, RefusedRequest, refused_request
+from ingest.replay import Firsts, as_first, repeated
 from kernel import ids, limits
 from kernel.clock import Clock
 from kernel.errors import Refusal, Retryable
@@ -54,13 +55,18 @@ class UsageRoutes:
         clock: Clock,
         telemetry: Telemetry,
         refusals: RefusalSink,
+        firsts: Firsts | None = None,
     ) -> None:
-        """`refusals` is handed what the catalog alone refused, within the quota; it must not wait."""
+        """`refusals` is handed what the catalog alone refused, within the quota; it must not wait.
+
+        `firsts` finds what the first answers of repeats said; without it they go without draws and costs.
+        """
         self._admission = admission
         self._catalog = catalog
         self._clock = clock
         self._telemetry = telemetry
         self._refusals = refusals
+        self._firsts = firsts
         self._quota = RefusalQuota()
         self._pressure = Pressure()
         # Unique by the process, then by number: a fresh id a request would cost as much as reading its event.
@@ -107,9 +113,20 @@ class UsageRoutes:
                 return None, error_answer(body)
             call = Call(head, body, batch=batch, at_ms=self._admission.stamp())
             await self._admission.submit(call)
+            await self._recall(call)
             return call, _answer(call)
         finally:
             ticket.leave()
+
+    async def _recall(self, call: Call) -> None:
+        """Let repeats say what their first answers said (decision 12)."""
+        repeats = {} if call.refusal is not None or self._firsts is None else repeated(call.settled)
+        if not repeats or self._firsts is None or call.organization is None:
+            return
+        found = await self._firsts(call.organization.id, list(repeats.values()))
+        for index, position in repeats.items():
+            if position in found:
+                call.settled[index] = as_first(call.settled[index], found[position])
 
     async def _send(self, send: Send, answer: Answer) -> None:
         headers = [
