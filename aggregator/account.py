@@ -101,7 +101,7 @@ class Account(msgspec.Struct, kw_only=True):
             self.forget()
 
     def forget(self) -> None:
-        """Forget the windows that are forgotten by the clock, and draws that came to nothing."""
+        """Forget the windows that are forgotten by the clock."""
         for key in [key for key, total in self.totals.items() if self.forgets(total.end)]:
             del self.totals[key]
         for window in [window for window, drawn in self.draws.items() if self._forgets_draws(drawn)]:
@@ -113,7 +113,7 @@ class Account(msgspec.Struct, kw_only=True):
 
     def _forgets_draws(self, drawn: WindowDraws) -> bool:
         """What drew on top-ups stays: later windows begin with what it left of them (ADR 9)."""
-        return (drawn.now.empty and drawn.at_cut.empty) or (self.forgets(drawn.end) and not drawn.now.beyond)
+        return self.forgets(drawn.end) and not drawn.now.beyond
 
     def add_usage(self, key: WindowKey, end: int, units: int, units_at_cut: int = 0) -> None:
         """Count units in a window that ends on `end` (of two ends the later rules)."""
@@ -125,9 +125,14 @@ class Account(msgspec.Struct, kw_only=True):
                 end=max(end, before.end), now=before.now + units, at_cut=before.at_cut + units_at_cut
             )
 
-    def add_draws(self, key: DrawKey, end: int, draws: Draws, draws_at_cut: Draws = NOTHING) -> None:
-        """Count draws in a window that ends on `end` (of two ends the later rules)."""
-        if draws.empty and draws_at_cut.empty:
+    def add_draws(
+        self, key: DrawKey, end: int, draws: Draws, draws_at_cut: Draws = NOTHING, *, drew: bool = False
+    ) -> None:
+        """Count draws in a window that ends on `end` (of two ends the later rules).
+
+        Of sums, `drew` says that they are of draws, even when these came to nothing.
+        """
+        if draws.empty and not drew:
             return
         before = self.draws.get(key) or WindowDraws(end=end, now=NOTHING, at_cut=NOTHING)
         self.draws[key] = WindowDraws(

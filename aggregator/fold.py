@@ -13,9 +13,10 @@ from functools import lru_cache
 from typing import Final
 
 from aggregator.account import Account, Draws
+from aggregator.correction import judge_correction
 from aggregator.first_rules import fold_event_first
 from aggregator.known_key import known_outcome
-from aggregator.pool import Draw, Left, draw, draw_down
+from aggregator.pool import draw, draw_down
 from aggregator.pool_left import cost_of, left_in
 from aggregator.standing import NO_SUBSCRIPTION, Place, Standing
 from catalog.terms import ConsumptionModel, Snapshot
@@ -55,10 +56,12 @@ def fold_event(
     with this event taken in. Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
     account.advance(at_ms if event.clock_ms is None else event.clock_ms)
-    if entry is not None or event.replays:
-        known = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
-        if known is not None:
-            return known
+    if entry is not None or event.replays or event.corrects is not None:
+        said = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
+        if said is None and event.corrects is not None:
+            said = judge_correction(account, standing, event, event.corrects)
+        if said is not None:
+            return said
     place = standing.place(event.feature, event.event_time_us, account.clock_ms) if standing else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)
@@ -104,7 +107,11 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
     _, term, window = place.key
     credits_plan = terms.model is ConsumptionModel.CREDITS
     overdraft = terms.overdraft and not credits_plan
-    cost = cost_of(terms, granted, units, None if tokens is None else tokens.base_cost)
+    if event.corrects is None:
+        cost = cost_of(terms, granted, units, None if tokens is None else tokens.base_cost)
+    else:  # rounded as the whole, so that it costs what it would have from the start
+        before = to_units(event.corrects.quantity)
+        cost = cost_of(terms, granted, before + units) - cost_of(terms, granted, before)
     drawn_before = {key: one.now for key, one in account.draws.items()}
     left = left_in(drawn_before, account.packs, snapshot, terms, window)
     drawn = (draw if tokens is None else draw_down)(cost, left, overdraft=overdraft)
@@ -125,16 +132,10 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
         packs=draws.packs,
         top_ups=draws.top_ups,
         overdraft=draws.overdraft,
-        left=_left_after(left, drawn),
+        left=left.told(drawn.plan + drawn.beyond),
         margin="" if tokens is None else granted.margin or "0",
     )
     return _counted(account, place, limited=not overdraft and not _free(place), drawn=told)
-
-
-def _left_after(left: Left, drawn: Draw) -> int:
-    """Tell what the pool has left after a draw; below zero is its overdraft."""
-    rest = left.usable - left.overdraft - drawn.plan - drawn.extra - drawn.overdraft
-    return max(-DRAWN_UNITS_MAX, min(rest, DRAWN_UNITS_MAX))
 
 
 def _free(place: Place) -> bool:

@@ -16,6 +16,7 @@ from litestar import Response
 
 from aggregator.access import FeatureAccess, all_access, feature_access
 from aggregator.access_answer import access_wire, can_use_wire, usage_check_wire
+from aggregator.access_reason import access_why
 from aggregator.account import Account, decode_account
 from catalog.definition import READ, Customer, Feature, Organization, Principal
 from catalog.gateway.catalog import Catalog
@@ -26,7 +27,7 @@ from kernel.engine.live.base import READY, AccountState, LaneHeader, LaneView, L
 from kernel.errors import Rejected, Unavailable, invalid, rejected
 from kernel.lane import lane_of
 from kernel.limits import ACCOUNTS_CACHED_MAX, LAG_SHOWN_MS_MIN, MIN_POSITION_WAIT_MS
-from kernel.period import instant_text
+from kernel.period import DAY_MS, instant_text
 from kernel.quantity import to_units
 from kernel.wire import Dialect
 
@@ -110,6 +111,14 @@ class AccessGateway:
         currency = seen.subject.organization.currency
         told = usage_check_wire(self._access(seen), quantity, to_units(quantity), currency)
         return {**_object("usage_check", seen), **told, **_freshness(seen)}
+
+    async def why(self, principal: Principal, customer_ref: str, code: str) -> dict[str, Any]:
+        """Say why a customer may use one more unit of a feature now, or not. Raises Rejected like `see`."""
+        seen = await self.see(lambda: principal, Question(customer=customer_ref, code=code))
+        organization = seen.subject.organization
+        day = organization.now_ms(self._clock.now_ms()) // DAY_MS
+        told = access_why(self._access(seen), seen.snapshot, day, organization.currency)
+        return {"customerId": seen.subject.customer.id_text, **told, **_freshness(seen)}
 
     def one_of(self, seen: Seen, question: Question, dialect: Dialect) -> dict[str, Any]:
         """Spell the answer to a question about one feature."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from kernel.limits import DRAWN_UNITS_MAX
+
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one event takes: from the plan's part, from what was bought, and beyond both (1e-9 units)."""
@@ -49,6 +51,10 @@ class Left(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def usable(self) -> int:
         """Tell what a hard pool may still give."""
         return self.plan + self.extra
+
+    def told(self, taken: int = 0) -> int:
+        """Tell what an outcome says is left once `taken` is drawn too; below zero it is the overdraft."""
+        return max(-DRAWN_UNITS_MAX, min(self.usable - self.overdraft - taken, DRAWN_UNITS_MAX))
 
 
 def left_of(windows: Iterable[DrawWindow]) -> Left:

@@ -8,7 +8,7 @@ and its key is remembered from then on. Source: DESIGN 3.2, 3.5.4.
 from typing import Final
 
 from aggregator.fold_slice import dead_digest
-from aggregator.row import EventRow, tokens_of
+from aggregator.row import EventRow, corrected_of, tokens_of
 from aggregator.usage import position_of
 from ingest.event import UsageEvent
 from ingest.key_entry import EntryKind, decode_entry
@@ -37,6 +37,7 @@ def replay_of(letter: EventRow, *, at_ms: int, clock_ms: int | None) -> UsageEve
         properties=letter.properties,
         replays=position_of(letter).to_bytes(),
         tokens=tokens_of(letter),
+        corrects=corrected_of(letter),
     )
 
 

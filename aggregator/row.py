@@ -12,10 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from catalog.terms import Snapshot, encode_snapshot
-from ingest.event import TokenUse, UsageEvent
+from ingest.event import Corrected, TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
 from ingest.verdict import Drawn, Outcome
 from kernel import ids
+from kernel.position import Position
 from kernel.quantity import canonical, from_units, to_units
 
 # One sink's insert names few organizations and features and some thousand customers; spelling base32 again and again
@@ -30,7 +31,8 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     `window` and `window_end` in days. `quantity` is a decimal string; digest, content and request are hexadecimal.
     `original` and `replays` are ids of events, or empty. What follows `replays` is set on events that drew on a pool or
     name an AI model: amounts are decimal strings, of a pool with nine places at most, `margin` a percentage, costs of
-    tokens exact in USD, `price_since_ms` in milliseconds since 1970.
+    tokens exact in USD, `price_since_ms` in milliseconds since 1970. `corrects` is the id of a corrected event,
+    and `correction` the rest of what a correction says of it, as JSON; both are empty for other events.
     """
 
     organization: str
@@ -82,6 +84,8 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     base_cost: str = ""
     price_version: str = ""
     price_since_ms: int = 0
+    corrects: str = ""
+    correction: str = ""
 
 
 class AccountRecordRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -99,7 +103,7 @@ class AccountRecordRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class RefusalRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One row of `refusals`. `at` in milliseconds; customer, feature, quantity and key are what the client sent."""
+    """One row of `refusals`, as `ingest.refusal.RefusedRequest` says; `at` is its real time in milliseconds."""
 
     organization: str
     at: int
@@ -111,6 +115,12 @@ class RefusalRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str
     message: str
     body: str
+    request: str = ""
+    route: str = ""
+    param: str = ""
+    rule: str = ""
+    event: str = ""
+    now_ms: int = 0
 
 
 EVENT_COLUMNS: Final = EventRow.__struct_fields__
@@ -119,6 +129,7 @@ METERED_COLUMNS: Final = EVENT_COLUMNS[: EVENT_COLUMNS.index("pool")]
 _POOL_DEFAULTS: Final = EventRow.__struct_defaults__
 _POOL: Final = len(METERED_COLUMNS)
 _DRAWN: Final = EVENT_COLUMNS.index("model") - _POOL
+_PRICED: Final = EVENT_COLUMNS.index("corrects") - _POOL
 ACCOUNT_RECORD_COLUMNS: Final = AccountRecordRow.__struct_fields__
 REFUSAL_COLUMNS: Final = RefusalRow.__struct_fields__
 
@@ -145,11 +156,18 @@ def event_row(
 
 def _pool_values(event: UsageEvent, outcome: Outcome) -> tuple[Any, ...]:
     """Tell the rest of a row behind METERED_COLUMNS."""
-    drawn, tokens = outcome.drawn, event.tokens
-    if drawn is None and tokens is None:
+    drawn, tokens, corrects = outcome.drawn, event.tokens, event.corrects
+    if drawn is None and tokens is None and corrects is None:
         return _POOL_DEFAULTS
     told = _POOL_DEFAULTS[:_DRAWN] if drawn is None else _drawn_values(drawn)
-    return told + (_POOL_DEFAULTS[_DRAWN:] if tokens is None else msgspec.structs.astuple(tokens))
+    priced = _POOL_DEFAULTS[_DRAWN:_PRICED] if tokens is None else msgspec.structs.astuple(tokens)
+    return told + priced + (_POOL_DEFAULTS[_PRICED:] if corrects is None else _correction_values(corrects))
+
+
+def _correction_values(corrects: Corrected) -> tuple[str, str]:
+    said = msgspec.structs.asdict(corrects)
+    del said["position"]
+    return corrects.event().event_id(), msgspec.json.encode(said).decode()
 
 
 def _drawn_values(drawn: Drawn) -> tuple[Any, ...]:
@@ -239,6 +257,14 @@ def tokens_of(row: EventRow) -> TokenUse | None:
     )
 
 
+def corrected_of(row: EventRow) -> Corrected | None:
+    """Tell what a row's event corrects; None when it is no correction."""
+    position = Position.from_event_id(row.corrects)
+    if position is None:
+        return None
+    return Corrected(position=position.to_bytes(), **msgspec.json.decode(row.correction))
+
+
 def rows_of(
     epoch: int,
     lane: int,
@@ -250,7 +276,8 @@ def rows_of(
 ) -> list[tuple[Any, ...]]:
     """Join one record's events with their outcomes: one row each, in the order of EVENT_COLUMNS.
 
-    They end with METERED_COLUMNS when none of them drew on a pool: most do not, and a short row is a fast one.
+    They end with METERED_COLUMNS when none of them drew on a pool or is a correction: most are not, and a short row is
+    a fast one.
     """
     assert len(events) == len(outcomes), "one event has one outcome"
     joined = zip(events, outcomes, strict=True)
@@ -258,7 +285,8 @@ def rows_of(
         _metered(epoch, lane, record_offset, record_time_ms, gateway, index, event, outcome)
         for index, (event, outcome) in enumerate(joined)
     ]
-    if all(event.tokens is None for event in events) and all(outcome.drawn is None for outcome in outcomes):
+    plain = all(event.tokens is None and event.corrects is None for event in events)
+    if plain and all(outcome.drawn is None for outcome in outcomes):
         return rows
     return [row + _pool_values(event, outcome) for row, event, outcome in zip(rows, events, outcomes, strict=True)]
 
@@ -317,4 +345,10 @@ def refusal_row(refused: RefusedRequest) -> RefusalRow:
         code=refused.code,
         message=refused.message,
         body=refused.body,
+        request=refused.request,
+        route=refused.route,
+        param=refused.param,
+        rule=refused.rule,
+        event=refused.event,
+        now_ms=refused.now_ms,
     )

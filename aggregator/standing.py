@@ -65,12 +65,17 @@ def usage_window(snapshot: Snapshot, terms: Terms, day: int) -> Period:
     return window_on(terms, max(day, day_of_us(terms.start_us)), until)
 
 
-def window_at(snapshot: Snapshot, day: int) -> tuple[Terms, Period] | None:
-    """Tell the terms in force on a day, and its window under them; None where there are no terms."""
+def terms_at(snapshot: Snapshot, day: int) -> Terms | None:
+    """Tell the terms in force on a day; a day before their start falls under those of the first. None: no terms."""
     if snapshot.terms is None:
         return None
-    terms = snapshot.terms_on(max(day, day_of_us(snapshot.terms.start_us))) or snapshot.terms
-    return terms, usage_window(snapshot, terms, day)
+    return snapshot.terms_on(max(day, day_of_us(snapshot.terms.start_us))) or snapshot.terms
+
+
+def window_at(snapshot: Snapshot, day: int) -> tuple[Terms, Period] | None:
+    """Tell the terms in force on a day, and its window under them; None where there are no terms."""
+    terms = terms_at(snapshot, day)
+    return None if terms is None else (terms, usage_window(snapshot, terms, day))
 
 
 def draw_day(snapshot: Snapshot, clock_ms: int) -> int:
@@ -117,6 +122,12 @@ class Standing:
         self._places: dict[tuple[bytes, int], Place | None] = {}
         self._draw_places: dict[tuple[bytes, int, int], Place] = {}
 
+    def covers(self, event_time_us: int) -> bool:
+        """Tell whether a live subscription covers an instant."""
+        if self._first_us is None or event_time_us < self._first_us:
+            return False
+        return self._until_us is None or event_time_us < self._until_us
+
     def place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
         """Tell where an event of `feature` falls, or the code with which it is refused; `clock_ms` is the account's."""
         if self._first_us is None or event_time_us < self._first_us:
@@ -136,8 +147,8 @@ class Standing:
         return place if place.terms is None else self._draw_place(place, asked, clock_ms)
 
     def _find(self, feature: bytes, day: int) -> Place | None:
-        assert self.snapshot.terms is not None, "asked only of a live subscription"
-        terms = self.snapshot.terms_on(max(day, day_of_us(self.snapshot.terms.start_us))) or self.snapshot.terms
+        terms = terms_at(self.snapshot, day)
+        assert terms is not None, "asked only of a live subscription"
         granted = metered_terms(terms, feature)
         return None if granted is None else self._place(terms, granted, day)
 
@@ -163,9 +174,9 @@ class Standing:
         """Find the draw window; where the clock's terms have no such pool, the nearest one of the event's own terms."""
         snapshot = self.snapshot
         assert place.terms is not None, "asked only of a pool"
-        assert snapshot.terms is not None, "asked only of a live subscription"
         own, feature, day = place.terms, place.key[0], draw_day(snapshot, clock_ms)
-        terms = snapshot.terms_on(day) or snapshot.terms
+        terms = terms_at(snapshot, day)
+        assert terms is not None, "asked only of a live subscription"
         granted = metered_terms(terms, feature)
         if terms is not own and (granted is None or terms.model is not own.model):
             assert snapshot.next is not None, "of two terms one is the next"

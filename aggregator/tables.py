@@ -16,7 +16,7 @@ CARRIED: Final = "carried_customers"
 
 _DURABLE: Final = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1"
 
-# What an event drew on a pool and what it says of an AI model; all of it empty for most events.
+# What an event drew on a pool, what it says of an AI model, and what it corrects; all of it empty for most events.
 _AMOUNT: Final = "Decimal(38, 9)"
 _POOL_TYPES: Final = {
     "pool": "LowCardinality(String)",
@@ -30,6 +30,7 @@ _POOL_TYPES: Final = {
     **dict.fromkeys(("input_cost", "output_cost", "cache_read_cost", "cache_write_cost", "base_cost"), "String"),
     "price_version": "LowCardinality(String)",
     "price_since_ms": "Int64",
+    **dict.fromkeys(("corrects", "correction"), "String"),
 }
 _POOL_COLUMNS: Final = ",\n    ".join(f"{name} {type_}" for name, type_ in _POOL_TYPES.items())
 
@@ -105,8 +106,19 @@ CREATE TABLE IF NOT EXISTS {PROGRESS} (
 ORDER BY (epoch, lane)
 {_DURABLE}"""
 
-# Requests that the catalog alone refused; they never reached the log. `customer`, `feature`, `quantity` and `key` are
-# what the client sent, `body` the beginning of it.
+# What a refusal says of the request: its id, method and path, the field at fault, the rule, the event that it became.
+_ASKED_TYPES: Final = {
+    "request": "String",
+    "route": "String",
+    "param": "LowCardinality(String)",
+    "rule": "LowCardinality(String)",
+    "event": "String",
+    "now_ms": "Int64",
+}
+_ASKED_COLUMNS: Final = ",\n    ".join(f"{name} {type_}" for name, type_ in _ASKED_TYPES.items())
+
+# Requests that were refused. `customer`, `feature`, `quantity` and `key` are what the client sent, `body` the beginning
+# of a usage event. Without `event` it never reached the log. The filter finds a request by its id.
 _REFUSALS: Final = f"""
 CREATE TABLE IF NOT EXISTS {REFUSALS} (
     organization String,
@@ -118,7 +130,9 @@ CREATE TABLE IF NOT EXISTS {REFUSALS} (
     key String,
     code LowCardinality(String),
     message String,
-    body String
+    body String,
+    {_ASKED_COLUMNS},
+    INDEX by_request request TYPE bloom_filter GRANULARITY 1
 ) ENGINE = ReplacingMergeTree
 ORDER BY (organization, at, id)
 {_DURABLE}"""
@@ -155,6 +169,13 @@ _POOL: Final = f"ALTER TABLE {EVENTS} " + ", ".join(
     f"ADD COLUMN IF NOT EXISTS {name} {type_} AFTER {after}"
     for after, (name, type_) in zip(("replays", *_POOL_TYPES), _POOL_TYPES.items(), strict=False)
 )
+_ASKED: Final = f"ALTER TABLE {REFUSALS} " + ", ".join(
+    f"ADD COLUMN IF NOT EXISTS {name} {type_} AFTER {after}"
+    for after, (name, type_) in zip(("body", *_ASKED_TYPES), _ASKED_TYPES.items(), strict=False)
+)
+_BY_REQUEST: Final = (
+    f"ALTER TABLE {REFUSALS} ADD INDEX IF NOT EXISTS by_request request TYPE bloom_filter GRANULARITY 1"
+)
 _BY_VERDICT: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_verdict verdict TYPE set(8) GRANULARITY 1"
 
 _BY_REPLAYS: Final = f"ALTER TABLE {EVENTS} ADD INDEX IF NOT EXISTS by_replays replays TYPE minmax GRANULARITY 1"
@@ -168,6 +189,8 @@ RAW_TABLES: Final = (
     _ACCOUNT_RECORDS,
     _PROGRESS,
     _REFUSALS,
+    _ASKED,
+    _BY_REQUEST,
     _BOOKS,
     _CARRIED,
 )

@@ -129,6 +129,22 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     refusals: bool = False
 
 
+class EventSums(msgspec.Struct, frozen=True, kw_only=True):
+    """The counted events behind an invoice line: how many, their sum, and when the first and the last happened.
+
+    `units` and `overdraft` count 1e-9 (of the feature; of the currency's major unit), times are microseconds.
+    `of_window` is what the whole window holds up to the line's cut, `price_versions` names the editions of AI prices.
+    """
+
+    count: int
+    units: int
+    overdraft: int
+    of_window: int
+    first_us: int | None
+    last_us: int | None
+    price_versions: tuple[str, ...]
+
+
 def usage_question(asked: Mapping[str, str], now_ms: int) -> UsageQuestion:
     """Read the query of `GET /usage/query`; `now_ms` is the organization's. Raises Rejected.
 

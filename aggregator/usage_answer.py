@@ -4,18 +4,20 @@ Owns the words that say why an event counts or not, and what a listed event adds
 window, cut. Invariant: an event that is listed has every member of the answer it was given. Source: contract 3.18, 4.2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
-from aggregator.row import EventRow, RefusalRow, drawn_of, tokens_of
+from aggregator.correction_event import counted_now
+from aggregator.row import EventRow, RefusalRow, corrected_of, drawn_of, tokens_of
 from aggregator.usage import UsageQuestion, UsageSeries, position_of
 from ingest.consumption import costs_of
 from ingest.verdict import Verdict
 from kernel.period import date_of, instant_text
+from kernel.quantity import EXACT, canonical
 from kernel.wire import Dialect
 
 
@@ -58,7 +60,11 @@ _REASONS: Final[Mapping[str, str]] = {
     "pricing_mode_mismatch": "Features priced by AI model take model and tokens, all others take value.",
     "no_active_subscription": "At its time the customer had no subscription that covers it.",
     "feature_not_in_plan": "The customer's plan does not have its feature.",
+    "window_closed": "The window in which {corrects} counts takes no such correction any more.",
 }
+_CORRECTED: Final = "in the usage window from {start} up to {end}; the invoice of cut {cut} bills the difference."
+_VOIDS: Final = f"It takes back all that {{corrects}} counted, {_CORRECTED}"
+_AMENDS: Final = f"It changes what {{corrects}} counts, {_CORRECTED}"
 _NO_LETTER: Final = "It replays {letter}, of which nothing was remembered any more; it never counts."
 _NOT_JUDGED: Final = "It is durable in the log and not judged yet."
 
@@ -70,7 +76,11 @@ def reason_of(row: EventRow) -> str:
     if row.replays and row.verdict == Verdict.SUPERSEDED:
         return _NO_LETTER.format(letter=row.replays)
     words = _REASONS.get(row.code) or _REASONS[row.verdict]
-    return words.format(start=date_of(row.window), end=date_of(row.window_end), cut=row.cut, original=row.original)
+    corrects = corrected_of(row)
+    if corrects is not None and row.verdict == Verdict.COUNTED:
+        words = _VOIDS if corrects.void else _AMENDS
+    span = {"start": date_of(row.window), "end": date_of(row.window_end)}
+    return words.format(**span, cut=row.cut, original=row.original, corrects=row.corrects)
 
 
 def event_wire(row: EventRow, code: str, organization: str, reader: Reader) -> dict[str, Any]:
@@ -132,8 +142,30 @@ def _judgement(row: EventRow) -> dict[str, Any]:
         "cut": row.cut if counts else None,
         "originalEventId": row.original or None,
         "replaysEventId": row.replays or None,
+        **_correction(row),
         "acceptedAt": instant_text(row.accepted_at),
     }
+
+
+def _correction(row: EventRow) -> dict[str, Any]:
+    """Say what a correction corrects: its `value` is the difference, before and after are what the event counts."""
+    corrects = corrected_of(row)
+    if corrects is None:
+        return {"correctsEventId": None}
+    before = Decimal(corrects.quantity)
+    after = EXACT.add(before, Decimal(row.quantity))
+    told = {"number": corrects.number, "void": corrects.void, "before": before, "after": Decimal(canonical(after))}
+    return {"correctsEventId": row.corrects, "correction": told}
+
+
+def corrections_wire(row: EventRow, corrections: Sequence[EventRow]) -> dict[str, Any]:
+    """Say what became of an event that counts: what it counts now, and the corrections that made it so."""
+    now = counted_now(row, corrections)
+    listed = [
+        {"id": position_of(one).event_id(), "value": Decimal(one.quantity), "createdAt": instant_text(one.at)}
+        for one in corrections
+    ]
+    return {"valueNow": Decimal(canonical(now)), "corrections": listed}
 
 
 def refusal_wire(row: RefusalRow, reader: Reader) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def refusal_of(
             code="validation_error",
             message=f"addonId: {addon.slug} goes with plans of the model {addon.model} alone.",
             param="addonId",
+            rule="R-ADDON-2",
         )
     had = current.feature(addon.granted.feature.id_text)
     if had is not None and had.enabled and had.addon != addon.id:
@@ -75,6 +76,7 @@ def refusal_of(
             code="validation_error",
             message=f"addonId: the plan has {addon.granted.feature.code} already.",
             param="addonId",
+            rule="R-ADDON-9",
         )
     return None
 

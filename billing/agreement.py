@@ -11,8 +11,10 @@ import msgspec
 
 from aggregator.account import Account, DrawKey, Draws
 from billing.closing import Window, WindowUsage
+from billing.frozen import PeriodTerms
 from billing.invoice import decimal_units
 from kernel import ids
+from kernel.period import DAY_MS
 
 _NOTHING: Final = 0
 
@@ -80,6 +82,13 @@ def live_usage(account: Account) -> dict[Window, WindowUsage]:
         Window(ids.id_text(ids.FEATURE, feature), term, start): WindowUsage(end=total.end, units=total.now)
         for (feature, term, start), total in account.totals.items()
     }
+
+
+def used_now(terms: PeriodTerms, usage: Mapping[Window, WindowUsage], now_ms: int) -> dict[str, int]:
+    """Tell the units by feature id, in 1e-9, of the window of `terms` that holds the organization's now."""
+    window = terms.window_of(max(now_ms // DAY_MS, terms.since_day)).start
+    at = {granted.feature: usage.get(Window(granted.feature, terms.term, window)) for granted in terms.features}
+    return {feature: found.units for feature, found in at.items() if found is not None}
 
 
 def _name(window: Window) -> str:

@@ -9,9 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 from billing.frozen import PeriodTerms
-from billing.invoice import Invoice, Line, LineKind
+from billing.invoice import Invoice, Line, LineKind, decimal_units
 from billing.seat import SEATS
 from billing.subscription import ChangeKind, Subscription
+from billing.subscription_shape import METERED
+from catalog.terms import ConsumptionModel
 from kernel.period import DAY_MS, instant_text
 
 
@@ -65,9 +67,16 @@ def requires_checkout(subscription: Subscription, checkout_url: str | None) -> d
 
 
 def scheduled(
-    subscription: Subscription, current: PeriodTerms, following: PeriodTerms, held: Mapping[str, int]
+    subscription: Subscription,
+    current: PeriodTerms,
+    following: PeriodTerms,
+    held: Mapping[str, int],
+    used: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Spell a change that waits for the renewal; `held` are the customer's seats by feature id (R-BH-6)."""
+    """Spell a change that waits for the renewal, with what it will cost more (R-BH-6).
+
+    `held` are the customer's seats by feature id, `used` the units of the window that runs, in 1e-9.
+    """
     change = subscription.scheduled
     assert change is not None, "it was just scheduled"
     assert current.until_day is not None, "a paid plan's period ends"
@@ -83,11 +92,39 @@ def scheduled(
         "customerId": subscription.customer_id,
         "newPlanId": change.plan_id,
         "newPlanName": change.plan_name,
+        "limitWarnings": limit_warnings(following, held, used),
     }
     if change.interval is not None:
         answer["newBillingInterval"] = change.interval.value
     warning = _seat_warning(following, held, effective)
     return answer if warning is None else {**answer, "seatLimitWarning": warning}
+
+
+def limit_warnings(following: PeriodTerms, held: Mapping[str, int], used: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Warn of each feature of which more is held or used now than the new plan includes, and of its price (R-BH-6).
+
+    A null `overageUnitPriceDecimal` says that the plan sells no more than is included.
+    """
+    found = []
+    for granted in following.features:
+        if granted.included is None or not granted.enabled or granted.kind not in (SEATS, METERED):
+            continue
+        now = Decimal(held.get(granted.feature, 0))
+        if granted.kind == METERED:
+            # Usage of a pool is limited by the pool, not by a number of units.
+            counts = following.model is ConsumptionModel.METERED
+            now = Decimal(decimal_units(used.get(granted.feature, 0))) if counts else Decimal(0)
+        if now > Decimal(granted.included):
+            found.append(
+                {
+                    "featureCode": granted.code,
+                    "featureName": granted.name,
+                    "current": now,
+                    "included": Decimal(granted.included),
+                    "overageUnitPriceDecimal": granted.unit_price if granted.overage else None,
+                }
+            )
+    return found
 
 
 def _seat_warning(following: PeriodTerms, held: Mapping[str, int], effective: str) -> dict[str, Any] | None:
@@ -107,7 +144,13 @@ def _seat_warning(following: PeriodTerms, held: Mapping[str, int], effective: st
 
 
 def preview(
-    lines: Iterable[Line], *, currency: str, effective_ms: int, days: tuple[int, int], upgrade: bool
+    lines: Iterable[Line],
+    warnings: list[dict[str, Any]],
+    *,
+    currency: str,
+    effective_ms: int,
+    days: tuple[int, int],
+    upgrade: bool,
 ) -> dict[str, Any]:
     """Spell a preview; `days` are those remaining and those of the cycle. What exceeds the charge is not paid out."""
     sums = billing_of(lines, None, 0)
@@ -121,6 +164,7 @@ def preview(
         "totalDays": days[1],
         "isUpgrade": upgrade,
         "creditedToAccount": max(0, -sums["netAmount"]),
+        "limitWarnings": warnings,
         "lines": [
             {"kind": line.kind.value, "description": line.description, "amount": line.amount_minor} for line in lines
         ],

@@ -189,7 +189,7 @@ def _usage_line(
     paid for by the draw.
     """
     total = totals[window]
-    terms = _granting(periods, window)
+    terms = granting(periods, window)
     granted = None if terms is None else terms.feature(window.feature)
     if terms is None or granted is None or terms.model is not ConsumptionModel.METERED:
         return None
@@ -204,7 +204,7 @@ def _usage_line(
     period = Period(window.start, max(end, window.start + 1))  # terms that changed on its first day leave it that day
     return Line(
         kind=LineKind.LATE_USAGE if late else LineKind.ADDON_OVERAGE if granted.addon else LineKind.OVERAGE,
-        description=f"{granted.name} ({granted.code}), {'late usage of ' if late else ''}{span(period)}",
+        description=f"{granted.name} ({granted.code}), {_words(late=late, units=due.units)}{span(period)}",
         quantity=decimal_units(due.units),
         unit_price=granted.unit_price,
         amount_minor=due.amount.minor,
@@ -219,6 +219,13 @@ def _usage_line(
         overage=decimal_units(overage_units(total.units, allowance)),
         window=period,
     )
+
+
+def _words(*, late: bool, units: int) -> str:
+    """Say how a line differs from the first one of its window: usage fell by corrections, or came late (ADR 10)."""
+    if units < 0:
+        return "correction of "
+    return "late usage of " if late else ""
 
 
 def _overdraft_line(
@@ -244,7 +251,7 @@ def _overdraft_line(
     period = Period(window.start, max(end, window.start + 1))
     return Line(
         kind=LineKind.BALANCE_OVERAGE,
-        description=f"Balance overdraft, {span(period)}",
+        description=f"Balance overdraft, {'correction of ' if units < before.units else ''}{span(period)}",
         quantity=decimal_units(units - before.units),
         unit_price="1",
         amount_minor=amount.minor,
@@ -278,7 +285,7 @@ def period_at(periods: Sequence[PeriodTerms], day: int) -> PeriodTerms | None:
     return max(earlier, key=_since) if earlier else min(periods, default=None, key=_since)
 
 
-def _granting(periods: Sequence[PeriodTerms], window: Window) -> PeriodTerms | None:
+def granting(periods: Sequence[PeriodTerms], window: Window) -> PeriodTerms | None:
     """Tell the window's frozen terms of its feature, among those of its number.
 
     A late event may count by terms that came after its window and added the feature: then by the first that grant it.

@@ -137,7 +137,7 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
 def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: Discount | None = None) -> PeriodTerms:
     """Freeze what the plan grants now for a period.
 
-    A plan that lost the subscription's price keeps that of `last` (contract 4.1, row 64).
+    A plan that lost the subscription's price, or the one in its currency, keeps that of `last` (contract 4.1, row 64).
     """
     price = _price(plan, frame)
     base_minor = price.amount_minor if price is not None else 0 if last is None else last.base_minor
@@ -162,7 +162,8 @@ def _members(frame: Frame) -> dict[str, Any]:
 
 def _price(plan: Plan, frame: Frame) -> PlanPrice | None:
     price = None if frame.interval is None else plan.price_of(frame.interval)
-    return None if price is None else in_currency(price, frame.currency)
+    here = None if price is None else in_currency(price, frame.currency)
+    return here if here is not None and here.currency.lower() == frame.currency.lower() else None
 
 
 def in_currency(price: PlanPrice, currency: str) -> PlanPrice:

@@ -93,7 +93,7 @@ def refused_pack(snapshot: Snapshot, day: int, pack: CreditPack) -> Refusal | No
     if terms is None:
         return refused
     if terms.model is not ConsumptionModel.CREDITS:
-        return _fault("creditPackId", "is for credits plans: the customer's plan has no credits")
+        return _fault("creditPackId", "is for credits plans: the customer's plan has no credits", "R-PACK-1")
     if not pack.active or (pack.plans is not None and terms.plan not in pack.plans):
         return Refusal(
             code="credit_pack_not_found",
@@ -106,12 +106,12 @@ def refused_pack(snapshot: Snapshot, day: int, pack: CreditPack) -> Refusal | No
 def refused_top_up(snapshot: Snapshot, day: int, amount_minor: int) -> Refusal | None:
     """Tell why a balance cannot be topped up; None when it can (R-TOPUP-1, R-TOPUP-5)."""
     if amount_minor < TOP_UP_MIN_MINOR:
-        return _fault("amount", f"must be at least {TOP_UP_MIN_MINOR} minor units")
+        return _fault("amount", f"must be at least {TOP_UP_MIN_MINOR} minor units", "R-TOPUP-5")
     terms, refused = _buying(snapshot, day)
     if terms is None:
         return refused
     if terms.model is not ConsumptionModel.BALANCE:
-        return _fault("amount", "tops up balance plans: the customer's plan has no balance")
+        return _fault("amount", "tops up balance plans: the customer's plan has no balance", "R-TOPUP-1")
     return None
 
 
@@ -127,7 +127,6 @@ def _buying(snapshot: Snapshot, day: int) -> tuple[Terms | None, Refusal | None]
     )
 
 
-def _fault(field: str, message: str) -> Refusal:
-    return Refusal(
-        code="validation_error", message=message, param=field, details=[{"field": field, "message": message}]
-    )
+def _fault(field: str, message: str, rule: str) -> Refusal:
+    details = [{"field": field, "message": message}]
+    return Refusal(code="validation_error", message=message, param=field, details=details, rule=rule)

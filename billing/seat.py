@@ -206,7 +206,7 @@ def advance_lines(
         extra = extra_seats(granted, books[granted.feature].at_end)
         amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), currency)
         if extra and granted.overage:
-            text = f"{granted.name} (seats:{granted.code}), {span(_days(period))}"
+            text = f"{granted.name} (seats:{granted.code}), {span(days_of(period))}"
             line = amount_line(
                 LineKind.SEATS,
                 text,
@@ -231,7 +231,7 @@ def true_up_lines(
     for granted in _of(period, books):
         book = books[granted.feature]
         for day, shift, grown in growth(granted, book):
-            share = share_left(book.days or _days(period), day + shift)
+            share = share_left(book.days or days_of(period), day + shift)
             exact = EXACT.multiply(Decimal(grown), Decimal(granted.unit_price))
             text = (
                 f"{granted.name} (seats:{granted.code}), added {date_of(day).isoformat()}:"
@@ -270,7 +270,8 @@ def _of(period: PeriodTerms, books: Mapping[str, SeatBook]) -> list[FrozenFeatur
     return sorted(found, key=lambda granted: granted.code)
 
 
-def _days(period: PeriodTerms) -> Period:
+def days_of(period: PeriodTerms) -> Period:
+    """Tell the days of a billing period."""
     assert period.until_day is not None, "seats are charged in billing periods"
     return Period(period.since_day, period.until_day)
 

@@ -41,6 +41,12 @@ def _decimal(loader: _Loader, node: yaml.ScalarNode) -> Decimal:
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
+def hints_of(document: CatalogDocument) -> list[str]:
+    """Tell what would be better about the codes under which usage is reported, feature after feature (R-TRACK-22)."""
+    codes = [part.event_code or part.code for part in document.feature if part.type == "metered"]
+    return [hint for hint in map(rule.code_hint, codes) if hint is not None]
+
+
 def parse_document(text: str, kind: Format) -> CatalogDocument:
     """Read a document and check it whole. Raises Rejected with the field at fault."""
     try:

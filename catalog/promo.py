@@ -90,7 +90,7 @@ def refusal_of(promo: PromoCode, plan: str, interval: Interval, day: int) -> Ref
 
 def exhausted(promo: PromoCode) -> Refusal:
     """Say that a code is used up, or was switched off."""
-    return _refused(f"The code {promo.code} has no redemptions left.")
+    return _refused(f"The code {promo.code} has no redemptions left.", "R-DISC-12")
 
 
 def redeemed_before(promo: PromoCode) -> Refusal:
@@ -98,5 +98,5 @@ def redeemed_before(promo: PromoCode) -> Refusal:
     return _refused(f"This customer has used the code {promo.code}.")
 
 
-def _refused(message: str) -> Refusal:
-    return Refusal(code="offer_not_applicable", message=message, param="promoCode")
+def _refused(message: str, rule: str | None = None) -> Refusal:
+    return Refusal(code="offer_not_applicable", message=message, param="promoCode", rule=rule)

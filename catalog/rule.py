@@ -21,6 +21,8 @@ _CODE: Final = re.compile(r"[a-z0-9_]{1,200}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
 _EMAIL_CHARS_MAX: Final = 254
 _COUNTRY: Final = re.compile(r"[A-Za-z]{2}")
+_VAGUE_CODES: Final = frozenset({"feature", "metric", "usage", "event", "count", "value", "units", "test"})
+_NUMBERED_CODE: Final = re.compile(r"[a-z]?|(feature|metric|usage|event|meter)_?[0-9]+")
 _RESERVED_CODES: Final = frozenset({"manage", "active", "batch", "bulk"})  # they are words of paths (contract 4.5)
 REFERENCE_CHARS_MAX: Final = 255
 METADATA_DEPTH_MAX: Final = 20  # far beyond what anybody reads, far below where a JSON library gives up
@@ -41,6 +43,16 @@ def code_of(text: str, field: str = "code") -> str:
     if text in _RESERVED_CODES:
         raise invalid(field, f"must not be one of the words {', '.join(sorted(_RESERVED_CODES))}")
     return text
+
+
+def code_hint(code: str) -> str | None:
+    """Tell what is better about a descriptive event code; None for one that says what it counts (R-TRACK-22).
+
+    Guidance alone: every code that `code_of` takes is taken.
+    """
+    if code not in _VAGUE_CODES and not _NUMBERED_CODE.fullmatch(code):
+        return None
+    return f"{code} does not say what is counted: events are easier to read as api_calls, storage_gb or emails_sent"
 
 
 def name_of(text: str, field: str = "name") -> str:

@@ -41,6 +41,7 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "pricing_mode_mismatch": "Features priced by AI model take model and tokens, all others take value.",
     "no_active_subscription": "The customer has no subscription that covers this event.",
     "feature_not_in_plan": "The customer's plan does not have this feature.",
+    "window_closed": "The window in which this event counts takes no such correction any more.",
 }
 
 
@@ -106,7 +107,7 @@ def single_answer(settled: Settled, frame: Frame) -> Answer:
     """Answer a single track call. Source: contract, decision 13."""
     refusal = refusal_of(settled)
     if refusal is not None:
-        return error_answer(refusal)
+        return error_answer(refusal, frame.request_id)
     body = wire.encode(wire.success(frame.dialect, _event(settled, frame, 0)))
     pending = type(settled) is Pending
     return Answer(
@@ -134,11 +135,11 @@ def batch_answer(settled: Sequence[Settled], elements: Sequence[msgspec.Raw], fr
             pending = pending or event.pending is True
         else:
             failed.append(FailedEvent(index=index, error=refusal.message, code=refusal.code, data=elements[index]))
-            results.append(_failure(index, each, refusal))
+            results.append(_failure(index, each, refusal, frame.request_id))
             word = refusal.code
         saying[word] = saying.get(word, 0) + 1
     if saying.get(UNAVAILABLE.code) == len(settled):
-        return msgspec.structs.replace(error_answer(UNAVAILABLE), saying=saying)
+        return msgspec.structs.replace(error_answer(UNAVAILABLE, frame.request_id), saying=saying)
     lists: dict[str, object] = {"successful": successful, "failed": failed, "results": results}
     if frame.dialect.bare:
         lists = {"object": "usage_event_batch", "livemode": frame.livemode, **lists}
@@ -146,11 +147,11 @@ def batch_answer(settled: Sequence[Settled], elements: Sequence[msgspec.Raw], fr
     return Answer(_success_status(frame, pending=pending), body, pending=pending, saying=saying)
 
 
-def error_answer(refusal: Refusal) -> Answer:
+def error_answer(refusal: Refusal, request_id: str | None = None) -> Answer:
     """Answer a refusal in the contract's envelope (2.2)."""
     return Answer(
         wire.status_of(refusal.code),
-        wire.encode(wire.error_body(refusal)),
+        wire.encode(wire.error_body(refusal, request_id)),
         retry=refusal.code in _RETRIED,
         saying={refusal.code: 1},
     )
@@ -183,22 +184,20 @@ def refusal_of(settled: Settled) -> Refusal | None:
 def _ruled_out(judged: Judged) -> Refusal:
     """Spell a blocked or refused event; its code is the fold's."""
     code = judged.outcome.code
-    details = (
-        {"timestamp": instant_of_us(judged.event.event_time_us)}
-        if code == "no_active_subscription"
-        else {"eventId": _own_id(judged)}
-    )
+    details = {"eventId": _own_id(judged)}
+    if code == "no_active_subscription":
+        details["timestamp"] = instant_of_us(judged.event.event_time_us)
     return Refusal(code=code, message=_MESSAGES.get(code, "The customer's terms do not allow this."), details=details)
 
 
-def _failure(index: int, settled: Settled, refusal: Refusal) -> BatchResult:
+def _failure(index: int, settled: Settled, refusal: Refusal, request_id: str | None) -> BatchResult:
     status = "rejected"
     if refusal.code in ("duplicate", UNAVAILABLE.code):
         status = "duplicate" if refusal.code == "duplicate" else "failed"
     elif type(settled) is Judged and settled.outcome.verdict is Verdict.BLOCKED:
         status = "blocked"
     found = refusal.details.get("eventId") if isinstance(refusal.details, Mapping) else None
-    error = wire.error_body(refusal)["error"]
+    error = wire.error_body(refusal, request_id)["error"]
     return BatchResult(index=index, status=status, id=found or msgspec.UNSET, error=error)
 
 
@@ -209,6 +208,14 @@ def _success_status(frame: Frame, *, pending: bool) -> int:
 def _original_id(outcome: Outcome) -> str | None:
     original = outcome.original_position()
     return original.event_id() if original is not None else None
+
+
+def event_of(settled: Settled) -> str:
+    """Tell the id of the event that a settled one became in the log, else of the one that holds its key; or empty."""
+    if type(settled) is not Judged:
+        return ""
+    in_log = settled.epoch > 0  # what the filter answers has no place of its own
+    return _own_id(settled) if in_log else _original_id(settled.outcome) or ""
 
 
 def _own_id(judged: Judged) -> str:

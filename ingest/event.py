@@ -18,9 +18,10 @@ NO_DIGEST: Final = b""
 NO_REQUEST: Final = bytes(8)
 NO_REPLAY: Final = b""
 
-# Key namespaces: a key from the body never meets one from the header (DESIGN 3.1).
+# Key namespaces: a key from the body never meets one from the header, nor one of a correction (DESIGN 3.1).
 BODY_KEY: Final = "b"
 HEADER_KEY: Final = "h"
+CORRECTION_KEY: Final = "c"
 
 
 class TokenUse(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
@@ -45,6 +46,35 @@ class TokenUse(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=Fa
     price_since_ms: int
 
 
+class Corrected(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """What a correction corrects: an event that counts, and what it counts before this correction.
+
+    `position` is the event's (eleven bytes), `number` counts its corrections, the first is 1. `void` takes all of it
+    back. `term` and `window` (days since 1970-01-01, `window_end` its end) say where it counts; `quantity` is a decimal
+    string. `pool` is `credits` or `balance` where it drew on one; `cost` and what it took, in 1e-9 of that pool, differ
+    where an AI event took the rest of a hard balance. Source: ADR 10.
+    """
+
+    position: bytes
+    number: int
+    void: bool
+    term: int
+    window: int
+    window_end: int
+    quantity: str
+    pool: str = ""
+    cost: int = 0
+    taken: int = 0
+
+    def event(self) -> Position:
+        """Name the event."""
+        return Position.from_bytes(self.position)
+
+    def key(self) -> str:
+        """Spell the key of this correction: of one event and number at most one counts."""
+        return f"{self.event().event_id()}#{self.number}"
+
+
 class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
     """One attempt of one usage event.
 
@@ -54,8 +84,9 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     and amount, `request` the HTTP request (eight zero bytes without an `Idempotency-Key` header). `has_timestamp` is
     false when the client sent no time. `replays` is the position (eleven bytes) of the dead letter that an operator
     lets be judged again, with the digest that it is held under; empty for what a client sent. `tokens` is set on an AI
-    event, whose quantity is input and output tokens together (R-AI-12). A field that is added goes to the end and has a
-    default, so that older records still decode.
+    event, whose quantity is input and output tokens together (R-AI-12). `corrects` is set on a correction, whose
+    quantity is the signed difference. A field that is added goes to the end and has a default, so that older records
+    still decode.
     """
 
     organization: bytes
@@ -73,6 +104,7 @@ class UsageEvent(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=
     properties: tuple[tuple[str, str], ...] = ()
     replays: bytes = NO_REPLAY
     tokens: TokenUse | None = None
+    corrects: Corrected | None = None
 
     def replayed(self) -> Position | None:
         """Name the dead letter that this attempt replays; None for any other attempt."""

@@ -1,4 +1,4 @@
-"""A refusal that never reached the log, kept for audit, and how many are kept. Pure.
+"""A request that was refused, kept for audit and for whoever asks why, and how many are kept. Pure.
 
 Owns the value and the quota: at most 100 a second for each organization are kept, the rest only counted. Best effort:
 a refusal speaks of that request alone and changes nothing. Source: DESIGN 8.
@@ -11,16 +11,20 @@ import msgspec
 from ingest.validation import Candidate
 from kernel.errors import Refusal
 from kernel.limits import REFUSALS_PER_SECOND_MAX
+from kernel.reason import rule_of
 
 EXCERPT_BYTES_MAX: Final = 500  # enough to recognise the event, small enough for 100 a second
 _SECOND_MS: Final = 1_000
 
 
 class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One event that the catalog alone refused.
+    """One request, or one event of it, that was refused.
 
     `id` is `rej_…`, `organization` 16 bytes. `customer`, `feature`, `quantity` and `key` are what the client sent,
-    empty where it could not be read; `body` is the beginning of the event as it came. `at_ms` is real time.
+    empty where it could not be read; `body` is the beginning of a usage event as it came, of no other request. `at_ms`
+    is real time, `now_ms` the organization's. `request` is the id that the answer carried, `route` method and path,
+    `param` the field at fault, `rule` the rule on which the refusal rests, `event` the id of an event that reached the
+    log and was refused there, or of the one that holds its key.
     """
 
     id: str
@@ -33,23 +37,58 @@ class RefusedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     code: str
     message: str
     body: str
+    request: str = ""
+    route: str = ""
+    param: str = ""
+    rule: str = ""
+    event: str = ""
+    now_ms: int = 0
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked: `request` is its id, `route` method and path without the prefix; times as in `RefusedRequest`."""
+
+    organization: bytes
+    request: str
+    route: str
+    at_ms: int
+    now_ms: int
 
 
 def refused_request(
-    refusal: Refusal, candidate: Candidate | None, body: bytes, *, refusal_id: str, organization: bytes, at_ms: int
+    refusal: Refusal, candidate: Candidate | None, body: bytes, asked: Asked, *, refusal_id: str, event: str = ""
 ) -> RefusedRequest:
-    """Make the record of a refusal; `candidate` is None when the event could not be read."""
-    return RefusedRequest(
-        id=refusal_id,
-        organization=organization,
-        customer=candidate.customer if candidate else "",
+    """Make the record of a usage event's refusal; `candidate` is None when the event could not be read."""
+    made = refused_call(refusal, asked, refusal_id=refusal_id, customer=candidate.customer if candidate else "")
+    return msgspec.structs.replace(
+        made,
         feature=candidate.feature if candidate else "",
         quantity=candidate.quantity if candidate else "",
         key=(candidate.key or "") if candidate else "",
-        at_ms=at_ms,
-        code=refusal.code,
-        message=refusal.message,
         body=body[:EXCERPT_BYTES_MAX].decode(errors="replace"),
+        event=event,
+    )
+
+
+def refused_call(refusal: Refusal, asked: Asked, *, refusal_id: str, customer: str) -> RefusedRequest:
+    """Make the record of any request's refusal; nothing of its body is kept, which may hold a card or an address."""
+    path = asked.route.partition(" ")[2]
+    return RefusedRequest(
+        id=refusal_id,
+        organization=asked.organization,
+        customer=customer[:EXCERPT_BYTES_MAX],
+        feature="",
+        quantity="",
+        key="",
+        at_ms=asked.at_ms,
+        code=refusal.code,
+        message=refusal.message[:EXCERPT_BYTES_MAX],
+        body="",
+        request=asked.request,
+        route=asked.route[:EXCERPT_BYTES_MAX],
+        param=(refusal.param or "")[:EXCERPT_BYTES_MAX],
+        rule=rule_of(refusal, path),
+        now_ms=asked.now_ms,
     )
 
 

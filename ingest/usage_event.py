@@ -81,7 +81,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What all answers of a request share.
 
     `codes` are the codes of the features by id, `keys` the bodies' keys by index; `respond_async` says that the client
-    asked not to wait; `currency` is the organization's.
+    asked not to wait; `currency` is the organization's; `request_id` is the answer's (None: nobody made one).
     """
 
     dialect: Dialect
@@ -91,6 +91,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     keys: Sequence[str | None]
     respond_async: bool = False
     currency: str = "usd"
+    request_id: str | None = None
 
 
 def write_event(

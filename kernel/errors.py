@@ -55,12 +55,16 @@ class NotReachable(Fatal):
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why something was not accepted: a code of the contract (2.3), words for a person, and the field at fault."""
+    """Why something was not accepted: a code of the contract (2.3), words for a person, and the field at fault.
+
+    `rule` names the rule on which it rests where the code stands for several (`kernel.reason`); it is not answered.
+    """
 
     code: str
     message: str
     param: str | None = None
     details: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
+    rule: str | None = None
 
 
 class Rejected(MeterlineError):
@@ -71,11 +75,14 @@ class Rejected(MeterlineError):
         self.refusal = refusal
 
 
-def rejected(code: str, message: str, *, param: str | None = None, details: Any = None) -> Rejected:
-    """Make a `Rejected` from a code of the contract (2.3) and words for a person."""
-    return Rejected(Refusal(code=code, message=message, param=param, details=details))
+def rejected(
+    code: str, message: str, *, param: str | None = None, details: Any = None, rule: str | None = None
+) -> Rejected:
+    """Make a `Rejected` from a code of the contract (2.3) and words for a person; `rule` as in `Refusal`."""
+    return Rejected(Refusal(code=code, message=message, param=param, details=details, rule=rule))
 
 
-def invalid(field: str, message: str) -> Rejected:
+def invalid(field: str, message: str, *, rule: str | None = None) -> Rejected:
     """Make the `validation_error` of one field, in the shape of contract 2.2."""
-    return rejected("validation_error", message, param=field, details=[{"field": field, "message": message}])
+    details = [{"field": field, "message": message}]
+    return rejected("validation_error", message, param=field, details=details, rule=rule)

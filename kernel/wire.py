@@ -25,6 +25,11 @@ _VERSION_C: Final = "2026-05-12"
 _VERSION_D: Final = "2026-07-24"
 _VERSION_PATTERN: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
+# Under these keys an ASGI scope says which id its answer carries, whose request it is, and of which customer it speaks.
+SCOPE_REQUEST_ID: Final = "meterline.request_id"
+SCOPE_ORGANIZATION: Final = "meterline.organization"
+SCOPE_CUSTOMER: Final = "meterline.customer"
+
 T = TypeVar("T")
 
 
@@ -150,6 +155,12 @@ _CODES: Final[Mapping[str, Mapping[str, int]]] = {
         "addon_has_activations": 409,
         "promo_code_expired": 409,
         "plan_in_use": 409,
+        "event_not_settled": 409,
+        "event_not_counted": 409,
+        "event_is_correction": 409,
+        "event_voided": 409,
+        "correction_conflict": 409,
+        "window_closed": 409,
         "idempotency_key_mismatch": 409,
         "idempotency_in_progress": 409,
     },
@@ -170,11 +181,16 @@ def status_of(code: str) -> int:
     return STATUS[code]
 
 
-def error_body(refusal: Refusal) -> dict[str, Any]:
-    """Spell a refusal in the one body that every client reads, flat and nested (contract 2.2)."""
+def error_body(refusal: Refusal, request_id: str | None = None) -> dict[str, Any]:
+    """Spell a refusal in the one body that every client reads, flat and nested (contract 2.2).
+
+    Additive: `requestId`, the id of the answer's header, by which `GET /explain/{id}` says why.
+    """
     flat: dict[str, Any] = {"code": refusal.code, "message": refusal.message}
     if refusal.details is not None:
         flat["details"] = refusal.details
+    if request_id is not None:
+        flat["requestId"] = request_id
     nested = {"type": TYPE[refusal.code], **flat}
     if refusal.param is not None:
         nested["param"] = refusal.param

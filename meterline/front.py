@@ -67,14 +67,14 @@ class Front:
         elif path in ("/healthz", "/readyz", "/metrics"):
             await self._operations(path, send)
         else:
-            await self._cool(scope, receive, self._with_request_id(send))
+            request_id = ids.new_id(ids.REQUEST, self._clock.now_ms())
+            told = cast("Scope", {**scope, wire.SCOPE_REQUEST_ID: request_id})
+            await self._cool(told, receive, self._stamped(send, request_id))
 
-    def _with_request_id(self, send: "Send") -> "Send":
-        request_id = ids.new_id(ids.REQUEST, self._clock.now_ms()).encode()
-
+    def _stamped(self, send: "Send", request_id: str) -> "Send":
         async def stamped(message: "Message") -> None:
             if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), (b"x-request-id", request_id)]
+                headers = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
                 message = cast("Message", {**message, "headers": headers})
             await send(message)
 

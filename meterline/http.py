@@ -6,7 +6,7 @@ Decides nothing about usage or money. Source: DESIGN 7; contract 1.3, 2.2.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Response, Router
 from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.exceptions import (
@@ -19,6 +19,8 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.types import ControllerRouterHandler
 
+from catalog.gateway.http import HttpRequest, key_of, request_id_of
+from ingest.gateway.refusal_desk import RefusalDesk, bare, named_in
 from kernel import limits, wire
 from kernel.errors import MeterlineError, Refusal, Rejected, Retryable
 from kernel.telemetry import logger
@@ -31,49 +33,73 @@ RETRY_AFTER: Final = {"Retry-After": "1"}
 Dependencies = Mapping[str, Any]
 
 
-def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Response[bytes]:
-    """Answer a refusal in the contract's envelope (2.2)."""
-    return Response(
-        wire.encode(wire.error_body(refusal)),
-        status_code=wire.status_of(refusal.code),
-        media_type=JSON,
-        headers=dict(headers or {}),
-    )
+class ErrorAnswers:
+    """Answers what a handler could not, in the contract's envelope (2.2), and hands refusals to the desk."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        """Take what handlers may ask for; the desk (`desk`) is among them where refusals are kept."""
+        self._dependencies = dependencies
+
+    def on_rejected(self, request: HttpRequest, error: Rejected) -> Response[bytes]:
+        """Answer a request that a handler rejected."""
+        again = error.refusal.code in ("service_unavailable", "rate_limited")
+        return self._refused(request, error.refusal, RETRY_AFTER if again else None)
+
+    def on_operating_error(self, request: HttpRequest, error: MeterlineError) -> Response[bytes]:
+        """Answer 503 when a store is away, 500 for what an operator has to mend."""
+        if isinstance(error, Retryable):
+            refusal = Refusal(code="service_unavailable", message=f"{error}; try again")
+            return self._refused(request, refusal, RETRY_AFTER)
+        return self.on_bug(request, error)
+
+    def on_http_error(self, request: HttpRequest, error: HTTPException) -> Response[bytes]:
+        """Answer Litestar's own refusals in the contract's envelope."""
+        refusal = _refusal_of(error)
+        return self.on_bug(request, error) if refusal is None else self._refused(request, refusal)
+
+    def on_bug(self, request: HttpRequest, error: Exception) -> Response[bytes]:
+        """Answer 500 for what should not happen, and log it with its origin."""
+        _log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
+        refusal = Refusal(code="internal_error", message="Something went wrong on our side; it is logged.")
+        return self._refused(request, refusal)
+
+    def _refused(
+        self, request: HttpRequest, refusal: Refusal, headers: Mapping[str, str] | None = None
+    ) -> Response[bytes]:
+        request_id = request_id_of(request)
+        desk: RefusalDesk | None = self._dependencies.get("desk")
+        if desk is not None and request_id is not None:
+            told = cast("dict[str, Any]", request.scope)
+            route = bare(f"{request.method} {request.url.path}")
+            desk.keep(
+                refusal,
+                request_id,
+                route,
+                key=key_of(request.headers),
+                organization=told.get(wire.SCOPE_ORGANIZATION),
+                customer=told.get(wire.SCOPE_CUSTOMER) or named_in(route, request.query_params),
+            )
+        return Response(
+            wire.encode(wire.error_body(refusal, request_id)),
+            status_code=wire.status_of(refusal.code),
+            media_type=JSON,
+            headers=dict(headers or {}),
+        )
 
 
-def on_rejected(_: Request[Any, Any, Any], error: Rejected) -> Response[bytes]:
-    """Answer a request that a handler rejected."""
-    again = error.refusal.code in ("service_unavailable", "rate_limited")
-    return refused(error.refusal, RETRY_AFTER if again else None)
-
-
-def on_operating_error(_: Request[Any, Any, Any], error: MeterlineError) -> Response[bytes]:
-    """Answer 503 when a store is away, 500 for what an operator has to mend."""
-    if isinstance(error, Retryable):
-        return refused(Refusal(code="service_unavailable", message=f"{error}; try again"), RETRY_AFTER)
-    return on_bug(_, error)
-
-
-def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """Answer Litestar's own refusals in the contract's envelope."""
+def _refusal_of(error: HTTPException) -> Refusal | None:
+    """Spell one of Litestar's own refusals; None for what is no refusal."""
     if isinstance(error, NotFoundException):
-        return refused(Refusal(code="not_found", message="There is nothing at this path."))
+        return Refusal(code="not_found", message="There is nothing at this path.")
     if isinstance(error, MethodNotAllowedException):
-        return refused(Refusal(code="method_not_allowed", message="This path does not take this method."))
+        return Refusal(code="method_not_allowed", message="This path does not take this method.")
     if error.status_code == 413:  # noqa: PLR2004 - the standard's number
-        return refused(Refusal(code="payload_too_large", message=f"A body is at most {limits.BODY_BYTES_MAX} bytes."))
-    details = error.extra if isinstance(error, ValidationException) and isinstance(error.extra, list) else None
-    if error.status_code < 500:  # noqa: PLR2004 - client's fault
-        found = [{"field": str(i.get("key", "unknown")), "message": str(i.get("message", ""))} for i in details or []]
-        message = error.detail or "The request is not valid."
-        return refused(Refusal(code="validation_error", message=message, details=found))
-    return on_bug(_, error)
-
-
-def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer 500 for what should not happen, and log it with its origin."""
-    _log.error("request failed", path=request.url.path, method=request.method, exc_info=error)
-    return refused(Refusal(code="internal_error", message="Something went wrong on our side; it is logged."))
+        return Refusal(code="payload_too_large", message=f"A body is at most {limits.BODY_BYTES_MAX} bytes.")
+    if error.status_code >= 500:  # noqa: PLR2004 - not the client's fault
+        return None
+    details = error.extra if isinstance(error, ValidationException) and isinstance(error.extra, list) else []
+    found = [{"field": str(i.get("key", "unknown")), "message": str(i.get("message", ""))} for i in details]
+    return Refusal(code="validation_error", message=error.detail or "The request is not valid.", details=found)
 
 
 def litestar_app(
@@ -86,6 +112,7 @@ def litestar_app(
     `linked` are those that stand without a prefix too: links that customers follow lead there.
     `dependencies` names all of them now; each request takes what it holds then.
     """
+    answers = ErrorAnswers(dependencies)
     provided = {name: Provide(_held(dependencies, name), sync_to_thread=False) for name in dependencies}
 
     def quiet(config: AppConfig) -> AppConfig:
@@ -106,10 +133,10 @@ def litestar_app(
         exception_handlers=cast(
             "Any",
             {
-                Rejected: on_rejected,
-                MeterlineError: on_operating_error,
-                HTTPException: on_http_error,
-                Exception: on_bug,
+                Rejected: answers.on_rejected,
+                MeterlineError: answers.on_operating_error,
+                HTTPException: answers.on_http_error,
+                Exception: answers.on_bug,
             },
         ),
     )

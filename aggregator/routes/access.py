@@ -18,6 +18,7 @@ from aggregator.gateway import RESOURCE, AccessGateway, Question
 from catalog.definition import Principal
 from catalog.gateway.catalog import Catalog
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, authenticate, key_of, read_body, reply
+from ingest.gateway.refusal_desk import RefusalDesk
 from kernel import ids, wire
 from kernel.clock import Clock
 from kernel.errors import Refusal, Rejected, Retryable, invalid
@@ -42,10 +43,12 @@ _BROKEN: Final = Refusal(code="internal_error", message="Something went wrong he
 class AccessRoutes:
     """The hot route: one feature's state for one customer."""
 
-    def __init__(self, gateway: AccessGateway, catalog: Catalog, clock: Clock) -> None:
+    def __init__(self, gateway: AccessGateway, catalog: Catalog, clock: Clock, desk: RefusalDesk | None = None) -> None:
+        """`desk` keeps refusals (None: nobody does)."""
         self._gateway = gateway
         self._catalog = catalog
         self._clock = clock
+        self._desk = desk
 
     def match(self, method: str, path: str, query: bytes) -> AsgiCallable | None:
         """Find the callable for a request; None: it is not this one's."""
@@ -56,27 +59,38 @@ class AccessRoutes:
     async def one(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Answer a request that `match` found."""
         status, body = 200, b""
+        request_id = ids.new_id(ids.REQUEST, self._clock.now_ms())
         try:
             body = await self._answer(scope)
         except Rejected as error:
-            status, body = _refused(error.refusal)
+            status, body = _refused(error.refusal, request_id)
+            self._keep(error.refusal, request_id, scope)
         except Retryable as error:
-            status, body = _refused(Refusal(code="service_unavailable", message=f"{error}; try again"))
+            refusal = Refusal(code="service_unavailable", message=f"{error}; try again")
+            status, body = _refused(refusal, request_id)
         except Exception as error:  # noqa: BLE001 - the edge: every request is answered
             _log.error("a feature access request failed", path=scope["path"], exc_info=error)
-            status, body = _refused(_BROKEN)
+            status, body = _refused(_BROKEN, request_id)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", ids.new_id(ids.REQUEST, self._clock.now_ms()).encode()),
+            (b"x-request-id", request_id.encode()),
         ]
         if status == wire.status_of("service_unavailable"):
             headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def _keep(self, refusal: Refusal, request_id: str, scope: Scope) -> None:
+        if self._desk is None:
+            return
+        asked = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
+        customer = asked.get("customerId") or asked.get("externalId") or ""
+        route = f"GET {scope['path']}"
+        self._desk.keep(refusal, request_id, route, key=key_of(_headers(scope)), customer=customer)
+
     async def _answer(self, scope: Scope) -> bytes:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         query = scope.get("query_string", b"")
         dialect = wire.dialect_of(scope["path"], headers.get("commet-version"))
         question = Question.of(dict(parse_qsl(query.decode("latin-1"))), code=_code(scope["path"], query))
@@ -87,6 +101,10 @@ class AccessRoutes:
 
         seen = await self._gateway.see(who, question)
         return wire.encode(wire.success(dialect, self._gateway.one_of(seen, question, dialect)))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def _code(path: str, query: bytes) -> str | None:
@@ -104,8 +122,8 @@ def _code(path: str, query: bytes) -> str | None:
     return None
 
 
-def _refused(refusal: Refusal) -> tuple[int, bytes]:
-    return wire.status_of(refusal.code), wire.encode(wire.error_body(refusal))
+def _refused(refusal: Refusal, request_id: str) -> tuple[int, bytes]:
+    return wire.status_of(refusal.code), wire.encode(wire.error_body(refusal, request_id))
 
 
 class UsageCheckInput(Wire, frozen=True, kw_only=True):

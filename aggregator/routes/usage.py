@@ -23,7 +23,7 @@ from aggregator.usage import (
     event_question,
     usage_question,
 )
-from aggregator.usage_answer import Reader, Stage, event_wire, refusal_wire, series_wire
+from aggregator.usage_answer import Reader, Stage, corrections_wire, event_wire, refusal_wire, series_wire
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, reply, reply_list
 from ingest.verdict import Verdict
 from kernel import ids
@@ -110,6 +110,8 @@ async def one(
     if invoice_of is not None and row.verdict == Verdict.COUNTED:
         invoice = await invoice_of(row)
         told = {**told, "billed": invoice is not None, "invoiceId": invoice}
+    if row.verdict == Verdict.COUNTED and not row.corrects:
+        told = {**told, **corrections_wire(row, await usage_store.corrections_of(row))}
     return reply(caller.dialect, told)
 
 

@@ -7,14 +7,18 @@ units). Invariants: every value is bound, every read is FINAL, and every read fo
 
 from aggregator.store.account import AccountReads
 from aggregator.store.book import BookReads
+from aggregator.store.correction import CorrectionReads
 from aggregator.store.cut import CutReads
+from aggregator.store.judged import JudgedReads
 from aggregator.store.key import KeyReads
 from aggregator.store.letter import LetterReads
 from aggregator.store.query import QueryReads
 from aggregator.store.write import Writes
 
 
-class UsageStore(Writes, AccountReads, BookReads, CutReads, KeyReads, LetterReads, QueryReads):
+class UsageStore(
+    Writes, AccountReads, BookReads, CorrectionReads, CutReads, JudgedReads, KeyReads, LetterReads, QueryReads
+):
     """The raw facts: written by the sink, read by rebuild, closer, routes and audit."""
 
 

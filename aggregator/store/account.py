@@ -8,7 +8,7 @@ import msgspec
 
 from aggregator.account import NOTHING, Draws
 from aggregator.store.carried import CARRIED_FROM, STANDS_ON, CarriedReads
-from aggregator.store.draws import DRAWS, draws_of
+from aggregator.store.draws import DRAWS, DREW, draws_of
 from aggregator.tables import ACCOUNT_RECORDS, EVENTS
 from ingest.verdict import Verdict
 from kernel import ids
@@ -44,7 +44,7 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class WindowSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Counted usage of one feature in one window that one cut bills, in 1e-9 units; the feature is 16 bytes.
 
-    `draws` sums what it drew on the pool.
+    `draws` sums what it drew on the pool; `drew` says that it drew anything, even if that sum is nothing.
     """
 
     feature: bytes
@@ -54,6 +54,7 @@ class WindowSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cut: int
     units: int
     draws: Draws = NOTHING
+    drew: bool = False
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ WHERE {STANDS_ON}
 GROUP BY customer ORDER BY customer LIMIT {{limit:UInt32}}"""
 
 _SUMS = f"""
-SELECT customer, feature, term, toInt32(window), max(toInt32(window_end)), cut, sum(quantity), {DRAWS}
+SELECT customer, feature, term, toInt32(window), max(toInt32(window_end)), cut, sum(quantity), {DREW}, {DRAWS}
 FROM {EVENTS} FINAL
 WHERE {STANDS_ON}
     AND customer >= {{first:String}} AND customer <= {{last:String}} AND verdict = 'counted'
@@ -232,7 +233,7 @@ def key_row(
 
 
 def _window_sum(
-    feature: str, term: int, window: int, window_end: int, cut: int, quantity: Decimal, *draws: Decimal
+    feature: str, term: int, window: int, window_end: int, cut: int, quantity: Decimal, drew: int, *draws: Decimal
 ) -> WindowSum:
     return WindowSum(
         feature=ids.id_bytes(feature),
@@ -242,4 +243,5 @@ def _window_sum(
         cut=cut,
         units=to_units(quantity),
         draws=draws_of(draws),
+        drew=bool(drew),
     )

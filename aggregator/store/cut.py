@@ -10,6 +10,7 @@ from aggregator.row import EventRow
 from aggregator.store.draws import DRAW_COLUMNS, DRAWS, DRAWS_BEFORE, draws_of
 from aggregator.store.event import COLUMNS, event_row
 from aggregator.tables import ACCOUNT_RECORDS, EVENTS
+from aggregator.usage import EventSums
 from kernel.engine.raw.base import Raw
 from kernel.position import Position
 from kernel.quantity import to_units
@@ -48,7 +49,10 @@ class CutDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class InvoiceLineEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """Which counted events stand behind an invoice line: one window's, of the cuts after `cut_after` up to `cut`."""
+    """Which counted events stand behind an invoice line: one window's, of the cuts after `cut_after` up to `cut`.
+
+    An empty `feature` means the pool: every event that drew on it in its draw window.
+    """
 
     organization: str
     customer: str
@@ -94,13 +98,21 @@ SELECT customer, min((epoch, lane, `offset`)) FROM (
 )
 WHERE cut >= asked GROUP BY customer"""
 
-_LINE: Final = f"""
+_OF_LINE: Final = f"""
 FROM {EVENTS} FINAL
-WHERE organization = {{organization:String}} AND customer = {{customer:String}} AND feature = {{feature:String}}
+WHERE organization = {{organization:String}} AND customer = {{customer:String}}
+    AND (feature = {{feature:String}} OR ({{feature:String}} = '' AND pool != ''))
     AND verdict = 'counted' AND term = {{term:UInt32}} AND toInt32(window) = {{window:Int32}}
-    AND cut > {{cut_after:UInt32}} AND cut <= {{cut:UInt32}}
+    AND cut <= {{cut:UInt32}}"""
+_LINE: Final = f"""{_OF_LINE} AND cut > {{cut_after:UInt32}}
     AND (epoch, lane, `offset`, `index`) > ({{epoch:Int16}}, {{lane:Int32}}, {{offset:Int64}}, {{index:Int32}})
 ORDER BY epoch, lane, `offset`, `index` LIMIT {{limit:UInt32}}"""
+_ADDED: Final = "cut > {cut_after:UInt32}"
+_SUMS: Final = f"""
+SELECT countIf({_ADDED}), sumIf(quantity, {_ADDED}), sumIf(overdraft, {_ADDED}), sum(quantity),
+    minIf(toUnixTimestamp64Micro(event_time), {_ADDED}), maxIf(toUnixTimestamp64Micro(event_time), {_ADDED}),
+    arraySort(groupUniqArrayIf(price_version, price_version != ''))
+{_OF_LINE}"""
 _KINDS: Final = len(Draws.__struct_fields__)
 _BEFORE_ALL: Final = Position(-1, -1, -1, -1)
 
@@ -159,6 +171,21 @@ class CutReads:
     async def first_cut_position(self, customer: str, cut: int) -> tuple[int, int, int] | None:
         """Tell `(epoch, lane, offset)` of the customer's first account record with a cut of at least `cut`."""
         return (await self.first_cut_positions({customer: cut})).get(customer)
+
+    async def line_sums(self, line: InvoiceLineEvents) -> EventSums:
+        """Sum the events behind an invoice line, exactly those that `line_events` lists."""
+        [[count, quantity, overdraft, of_window, first_us, last_us, versions]] = await self.raw.query(
+            _SUMS, msgspec.structs.asdict(line)
+        )
+        return EventSums(
+            count=count,
+            units=to_units(quantity),
+            overdraft=to_units(overdraft),
+            of_window=to_units(of_window),
+            first_us=first_us if count else None,
+            last_us=last_us if count else None,
+            price_versions=tuple(versions),
+        )
 
     async def line_events(
         self, line: InvoiceLineEvents, *, limit: int, after: Position | None = None

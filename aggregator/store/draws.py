@@ -8,6 +8,8 @@ from aggregator.account import Draws
 from kernel.quantity import to_units
 
 _COLUMNS: Final = ("drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft")
+# Whether anything was drawn at all: sums may come to nothing.
+DREW: Final = "max(" + " OR ".join(f"{name} != 0" for name in _COLUMNS) + ")"
 DRAWS: Final = ", ".join(f"sum({name})" for name in _COLUMNS)
 # The same, of events that an earlier cut bills than the one that was asked for.
 DRAWS_BEFORE: Final = ", ".join(f"sumIf({name}, cut < asked)" for name in _COLUMNS)

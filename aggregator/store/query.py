@@ -8,6 +8,7 @@ from aggregator.store.event import COLUMNS, event_row
 from aggregator.tables import EVENTS, REFUSALS
 from aggregator.usage import EventFilter, ListedEvent, UsageQuery, UsageSeries, newest_first, series_of
 from kernel.engine.raw.base import Raw
+from kernel.limits import BATCH_EVENTS_MAX
 from kernel.position import Position
 
 _BUCKETS: Final = f"""
@@ -26,7 +27,13 @@ WHERE organization = {{organization:String}} AND epoch = {{epoch:UInt8}} AND lan
 
 _REFUSAL_COLUMNS: Final = ", ".join("toUnixTimestamp64Milli(at)" if name == "at" else name for name in REFUSAL_COLUMNS)
 _ONE_REFUSAL: Final = f"""
-SELECT {_REFUSAL_COLUMNS} FROM {REFUSALS} FINAL WHERE organization = {{organization:String}} AND id = {{id:String}}"""
+SELECT {_REFUSAL_COLUMNS} FROM {REFUSALS} FINAL
+WHERE ({{organization:String}} = '' OR organization = {{organization:String}}) AND id = {{id:String}}"""
+# The refusals of one request: a batch has one for each event that was refused.
+_OF_REQUEST: Final = f"""
+SELECT {_REFUSAL_COLUMNS} FROM {REFUSALS} FINAL
+WHERE ({{organization:String}} = '' OR organization = {{organization:String}}) AND request = {{request:String}}
+ORDER BY at, id LIMIT {{limit:UInt32}}"""
 
 # What a filter names, as conditions on the two tables; only those whose value is given are used.
 _EVENT_CONDITIONS: Final = {
@@ -80,10 +87,18 @@ class QueryReads:
         rows = await self.raw.query(_ONE, {"organization": organization, **position._asdict()})
         return event_row(rows[0]) if rows else None
 
-    async def refusal(self, organization: str, refusal_id: str) -> RefusalRow | None:
-        """Read one refusal that never reached the log; None when it was not kept or is another organization's."""
-        rows = await self.raw.query(_ONE_REFUSAL, {"organization": organization, "id": refusal_id})
+    async def refusal(self, organization: str | None, refusal_id: str) -> RefusalRow | None:
+        """Read one refusal; None when it was not kept or is another organization's.
+
+        An operator names no organization and sees all.
+        """
+        rows = await self.raw.query(_ONE_REFUSAL, {"organization": organization or "", "id": refusal_id})
         return _refusal_row(rows[0]) if rows else None
+
+    async def refusals_of(self, organization: str | None, request_id: str) -> list[RefusalRow]:
+        """Read what was refused of one request, in order; empty when nothing was, or it was not kept."""
+        wanted = {"organization": organization or "", "request": request_id, "limit": BATCH_EVENTS_MAX}
+        return [_refusal_row(row) for row in await self.raw.query(_OF_REQUEST, wanted)]
 
     async def events(self, asked: EventFilter, *, limit: int) -> list[ListedEvent]:
         """List events, and refusals where the filter wants them, newest first, at most `limit` after its cursor."""
@@ -120,6 +135,7 @@ def _events_sql(asked: EventFilter, limit: int) -> tuple[str, dict[str, Any]]:
 
 def _refusals_sql(asked: EventFilter, limit: int) -> tuple[str, dict[str, Any]]:
     where, parameters = _conditions(asked, limit, _REFUSAL_CONDITIONS)
+    where += ["event = ''", "(route = '' OR startsWith(route, 'POST /usage/events'))"]  # events, not yet listed as such
     if asked.after is not None:
         parameters["time_us"] = asked.after.time_us
         if asked.after.position is None:

@@ -216,7 +216,8 @@ def rebuilt_account(row: AccountRow, rev: int, cut: int) -> Account:
         billed = part.cut <= cut
         key = (part.feature, part.term, part.window)
         account.add_usage(key, part.window_end, part.units, part.units if billed else 0)
-        account.add_draws((part.term, part.window), part.window_end, part.draws, part.draws if billed else NOTHING)
+        at_cut = part.draws if billed else NOTHING
+        account.add_draws((part.term, part.window), part.window_end, part.draws, at_cut, drew=part.drew)
     account.forget()
     return account
 

@@ -54,7 +54,8 @@ async def quote(
     discount = _code(promo)
     base = Money(price.amount_minor, price.currency)
     if not leaves_enough(base.minor - amount_off(base, discount).minor + seats_minor):
-        raise rejected("offer_not_applicable", f"The code {promo.code} leaves too little to charge.", param="promoCode")
+        why = f"The code {promo.code} leaves too little to charge."
+        raise rejected("offer_not_applicable", why, param="promoCode", rule="R-DISC-9")
     return discount
 
 

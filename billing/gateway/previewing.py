@@ -3,6 +3,7 @@
 Invariant: nothing changes. Source: contract row 48; R-PORTAL-5.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -12,10 +13,12 @@ from billing.agreement import live_usage
 from billing.change import Target
 from billing.closing import Close, advance_lines
 from billing.drawing import live_draws
+from billing.frozen import PeriodTerms
 from billing.gateway.changing import ChangeWish, Chosen, choose, frozen_for
 from billing.gateway.upcoming import account_of
 from billing.invoice import InvoiceType, Line
 from billing.store import account as accounts
+from billing.store import seat as seats
 from billing.store.change import held_at
 from billing.switching import Path, charged_change
 from billing.turning import Bill
@@ -29,11 +32,17 @@ _NOTHING: Final[tuple[Line, ...]] = ()
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """What a change would write: its lines, and the days that they prorate (0 of 0 where nothing is prorated)."""
+    """What a change would write: its lines, and the days that they prorate (0 of 0 where nothing is prorated).
+
+    `following` are the terms that it would bring, None where a trial's switch brings no charge; `held` the customer's
+    seats by feature id, to which they would apply.
+    """
 
     chosen: Chosen
     currency: str
     lines: tuple[Line, ...]
+    following: PeriodTerms | None = None
+    held: Mapping[str, int] = msgspec.field(default_factory=dict)
     days_remaining: int = 0
     days_in_cycle: int = 0
 
@@ -65,9 +74,10 @@ async def preview_change(
         following = await frozen_for(
             connection, subscription, current, chosen.plan, chosen.interval, account.terms + 1, now_us
         )
+        seated = await seats.counts(connection, subscription.customer_id)
         if chosen.path is Path.CHECKOUT:
             lines = tuple(advance_lines(following, account.cut))
-            return Preview(chosen=chosen, currency=following.currency, lines=lines)
+            return Preview(chosen=chosen, currency=following.currency, lines=lines, following=following, held=seated)
         held = await held_at(connection, subscription, current, live_usage(counted), live_draws(counted), now_us)
     bill = Bill(
         kind=InvoiceType.PLAN_CHANGE,
@@ -82,6 +92,8 @@ async def preview_change(
         chosen=chosen,
         currency=draft.currency,
         lines=draft.lines,
+        following=following,
+        held=seated,
         days_remaining=draft.days_remaining or 0,
         days_in_cycle=draft.days_in_cycle or 0,
     )

@@ -103,15 +103,16 @@ async def _finish(sql: Sql, run: ClockRun, summary: CloseSummary) -> None:
 
 
 async def latest(sql: Sql, closer: Closer, organization: Organization) -> tuple[ClockRun, list[CloseRow]] | None:
-    """Read the latest run and its closes; one that runs no more is finished here."""
+    """Read the latest run and its first ITEMS_MAX closes; one that runs no more, by all of them, is finished here."""
     async with sql.snapshot() as connection:
         run = await clocks.latest(connection, organization.id_text)
         if run is None:
             return None
         items = await closes.since(connection, organization.id_text, run.created_ms, ITEMS_MAX)
+        states = await closes.states_since(connection, organization.id_text, run.created_ms)
         pending = await closer.has_due(connection, organization.id_text)
-    if run.status == RUNNING and not pending and all(item.state is not CloseState.CUT for item in items):
-        status = FAILED if any(item.state is CloseState.STOPPED for item in items) else COMPLETED
+    if run.status == RUNNING and not pending and CloseState.CUT not in states:
+        status = FAILED if CloseState.STOPPED in states else COMPLETED
         async with sql.transaction() as connection:
             await clocks.finish(connection, run.id, status)
         run = msgspec.structs.replace(run, status=status)

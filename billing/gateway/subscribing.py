@@ -26,6 +26,7 @@ from billing.store.plan import offered
 from billing.subscription import Subscription
 from billing.turning import replaced
 from catalog.definition import Customer, Organization, Plan, PlanPrice
+from catalog.local_currency import home_currency, paid_currency
 from catalog.plan_rule import check_sold
 from catalog.store.customer import load_customer
 from catalog.store.plan import load_plan
@@ -42,7 +43,8 @@ NO_PAYMENTS: Final = "none"
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a subscription is asked for: references as the client spells them, `start_ms` None for now.
 
-    `trial_days` None takes the price's; a `draft` waits for its checkout to be sent (R-SUB-5).
+    `trial_days` None takes the price's; a `draft` waits for its checkout to be sent (R-SUB-5). `currency` None takes
+    that of the billing address (R-REG-5).
     """
 
     customer: str
@@ -56,6 +58,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     success_url: str | None = None
     promo: str | None = None
     seats: Mapping[str, int] = msgspec.field(default_factory=dict)
+    currency: str | None = None
 
 
 async def subscribe(
@@ -135,6 +138,32 @@ async def renew_checkout(
     return await _rewritten(connection, subscription, after)
 
 
+async def choose_currency(
+    connection: AsyncConnection, organization: Organization, subscription: Subscription, currency: str, real_ms: int
+) -> Subscription:
+    """Show a checkout in another currency, while nothing is paid: its first payment fixes it (R-REG-4).
+
+    The discount is the one that the price has there (R-DISC-14). Raises Rejected like `quote`.
+    """
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    price = None if plan is None else plan.price_of(subscription.billing_interval)
+    if plan is None or price is None or subscription.free:
+        return subscription
+    local = paid_currency(plan, price, currency)
+    if local == subscription.currency:
+        return subscription
+    now_ms = organization.now_ms(real_ms)
+    customer = await load_customer(connection, organization.id, subscription.customer_id)
+    after = replaced(subscription, currency=local, updated_ms=now_ms)
+    asked = await seats.asked(connection, subscription.id)
+    extra_minor = _seats_minor(plan, after, {feature: count for feature, (_, count) in asked.items()}, now_ms)
+    price_here, code = in_currency(price, local), subscription.promo_code
+    discount = await quote(connection, organization, customer, plan, price_here, code, extra_minor, now_ms)
+    await carry_out(connection, subscription, after)
+    await open_terms(connection, after, plan, discount)
+    return after
+
+
 async def activate(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> Subscription:
     """Begin what waited for its checkout: the first payment came, or a trial's card, at the organization's `now_ms`.
 
@@ -194,14 +223,12 @@ def _check(customer: Customer, plan: Plan, wish: Wish, now_ms: int, real_ms: int
 
 
 def _price(plan: Plan, interval: Interval | None) -> PlanPrice | None:
-    """Tell the price to subscribe at, the shortest one when none is named and none is the default (R-SUB-2)."""
+    """Tell the price to subscribe at: the plan's default one when none is named (R-SUB-2)."""
     if plan.is_free:
         return None
     if not plan.prices:
         raise rejected("no_prices_configured", f"Plan {plan.code} has no price yet.", param="planCode")
     price = plan.price_of(interval)
-    if price is None and interval is None:
-        price = min(plan.prices, key=lambda one: one.interval.months)
     if price is None:
         raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="billingInterval")
     return price
@@ -211,6 +238,10 @@ def _seats_minor(plan: Plan, made: Subscription, held: Mapping[str, int], now_ms
     """Tell what a first period would charge for the extra seats of `held`, counts by feature id."""
     first = freeze(plan, first_frame(activated(made, now_ms)))
     return sum(line.amount_minor for line in lines_of_start(first, held, 0))
+
+
+def _currency(customer: Customer, plan: Plan, price: PlanPrice, asked: str | None) -> str:
+    return paid_currency(plan, price, asked or home_currency(customer.address))
 
 
 def _trial_days(price: PlanPrice | None, wish: Wish) -> int:
@@ -259,7 +290,7 @@ def _made(
         was_paid=False,
         free=price is None,
         billing_interval=None if price is None else price.interval,
-        currency=(organization.currency if price is None else price.currency).lower(),
+        currency=organization.currency.lower() if price is None else _currency(customer, plan, price, wish.currency),
         term=term,
         anchor_day=day,
         start_us=now_ms * 1000,

@@ -1,6 +1,6 @@
 """Billing over HTTP. Handlers decide nothing; `ROUTES` is what the application mounts under each prefix.
 
-They ask for `catalog`, `sql`, `live`, `usage_store`, `relay` and `closer` by name.
+They ask for `catalog`, `sql`, `live`, `usage_store`, `relay`, `closer` and `access` by name.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from litestar import Router
 from billing.routes.addon import ACTIVE_ADDONS, ACTIVE_ADDONS_ALIAS, ADDON_CHANGES
 from billing.routes.checkout import CHECKOUT
 from billing.routes.credit import CREDITS
+from billing.routes.explain import EXPLAIN
 from billing.routes.invoice import INVOICES, UPCOMING
 from billing.routes.payment import CARDS, PAYMENTS
 from billing.routes.plan_change import PLAN_CHANGES
@@ -37,4 +38,5 @@ ROUTES: Final[tuple[Router, ...]] = (
     CARDS,
     CHECKOUT,
     TEST_CLOCK,
+    EXPLAIN,
 )

@@ -3,7 +3,7 @@
 It stands where `checkoutUrl` leads, and under each prefix of the API: GET shows what is to be paid, POST pays it.
 """
 
-from typing import Final
+from typing import Any, Final, cast
 
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.checking_out import quoted
 from billing.gateway.paying import complete_checkout
-from billing.gateway.subscribing import activate
+from billing.gateway.subscribing import activate, choose_currency
 from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
 from billing.store import subscription as subscriptions
@@ -23,6 +23,7 @@ from catalog.definition import Organization
 from catalog.gateway import Catalog
 from catalog.gateway.http import HttpRequest, read_body, reply
 from catalog.gateway.openapi import documented
+from catalog.local_currency import asked_currency
 from catalog.store.organization import load_organization
 from kernel import ids, wire
 from kernel.errors import rejected
@@ -54,15 +55,27 @@ async def show(request: HttpRequest, catalog: NamedDependency[Catalog], token: F
     return reply(_dialect(request), members)
 
 
-@post("/{token:str}", status_code=200, summary="Complete a checkout", operation_class=documented(CardInput))
+class CheckoutInput(CardInput, frozen=True, kw_only=True):
+    """The card that pays, and perhaps another `currency` than the one of the billing address (R-REG-4)."""
+
+    currency: str | None = None
+
+
+@post("/{token:str}", status_code=200, summary="Complete a checkout", operation_class=documented(CheckoutInput))
 async def complete(
     request: HttpRequest, catalog: NamedDependency[Catalog], relay: NamedDependency[Relay], token: FromPath[str]
 ) -> Response[bytes]:
     """Save the card, charge what is due now, and begin the subscription: all of it or nothing (R-SUB-12, R-DUN-5)."""
-    card = card_of(await read_body(request, CardInput))
+    asked = await read_body(request, CheckoutInput)
+    card, currency = card_of(asked), None if asked.currency is None else asked_currency(asked.currency)
     async with catalog.sql.transaction() as connection:
         waiting, organization = await _waiting(connection, token)
+        # The token is the only key here: whose request it is, for the record of a refusal.
+        told = cast("dict[str, Any]", request.scope)
+        told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
         real_ms = catalog.clock.now_ms()
+        if currency is not None:
+            waiting = await choose_currency(connection, organization, waiting, currency, real_ms)
         begun = await complete_checkout(connection, organization, waiting, card, activate, real_ms)
     headers = await shown(relay, [begun.customer_id])()
     members = {
@@ -70,6 +83,7 @@ async def complete(
         "livemode": organization.livemode,
         "subscriptionId": begun.id,
         "status": begun.status.value,
+        "currency": begun.currency,
         "successUrl": begun.success_url,
     }
     return reply(_dialect(request), members, headers=headers)

@@ -8,14 +8,15 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.row import EventRow
 from aggregator.store import UsageStore
-from aggregator.store.cut import InvoiceLineEvents
 from aggregator.usage_answer import Reader, event_wire
 from billing import wire as shape
 from billing.gateway.adjusting import AdjustmentWish, adjust
+from billing.gateway.event_invoice import events_of
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.upcoming import upcoming
-from billing.invoice import Invoice, Line
+from billing.invoice import Invoice
 from billing.routes.customer import customer_of
 from billing.routes.shown import shown
 from billing.store import credit
@@ -177,28 +178,19 @@ async def line_events(
         line = await invoices.line(connection, invoice_id, line_id) if ids.is_id(ids.INVOICE_LINE, line_id) else None
     if line is None:
         raise rejected("not_found", f"Invoice {invoice_id} has no line {line_id}.")
-    asked = _events_of(found, line)
+    asked = events_of(found, line)
     if asked is None:
         return reply_list(caller.dialect, [])
     rows = await usage_store.line_events(asked, limit=limit + 1, after=after)
     page, following = wire.cut_page(rows, limit, lambda row: (row.epoch, row.lane, row.offset, row.index))
     reader = Reader(dialect=caller.dialect, livemode=caller.organization.livemode)
-    items = [event_wire(row, line.feature_code or "", caller.organization.id_text, reader) for row in page]
+    items = [event_wire(row, _code(caller, row), caller.organization.id_text, reader) for row in page]
     return reply_list(caller.dialect, items, following)
 
 
-def _events_of(invoice: Invoice, line: Line) -> InvoiceLineEvents | None:
-    if line.window is None or line.feature_id is None:
-        return None
-    return InvoiceLineEvents(
-        organization=invoice.organization_id,
-        customer=invoice.customer_id,
-        feature=line.feature_id,
-        term=line.term,
-        window=line.window.start,
-        cut_after=line.cut_after,
-        cut=line.cut,
-    )
+def _code(caller: Caller, row: EventRow) -> str:
+    feature = caller.catalog.feature_by_id(ids.id_bytes(row.feature))
+    return row.feature if feature is None else feature.code
 
 
 @get("/{customer_ref:str}/upcoming-invoice", summary="Read the invoice that is to come")

@@ -12,6 +12,7 @@ from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import change_shape as shape
+from billing.agreement import live_usage, used_now
 from billing.gateway.canceling import loaded
 from billing.gateway.changing import (
     ChangeWish,
@@ -26,7 +27,7 @@ from billing.gateway.previewing import preview_change
 from billing.gateway.scheduling import schedule
 from billing.invoice import Source, source_of
 from billing.routes.shown import shown
-from billing.routes.subscription_answer import RESOURCE, checkout_url, members
+from billing.routes.subscription_answer import RESOURCE, Counted, checkout_url, counted_of, members
 from billing.showing import announced, shown_terms
 from billing.store import close as closes
 from billing.store import credit, terms
@@ -80,6 +81,7 @@ async def change_one(
     caller: NamedDependency[Caller],
     relay: NamedDependency[Relay],
     closer: NamedDependency[Closer],
+    live: NamedDependency[SkipValidation[Live]],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """An upgrade is charged and holds at once, a downgrade waits for the renewal (R-CHG-3, R-CHG-6, R-CHG-7)."""
@@ -99,12 +101,15 @@ async def change_one(
     if close is not None:
         await _settled(closer, close)
         return await _answered(request, caller, close)
+    async with caller.catalog.sql.snapshot() as connection:
+        found = await loaded(connection, caller.organization, wish.subscription)
+    counted = await counted_of(caller, live, found.customer_id)
     customers: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
         chosen = await choose(connection, caller.organization, wish, caller.now_ms)
         customers[:] = [chosen.subscription.customer_id]
-        return await _uncharged(connection, request, caller, chosen, wish)
+        return await _uncharged(connection, request, caller, chosen, wish, counted)
 
     return await once(request, caller, work, after=shown(relay, customers))
 
@@ -157,9 +162,14 @@ async def _answered(request: HttpRequest, caller: Caller, close: CloseRow) -> Re
 
 
 async def _uncharged(
-    connection: AsyncConnection, request: HttpRequest, caller: Caller, chosen: Chosen, wish: ChangeWish
+    connection: AsyncConnection,
+    request: HttpRequest,
+    caller: Caller,
+    chosen: Chosen,
+    wish: ChangeWish,
+    counted: Counted | None,
 ) -> object:
-    """Carry out a change that no cut waits for, and spell it."""
+    """Carry out a change that no cut waits for, and spell it; `counted` None: LIVE does not tell what is used."""
     before, now_ms = chosen.current, caller.now_ms
     match chosen.path:
         case Path.FREELY:
@@ -182,7 +192,8 @@ async def _uncharged(
             following_terms = announced(after, await terms.of(connection, after.id))
             assert following_terms is not None, "what was scheduled is announced"
             held = await seats.counts(connection, after.customer_id)
-            answer = shape.scheduled(after, before, following_terms, held)
+            used = {} if counted is None else used_now(before, live_usage(counted.account), now_ms)
+            answer = shape.scheduled(after, before, following_terms, held, used)
         case Path.CHARGED:
             raise rejected("charge_in_progress", "The subscription changed at the same time: try again.")
     return {**caller.object("plan_change"), **answer}
@@ -210,6 +221,8 @@ async def preview_one(
     seen = await preview_change(caller.catalog.sql, live, lanes, caller.organization, wish, caller.real_ms)
     answer = shape.preview(
         seen.lines,
+        # Its usage counts afresh: what may cost more at once are seats.
+        [] if seen.following is None else shape.limit_warnings(seen.following, seen.held, {}),
         currency=seen.currency,
         effective_ms=caller.now_ms,
         days=(seen.days_remaining, seen.days_in_cycle),

@@ -27,6 +27,7 @@ from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
+from catalog.local_currency import asked_currency
 from kernel import wire
 from kernel.engine.live.base import Live
 from kernel.errors import invalid
@@ -55,6 +56,7 @@ class SubscriptionInput(Wire, frozen=True, kw_only=True):
     draft: bool = False
     initial_seats: dict[str, int] | None = None
     promo_code: str | None = None
+    currency: str | None = None
     offer_id: str | None = None
     prepaid_periods: int | None = None
 
@@ -107,6 +109,7 @@ def _wish(asked: SubscriptionInput) -> Wish:
         success_url=asked.success_url,
         promo=asked.promo_code,
         seats=asked.initial_seats or {},
+        currency=None if asked.currency is None else asked_currency(asked.currency),
     )
 
 

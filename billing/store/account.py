@@ -7,7 +7,6 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.frozen import PeriodTerms
 from billing.showing import AccountRow, Bought, snapshot_of
 from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
@@ -21,6 +20,12 @@ async def read(connection: AsyncConnection, customer_id: str) -> AccountRow | No
     """Read a customer's account; None when it never subscribed."""
     row = (await connection.execute(select(*_COLUMNS).where(_a.customer_id == customer_id))).first()
     return None if row is None else AccountRow(**row._asdict())
+
+
+async def read_all(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, AccountRow]:
+    """Read the accounts of customers, by customer; one that never subscribed is absent."""
+    rows = await connection.execute(select(*_COLUMNS).where(_a.customer_id.in_(customer_ids)))
+    return {row.customer_id: AccountRow(**row._asdict()) for row in rows}
 
 
 async def new_term(connection: AsyncConnection, organization_id: str, customer_id: str) -> AccountRow:
@@ -113,16 +118,23 @@ async def page(connection: AsyncConnection, after: str, limit: int) -> list[tupl
     return [(customer_id, rev) for customer_id, rev in rows]
 
 
+async def snapshots(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, Snapshot]:
+    """Make the snapshots of many accounts as SQL has them now; a customer that never subscribed is absent."""
+    found = await read_all(connection, customer_ids)
+    shown = await subscriptions.current_of_all(connection, list(found))
+    periods = await terms.of_all(connection, [one.id for one in shown.values()])
+    packs = await purchase.packs_of(connection, list(found))
+    top_ups = await purchase.top_ups_of(connection, list(found))
+    seats = await purchase.seats_of(connection, list(found))
+    made: dict[str, Snapshot] = {}
+    for one, account in found.items():
+        bought = Bought(packs=packs[one], top_ups=top_ups[one], seats=seats[one])
+        subscription = shown.get(one)
+        own = () if subscription is None else periods.get(subscription.id, ())
+        made[one] = snapshot_of(account, subscription, own, bought)
+    return made
+
+
 async def snapshot(connection: AsyncConnection, customer_id: str) -> Snapshot | None:
     """Make an account's snapshot as SQL has it now; None when the customer never subscribed."""
-    account = await read(connection, customer_id)
-    if account is None:
-        return None
-    shown = await subscriptions.current_of(connection, customer_id)
-    periods: Sequence[PeriodTerms] = () if shown is None else await terms.of(connection, shown.id)
-    bought = Bought(
-        packs=(await purchase.packs_of(connection, [customer_id]))[customer_id],
-        top_ups=(await purchase.top_ups_of(connection, [customer_id]))[customer_id],
-        seats=(await purchase.seats_of(connection, [customer_id]))[customer_id],
-    )
-    return snapshot_of(account, shown, periods, bought)
+    return (await snapshots(connection, [customer_id])).get(customer_id)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.addon import SubscriptionAddon, frozen_addon, joined
 from billing.frozen import PeriodTerms
 from billing.store import tables
-from billing.store.plan import offered
+from billing.store.plan import Shelf
 from billing.store.subscription import organization_now, settled_after
 from billing.subscription import ENDED, Subscription
 from billing.tables import subscriptions
@@ -100,17 +100,21 @@ async def addon_in_use(connection: AsyncConnection, addon_id: str) -> bool:
 
 
 async def with_addons(
-    connection: AsyncConnection, subscription: Subscription, period: PeriodTerms, current: PeriodTerms
+    connection: AsyncConnection,
+    subscription: Subscription,
+    period: PeriodTerms,
+    current: PeriodTerms,
+    shelf: Shelf | None = None,
 ) -> PeriodTerms:
     """Join the active add-ons, as they are sold now, to terms that follow `current`.
 
     Of another plan, those that it has or that do not fit it are left out (R-CHG-13). One without a price in the terms'
-    currency keeps what it had.
+    currency keeps what it had. `shelf` has what the transaction read of plans before.
     """
     active = await active_of(connection, subscription.id)
     if not active:
         return joined(period, ())
-    plan = await offered(connection, subscription.organization_id, period.plan_id)
+    plan = await (shelf or Shelf(connection)).offered(subscription.organization_id, period.plan_id)
     brought = []
     for one in active:
         sold = await load_addon(connection, ids.id_bytes(subscription.organization_id), one.addon_id, archived=True)

@@ -4,7 +4,7 @@ Invariant: a live paid subscription that goes on has exactly one row of terms af
 catalog as it was last seen. Source: R-PRICE-1 to R-PRICE-3, R-SUB-14, R-DISC-5, R-DISC-7; ADR 9.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,16 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
 from billing.discount import Discount
 from billing.first_invoice import first_invoice
-from billing.frozen import Frame, PeriodTerms, framed, freeze
+from billing.frozen import Frame, PeriodTerms, framed, freeze, in_currency
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import terms
 from billing.store.addon import with_addons
-from billing.store.plan import offered
+from billing.store.plan import Shelf
 from billing.subscription import ScheduledChange, Subscription
 from catalog.definition import Plan
 from catalog.terms import SubscriptionStatus
+from kernel.period import Interval
 
 
 async def open_terms(
@@ -52,9 +53,19 @@ async def charge_first(
     await invoices.write(connection, first_invoice(subscription, first, held, cut), now_ms)
 
 
-async def announce(connection: AsyncConnection, subscription: Subscription) -> None:
-    """Freeze anew what follows the current period, from the catalog as it is; nothing when nothing follows."""
-    periods = await terms.of(connection, subscription.id)
+async def announce(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    *,
+    shelf: Shelf | None = None,
+    periods: Sequence[PeriodTerms] | None = None,
+) -> None:
+    """Freeze anew what follows the current period, from the catalog as it is; nothing when nothing follows.
+
+    `shelf` has what the transaction read of plans before, `periods` all terms of the subscription as they are now.
+    """
+    shelf = shelf or Shelf(connection)
+    periods = await terms.of(connection, subscription.id) if periods is None else periods
     current = in_force(subscription, periods)
     later = [period for period in periods if period.since_day > current.since_day]
     for period in later:
@@ -63,16 +74,16 @@ async def announce(connection: AsyncConnection, subscription: Subscription) -> N
         return
     if subscription.status is SubscriptionStatus.TRIALING:
         number = later[0].term if later else await _new_term(connection, subscription)
-        following = await _same_plan(
-            connection, subscription, current, after_trial(subscription, current, number), current.discount
-        )
+        frame = after_trial(subscription, current, number)
+        following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:
-        following = await _other_plan(connection, subscription, current, subscription.scheduled)
+        following = await _other_plan(connection, shelf, subscription, current, subscription.scheduled)
     else:
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
-        following = await _same_plan(connection, subscription, current, frame, spent)
-    await terms.put(connection, subscription.id, await with_addons(connection, subscription, following, current))
+        following = await _same_plan(shelf, subscription, current, frame, spent)
+    joined = await with_addons(connection, subscription, following, current, shelf)
+    await terms.put(connection, subscription.id, joined)
 
 
 async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:
@@ -81,13 +92,13 @@ async def _new_term(connection: AsyncConnection, subscription: Subscription) -> 
 
 
 async def _same_plan(
-    connection: AsyncConnection,
+    shelf: Shelf,
     subscription: Subscription,
     current: PeriodTerms,
     frame: Frame,
     discount: Discount | None,
 ) -> PeriodTerms:
-    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    plan = await shelf.offered(subscription.organization_id, subscription.plan_id)
     return frozen_or_kept(plan, current, frame, discount)
 
 
@@ -98,15 +109,25 @@ def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discou
     return msgspec.structs.replace(framed(current, frame), discount=discount, paid_minor=None)
 
 
+def _sold(plan: Plan, currency: str, interval: Interval | None) -> bool:
+    """Tell whether a plan still has the price of a scheduled change; a free plan needs none."""
+    price = None if interval is None else plan.price_of(interval)
+    return interval is None or (price is not None and in_currency(price, currency).currency.lower() == currency.lower())
+
+
 async def _other_plan(
-    connection: AsyncConnection, subscription: Subscription, current: PeriodTerms, change: ScheduledChange
+    connection: AsyncConnection,
+    shelf: Shelf,
+    subscription: Subscription,
+    current: PeriodTerms,
+    change: ScheduledChange,
 ) -> PeriodTerms:
     """Freeze a scheduled change; it clears the discount (R-CHG-10).
 
     Windows go on as they were, so that late usage finds its own; a change of model starts pools afresh (R-MODEL-3).
     """
-    plan = await offered(connection, subscription.organization_id, change.plan_id)
-    if plan is None:
+    plan = await shelf.offered(subscription.organization_id, change.plan_id)
+    if plan is None or not _sold(plan, current.currency, change.interval):
         return frozen_or_kept(None, current, next_frame(current, current.interval), None)
     goes_on = plan.model is current.model and keeps_windows(current, change.interval)
     number = None if goes_on else await _new_term(connection, subscription)

@@ -98,6 +98,12 @@ async def since(connection: AsyncConnection, organization_id: str, created_ms: i
     return [_close(row) for row in await connection.execute(query.order_by(_c.end_us, _c.id).limit(limit))]
 
 
+async def states_since(connection: AsyncConnection, organization_id: str, created_ms: int) -> set[CloseState]:
+    """Tell how far the organization's closes came whose cut was taken at `created_ms` (real time) or later."""
+    query = select(_c.state).where(_c.organization_id == organization_id, _c.created_ms >= created_ms).distinct()
+    return {CloseState(state) for (state,) in await connection.execute(query)}
+
+
 async def open_of(connection: AsyncConnection, subscription_id: str) -> CloseRow | None:
     """Read the subscription's close that is not settled; None when there is none."""
     query = select(*_COLUMNS).where(_c.subscription_id == subscription_id, _c.state != CloseState.SETTLED)

@@ -62,6 +62,18 @@ async def of_customer(connection: AsyncConnection, customer_id: str) -> list[Acc
     return [AccountCredit(**row._asdict()) for row in await connection.execute(query)]
 
 
+async def taken_by(connection: AsyncConnection, invoice_id: str) -> list[tuple[str, int]]:
+    """List what an invoice took of each account credit, in minor units, oldest credit first."""
+    a = tables.credit_applications.c
+    query = (
+        select(a.credit_id, a.amount_minor)
+        .join(tables.account_credits, _c.id == a.credit_id)
+        .where(a.invoice_id == invoice_id)
+        .order_by(_c.number)
+    )
+    return [(row.credit_id, int(row.amount_minor)) for row in await connection.execute(query)]
+
+
 async def left_of(connection: AsyncConnection, customer_id: str, currency: str) -> int:
     """Sum what a customer has left, in minor units of the currency."""
     return sum(one.left_minor for one in await _left(connection, customer_id, currency))

@@ -224,16 +224,28 @@ async def billed(
     return found
 
 
+async def holding(connection: AsyncConnection, line_id: str, organization_id: str | None = None) -> str | None:
+    """Tell the invoice that has a line, of one organization when that is given; None when there is no such line."""
+    query = select(_l.invoice_id).join(tables.invoices, _l.invoice_id == _i.id).where(_l.id == line_id)
+    if organization_id is not None:
+        query = query.where(_i.organization_id == organization_id)
+    row = (await connection.execute(query)).first()
+    return None if row is None else str(row.invoice_id)
+
+
 async def of_event(
-    connection: AsyncConnection, customer_id: str, feature_id: str, term: int, window_day: int, cut: int
-) -> str | None:
-    """Tell the invoice with the line that covers a cut of a window; None when there is none."""
+    connection: AsyncConnection, customer_id: str, feature_id: str | None, term: int, window_day: int, cut: int
+) -> tuple[str, str] | None:
+    """Tell the invoice, and its line, that covers a cut of a window; None when there is none.
+
+    Without a feature it is a pool's overdraft.
+    """
     query = (
-        select(_i.id)
+        select(_i.id, _l.id.label("line_id"))
         .join(tables.invoice_lines, _l.invoice_id == _i.id)
         .where(
             _i.customer_id == customer_id,
-            _l.feature_id == feature_id,
+            _l.feature_id.is_not_distinct_from(feature_id),
             _l.term == term,
             _l.window_day == window_day,
             _l.cut_after < cut,
@@ -241,4 +253,4 @@ async def of_event(
         )
     )
     row = (await connection.execute(query)).first()
-    return None if row is None else str(row.id)
+    return None if row is None else (str(row.id), str(row.line_id))

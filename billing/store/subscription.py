@@ -70,10 +70,17 @@ async def unfinished_of(connection: AsyncConnection, customer_id: str) -> list[S
 
 async def current_of(connection: AsyncConnection, customer_id: str) -> Subscription | None:
     """Read a customer's live subscription, else its newest, whatever its state (R-SUB-11)."""
-    query = select(*_COLUMNS).where(_s.customer_id == customer_id)
-    order = (case((_LIVE, 0), else_=1), _s.term.desc())
-    row = (await connection.execute(query.order_by(*order).limit(1))).first()
-    return None if row is None else _subscription(row)
+    return (await current_of_all(connection, [customer_id])).get(customer_id)
+
+
+async def current_of_all(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, Subscription]:
+    """Read of each customer the live subscription, else the newest; a customer without any is absent."""
+    order = (_s.customer_id, case((_LIVE, 0), else_=1), _s.term.desc())
+    found: dict[str, Subscription] = {}
+    for row in await connection.execute(select(*_COLUMNS).where(_s.customer_id.in_(customer_ids)).order_by(*order)):
+        if row.customer_id not in found:
+            found[row.customer_id] = _subscription(row)
+    return found
 
 
 async def ever_paid(connection: AsyncConnection, customer_id: str) -> bool:

@@ -7,7 +7,7 @@ settled. Source: DESIGN 3.8.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.account import Account, decode_account
+from aggregator.account import Account
 from aggregator.store import UsageStore
 from billing.agreement import difference
 from billing.lifecycle import due_of
@@ -25,17 +25,16 @@ from billing.store.close import CloseRow
 from billing.subscription import Subscription
 from billing.worker.addons import renew_due
 from billing.worker.changing import settle_change
+from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
 from billing.worker.settled import Settled, counted_at
 from billing.worker.settling import settle, stop
-from billing.worker.stepping import step
+from billing.worker.stepping import step, step_all
 from catalog.gateway import Catalog
-from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.sql.base import Sql
 from kernel.errors import MeterlineError
-from kernel.lane import lane_of
 from kernel.settings import Settings
 from kernel.telemetry import CounterName, Telemetry, logger
 
@@ -45,12 +44,10 @@ _T = TypeVar("_T")
 # 50 customers are one query of RAW and one look a lane; two batches overlap so that one's waiting is the other's work.
 BATCH_CUSTOMERS: Final = 50
 _BATCHES_AT_ONCE: Final = 2
-_DUE_MAX: Final = 500
+# Cuts are taken for two batches and settled before the next are taken: a customer's cut is open for a second, not for
+# as long as all others take.
+_DUE_MAX: Final = 100
 _PAGE: Final = 500
-# How long one batch waits for fold and sink before it is left for the next pass. They take about 50 ms.
-_WAIT_SECONDS: Final = 20
-_LOOK_MS_MIN: Final = 2
-_LOOK_MS_MAX: Final = 200
 
 
 class CloseSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,14 +75,15 @@ class Closer:
         settings: Settings,
     ) -> None:
         self._sql = sql
-        self._live = live
         self._usage_store = usage_store
         self._flush = flush
         self._relay = relay
-        self._catalog = catalog
+        self._cut_wait = CutWait(live, usage_store, catalog)
         self._clock = clock
         self._telemetry = telemetry
         self._settings = settings
+        self._taking = asyncio.Lock()
+        self._under_way: dict[str, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._runs: set[asyncio.Task[Any]] = set()
 
@@ -116,19 +114,29 @@ class Closer:
         """Close everything that is due, period after period, until nothing is; of one organization (`org_…`) or all.
 
         `resume` takes up stopped closes as well, after a rebuild. Cuts whose fold or sink does not follow in time stay
-        open, and are counted as waiting.
+        open, and are counted as waiting. Calls that run at once in one process share the work: none settles what
+        another has under way, and each waits for it.
         """
         if resume:
             async with self._sql.transaction() as connection:
                 await closes.resume(connection, organization)
         total, waiting = Settled(), set[str]()
         while True:
-            taken = await self._take_cuts(organization)
-            months = await renew_due(self._sql, organization, self._clock.now_ms(), self._settings.settle_ms)
-            done = await self._pass(organization, waiting)
+            taken, months, done = await self._turn(organization, waiting)
             total, waiting = total + done.settled + Settled(invoices=months), waiting | done.waiting
             if not taken and not months and not done.tried:
                 return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
+
+    async def _turn(self, organization: str | None, waiting: set[str]) -> tuple[int, int, "_Done"]:
+        """Take cuts, charge months, settle what is open: returns how many were taken and charged, and what was done."""
+        with ExitStack() as held:
+            async with self._taking:
+                async with self._sql.snapshot() as connection:
+                    due = await self._due(connection, organization, limit=_DUE_MAX)
+                held.enter_context(self._relay.about_to_show([one.customer_id for one in due]))
+                taken = await self._take_cuts(due)
+            months = await renew_due(self._sql, organization, self._clock.now_ms(), self._settings.settle_ms)
+            return taken, months, await self._pass(organization, waiting)
 
     async def flush(self) -> None:
         """Wait until RAW has what is folded now. A cut needs no such call: the sink writes it at once."""
@@ -197,16 +205,13 @@ class Closer:
             fresh = [close for close in found if close.id not in waiting]
             done = done + await self._settle_all(fresh)
 
-    async def _take_cuts(self, organization: str | None) -> int:
+    async def _take_cuts(self, due: Sequence[Subscription]) -> int:
         """Do what is due, a batch a transaction; returns how many steps were taken (step a)."""
         real_ms = self._clock.now_ms()
-        async with self._sql.snapshot() as connection:
-            due = await self._due(connection, organization, limit=_DUE_MAX)
         taken: list[str] = []
         for at in range(0, len(due), BATCH_CUSTOMERS):
             async with self._sql.transaction() as connection:
-                batch = due[at : at + BATCH_CUSTOMERS]
-                taken += [one.customer_id for one in batch if await step(connection, one, real_ms)]
+                taken += await step_all(connection, due[at : at + BATCH_CUSTOMERS], real_ms)
         # A step without a cut, such as a resume, is shown here; the others are shown as they are settled.
         async with self._sql.snapshot() as connection:
             unseen = await closes.without_cut(connection, taken)
@@ -223,15 +228,27 @@ class Closer:
         )
 
     async def _settle_all(self, found: Sequence[CloseRow]) -> "_Done":
+        """Settle closes in batches, but those that another call has under way, for which it waits."""
+        others = {self._under_way[close.id] for close in found if close.id in self._under_way}
+        mine = [close for close in found if close.id not in self._under_way]
+        ended = asyncio.get_running_loop().create_future()
+        self._under_way.update((close.id, ended) for close in mine)
         slots = asyncio.Semaphore(_BATCHES_AT_ONCE)
 
         async def one(batch: Sequence[CloseRow]) -> _Done:
             async with slots:
                 return await self._settle_batch(batch)
 
-        total = _Done(settled=Settled(), waiting=set(), tried=False)
-        for answer in await asyncio.gather(*(one(batch) for batch in _batches(found))):
-            total = total + answer
+        total = _Done(settled=Settled(), waiting=set(), tried=bool(others))
+        try:
+            for answer in await asyncio.gather(*(one(batch) for batch in _batches(mine))):
+                total = total + answer
+        finally:
+            for close in mine:
+                del self._under_way[close.id]
+            ended.set_result(None)
+        if others:
+            await asyncio.wait(others)
         return total
 
     async def _settle_batch(self, batch: Sequence[CloseRow]) -> "_Done":
@@ -239,7 +256,7 @@ class Closer:
         await self._relay.show_all({close.customer_id for close in batch})
         done, waiting, again = Settled(), set[str](), False
         while batch:
-            frozen = await self._wait_for_cuts(batch)
+            frozen = await self._cut_wait.frozen(batch)
             waiting |= {close.id for close in batch if close.customer_id not in frozen}
             ready = [close for close in batch if close.customer_id in frozen]
             batch = []
@@ -248,47 +265,6 @@ class Closer:
                 done = done + settled
             again = True
         return _Done(settled=done, waiting=waiting, tried=True)
-
-    async def _wait_for_cuts(self, batch: Sequence[CloseRow]) -> Mapping[str, Account]:
-        """Wait until fold and sink passed each cut's line; returns the accounts whose totals stand frozen (step b)."""
-        frozen: dict[str, Account] = {}
-        pause_ms: float = _LOOK_MS_MIN
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_WAIT_SECONDS):
-                while missing := {c.customer_id: c.cut for c in batch if c.customer_id not in frozen}:
-                    folded = await self._folded(missing)
-                    frozen.update(await self._sunk(missing, folded))
-                    if len(frozen) < len(batch):
-                        await asyncio.sleep(pause_ms / 1000)
-                        pause_ms = min(pause_ms * 2, _LOOK_MS_MAX)
-        return frozen
-
-    async def _folded(self, wanted: Mapping[str, int]) -> dict[str, Account]:
-        """Read the accounts that LIVE has at the wanted cut."""
-        lanes = self._catalog.deployment.lanes
-        found: dict[str, Account] = {}
-        by_lane: dict[int, list[str]] = {}
-        for customer in wanted:
-            by_lane.setdefault(lane_of(ids.id_bytes(customer), lanes), []).append(customer)
-        for lane, customers in by_lane.items():
-            view = await self._live.view(lane, [ids.id_bytes(customer) for customer in customers])
-            for customer, state in zip(customers, view.accounts, strict=True):
-                account = None if view.header is None or state.account is None else decode_account(state.account)
-                if account is not None and account.cut == wanted[customer]:
-                    found[customer] = account
-        return found
-
-    async def _sunk(self, wanted: Mapping[str, int], folded: Mapping[str, Account]) -> dict[str, Account]:
-        """Keep those accounts whose lane RAW holds beyond the first record of the cut; it has older epochs whole."""
-        cuts_of = {customer: wanted[customer] for customer in folded}
-        positions = await self._usage_store.first_cut_positions(cuts_of)
-        now = self._catalog.deployment.epoch
-        progress = await self._usage_store.progress(now)
-        return {
-            customer: folded[customer]
-            for customer, (epoch, lane, offset) in positions.items()
-            if epoch < now or (epoch == now and progress.get(lane, (0, 0))[0] > offset)
-        }
 
     async def _compare_and_write(
         self, ready: Sequence[CloseRow], frozen: Mapping[str, Account], *, again: bool

@@ -6,8 +6,8 @@ Source: DESIGN 3.7.
 """
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from billing.store import account as accounts
@@ -59,18 +59,32 @@ class Relay:
 
     async def show_all(self, customer_ids: Iterable[str]) -> set[str]:
         """Show many customers at once and tell which LIVE shows; a customer without an account has nothing to show."""
-        wanted = list(customer_ids)
-        async with self._sql.snapshot() as connection:
-            snapshots = {one: await accounts.snapshot(connection, one) for one in wanted}
-        present = {one: snapshot for one, snapshot in snapshots.items() if snapshot is not None}
+        wanted = set(customer_ids)
+        present: dict[str, Snapshot] = {}
+        for some in _slices(sorted(wanted)):
+            async with self._sql.snapshot() as connection:
+                present |= await accounts.snapshots(connection, some)
+        by_lane: dict[int, list[Snapshot]] = {}
+        for snapshot in present.values():
+            by_lane.setdefault(lane_of(snapshot.customer, self._record_log.lanes), []).append(snapshot)
         self._showing |= present.keys()
         try:
-            answers = await asyncio.gather(*(self._show(snapshot) for snapshot in present.values()))
+            answers = await asyncio.gather(*(self._show(lane, own) for lane, own in by_lane.items()))
         finally:
             self._showing -= present.keys()
-        seen = {one: snapshot.rev for (one, snapshot), shown in zip(present.items(), answers, strict=True) if shown}
+        seen = {ids.id_text(ids.CUSTOMER, one): rev for answer in answers for one, rev in answer.items()}
         self._shown.update(seen)
-        return set(seen) | (snapshots.keys() - present.keys())
+        return set(seen) | (wanted - present.keys())
+
+    @contextmanager
+    def about_to_show(self, customer_ids: Iterable[str]) -> Iterator[None]:
+        """Let the loop pass over customers whom the caller changes and shows within, so that none is shown twice."""
+        own = set(customer_ids) - self._showing
+        self._showing |= own
+        try:
+            yield
+        finally:
+            self._showing -= own
 
     def start(self) -> None:
         """Run the loop in the background."""
@@ -107,8 +121,10 @@ class Relay:
         await self._note_shown()
         now_ms = self._clock.now_ms()
         async with self._sql.snapshot() as connection:
-            hidden = await accounts.hidden(connection, now_ms, _BATCH)
-        found = [one for one in hidden if one not in self._showing and one not in self._shown]
+            # Those that are being shown stand before the others: without room for them the loop would see nothing else.
+            limit = _BATCH + len(self._showing) + len(self._shown)
+            hidden = await accounts.hidden(connection, now_ms, limit)
+        found = [one for one in hidden if one not in self._showing and one not in self._shown][:_BATCH]
         if not found:
             return
         async with self._sql.transaction() as connection:
@@ -134,29 +150,35 @@ class Relay:
             except MeterlineError as error:
                 _log.warning("what was shown is noted later", reason=str(error))
 
-    async def _show(self, snapshot: Snapshot) -> bool:
-        try:
+    async def _show(self, lane: int, snapshots: Sequence[Snapshot]) -> dict[bytes, int]:
+        """Append a lane's snapshots, and wait for LIVE; tells by customer the revisions that it shows in time."""
+        seen: dict[bytes, int] = {}
+        with suppress(TimeoutError):
             async with asyncio.timeout(VISIBLE_WAIT_MS / 1000):
-                await self._send(snapshot)
-                await self._seen(snapshot)
-        except (TimeoutError, Retryable):
-            return False
-        return True
+                sent = await asyncio.gather(*(self._sent(lane, one) for one in snapshots))
+                await self._seen(lane, {one.customer: one.rev for one in sent if one is not None}, seen)
+        return seen
 
-    async def _send(self, snapshot: Snapshot) -> None:
-        lane = lane_of(snapshot.customer, self._record_log.lanes)
-        await self._record_log.append(lane, encode_account_record(self._gateway_id, snapshot))
+    async def _sent(self, lane: int, snapshot: Snapshot) -> Snapshot | None:
+        """Append a snapshot; None when the log is away."""
+        try:
+            await self._record_log.append(lane, encode_account_record(self._gateway_id, snapshot))
+        except Retryable:
+            return None
+        return snapshot
 
-    async def _seen(self, snapshot: Snapshot) -> None:
-        lane = lane_of(snapshot.customer, self._record_log.lanes)
+    async def _seen(self, lane: int, revs: Mapping[bytes, int], seen: dict[bytes, int]) -> None:
+        """Look at LIVE until it shows all of `revs`, and note in `seen` what it shows."""
         pause_ms: float = _LOOK_MS_MIN
-        while True:
+        while missing := [one for one in revs if one not in seen]:
             with suppress(Retryable):
-                view = await self._live.view(lane, [snapshot.customer])
-                if view.header is not None and rev_of(view.accounts[0]) >= snapshot.rev:
-                    return
-            await asyncio.sleep(pause_ms / 1000)
-            pause_ms = min(pause_ms * 1.5, _LOOK_MS_MAX)
+                view = await self._live.view(lane, missing)
+                if view.header is not None:
+                    shown = zip(missing, map(rev_of, view.accounts), strict=True)
+                    seen.update({one: revs[one] for one, rev in shown if rev >= revs[one]})
+            if len(seen) < len(revs):
+                await asyncio.sleep(pause_ms / 1000)
+                pause_ms = min(pause_ms * 1.5, _LOOK_MS_MAX)
 
     async def _compare_if_rebuilt(self, lane: int) -> None:
         """Compare every customer's revision with LIVE's when the lane is a new one, or seen for the first time."""
@@ -187,6 +209,10 @@ class Relay:
             async with self._sql.transaction() as connection:
                 for one, shown in behind:
                     await accounts.lost(connection, one, shown)
+
+
+def _slices(customers: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (customers[at : at + _PAGE] for at in range(0, len(customers), _PAGE))
 
 
 def rev_of(state: AccountState) -> int:

@@ -1,12 +1,13 @@
 """Bodies of management calls: JSON in, a typed value out, faults named by the wire's field (contract 1.6, 2.2)."""
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from litestar import Request
 
 from kernel.errors import Rejected, invalid, rejected
+from kernel.wire import SCOPE_CUSTOMER
 
 T = TypeVar("T")
 _MISSING: Final = re.compile(r"missing required field `([^`]+)`")
@@ -14,9 +15,16 @@ _WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 async def read_body(request: Request[Any, Any, Any], kind: type[T]) -> T:
-    """Read a request's body as `kind`; an empty one is `{}`, unknown members are ignored. Raises Rejected."""
+    """Read a request's body as `kind`; an empty one is `{}`, unknown members are ignored. Raises Rejected.
+
+    The customer that it names is noted beside the request, for the record of a refusal.
+    """
     body = await request.body()
-    return decode_body(body, request.headers.get("content-type"), kind)
+    read = decode_body(body, request.headers.get("content-type"), kind)
+    customer = getattr(read, "customer_id", None)
+    if isinstance(customer, str):
+        cast("dict[str, Any]", request.scope)[SCOPE_CUSTOMER] = customer
+    return read
 
 
 def decode_body(body: bytes, content_type: str | None, kind: type[T]) -> T:

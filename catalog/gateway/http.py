@@ -5,7 +5,7 @@ feature access, `access` (an `AccessGateway`) come from the application. Source:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import msgspec
 from litestar import Request, Response
@@ -34,6 +34,7 @@ __all__ = [
     "read_body",
     "reply",
     "reply_list",
+    "request_id_of",
 ]
 
 
@@ -124,6 +125,11 @@ def reply_list(
 
 def _answer(obj: object, status: int, headers: Mapping[str, str] | None) -> Response[bytes]:
     return Response(wire.encode(obj), status_code=status, media_type=JSON, headers=dict(headers or {}))
+
+
+def request_id_of(request: HttpRequest) -> str | None:
+    """Tell the id that the answer to a request carries; None where no front has made one."""
+    return cast("dict[str, str]", request.scope).get(wire.SCOPE_REQUEST_ID)
 
 
 async def provide_caller(request: HttpRequest, catalog: NamedDependency[Catalog]) -> Caller:

@@ -13,7 +13,7 @@ from litestar import Response
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.gateway.http import JSON, Caller, HttpRequest
+from catalog.gateway.http import JSON, Caller, HttpRequest, request_id_of
 from catalog.store.idempotency import StoredAnswer, find_answer, keep_answer
 from catalog.store.version import read_version
 from kernel import wire
@@ -61,7 +61,7 @@ async def once(
     except Rejected as error:
         if claim is None:
             raise
-        await _keep_refusal(caller, claim, error.refusal)
+        await _keep_refusal(caller, claim, error.refusal, request_id_of(request))
         raise
     if done.version > caller.catalog.version or done.replayed:
         await caller.catalog.published(done.version)
@@ -123,12 +123,12 @@ async def _run(caller: Caller, claim: _Claim | None, work: Work, status: int) ->
         return _Done(status=status, body=body, version=await read_version(conn), replayed=False)
 
 
-async def _keep_refusal(caller: Caller, claim: _Claim, refusal: Refusal) -> None:
+async def _keep_refusal(caller: Caller, claim: _Claim, refusal: Refusal, request_id: str | None) -> None:
     """Keep a refusal as the first outcome; what may pass at a later attempt is not kept (contract 1.5.4)."""
     status = wire.status_of(refusal.code)
     if status in _NEVER_STORED or status >= _SERVER_ERROR or refusal.code == "idempotency_key_mismatch":
         return
-    body = wire.encode(wire.error_body(refusal))
+    body = wire.encode(wire.error_body(refusal, request_id))
     async with caller.catalog.sql.transaction() as conn:
         if await find_answer(conn, claim.organization, claim.scope, caller.real_ms) is None:
             answer = StoredAnswer(fingerprint=claim.fingerprint, status=status, body=body)

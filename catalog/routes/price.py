@@ -107,7 +107,7 @@ def _price_of(plan: Plan, price_id: str) -> PlanPrice:
 
 @post("/", status_code=200, summary="Add a price to a plan", operation_class=documented(PriceInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
-    """One price an interval; the first is the default (R-PLAN-3)."""
+    """One price an interval; the shortest is the default while none is said to be it (R-PLAN-3, R-SUB-2)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, PriceInput)
     interval = rule.interval_of(made.billing_interval)
@@ -125,7 +125,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
             interval=interval,
             amount_minor=amount,
             currency=currency,
-            is_default=bool(made.is_default) or not plan.prices,
+            is_default=bool(made.is_default),
             metadata=rule.metadata_of(made.metadata or {}),
             created_ms=caller.now_ms,
             updated_ms=caller.now_ms,
@@ -138,7 +138,9 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
         if plan.price_of(interval) is not None:
             raise rejected("duplicate", f"The plan {plan.code} has a {interval} price.", param="billingInterval")
         changed[:] = [plan.id]
-        return price_wire(caller, plan, await store.create_price(conn, caller.organization.id, price))
+        await store.create_price(conn, caller.organization.id, price)
+        after = await store.load_plan(conn, caller.organization.id, plan.id)
+        return price_wire(caller, after, _price_of(after, price.id))
 
     return await once(request, caller, work, after=told(caller, changed))
 
@@ -187,7 +189,7 @@ async def _change(
         after = msgspec.structs.replace(_patched(plan, price, patch), **intro, updated_ms=updated_ms)
         if price.is_default and not after.is_default:
             raise invalid("isDefault", "Make another price the default instead.")
-        return price_wire(caller, plan, await store.save_price(conn, after))
+        return price_wire(caller, plan, await store.save_price(conn, after, made_default=patch.is_default is True))
 
     return await once(request, caller, work, after=told(caller, changed))
 

@@ -218,7 +218,7 @@ class _Applying:
             interval=interval,
             amount_minor=amount,
             currency=self._organization.currency,
-            is_default=not plan.prices,
+            is_default=False,
             created_ms=self._now_ms,
             updated_ms=self._now_ms,
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+import msgspec
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -158,6 +159,14 @@ def price_of_row(row: Row[Any]) -> PlanPrice:
     )
 
 
+def _with_default(prices: Sequence[PlanPrice]) -> tuple[PlanPrice, ...]:
+    """Tell the prices with one default: the one that was said, else that of the shortest interval (R-SUB-2)."""
+    if not prices or any(price.is_default for price in prices):
+        return tuple(prices)
+    shortest = min(prices, key=lambda price: price.interval.months)
+    return tuple(msgspec.structs.replace(price, is_default=price is shortest) for price in prices)
+
+
 def _intro(row: Row[Any]) -> IntroOffer | None:
     if row.intro_type is None:
         return None
@@ -204,7 +213,7 @@ async def _whole(conn: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Plan]:
             is_default=row.is_default,
             sort_order=row.sort_order,
             metadata=row.metadata,
-            prices=tuple(prices[row.id]),
+            prices=_with_default(prices[row.id]),
             features=tuple(granted[row.id]),
             created_ms=row.created_ms,
             updated_ms=row.updated_ms,

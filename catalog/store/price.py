@@ -1,5 +1,6 @@
 """Prices of plans: one an interval; exactly one of a plan's prices is its default.
 
+`is_default` is stored where a merchant said so; while none is said, the shortest interval is the default (R-SUB-2).
 A removed price stays for the subscriptions that have it (contract row 64).
 """
 
@@ -39,18 +40,20 @@ async def create_price(conn: AsyncConnection, organization: bytes, price: PlanPr
     return price
 
 
-async def save_price(conn: AsyncConnection, price: PlanPrice) -> PlanPrice:
-    """Store all that may change of a price; a default one takes the default from the others."""
+async def save_price(conn: AsyncConnection, price: PlanPrice, *, made_default: bool = False) -> PlanPrice:
+    """Store all that may change of a price; one that is `made_default` takes the default from the others."""
     version = await touch_plan(conn, price.plan, price.updated_ms)
-    if price.is_default:
+    said: dict[str, Any] = {}
+    if made_default:
         await _clear_default(conn, price.plan, version)
+        said["is_default"] = True
     await _update(
         conn,
         price.id,
         amount_minor=price.amount_minor,
-        is_default=price.is_default,
         metadata=dict(price.metadata),
         **_terms(price),
+        **said,
         updated_ms=price.updated_ms,
         version=version,
     )

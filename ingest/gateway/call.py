@@ -20,6 +20,7 @@ from ingest.usage_event import Frame
 from ingest.validation import Candidate, decode_batch, decode_element, decode_track, key_error
 from kernel import lane
 from kernel.errors import Refusal
+from kernel.wire import Dialect
 
 UNAUTHORIZED: Final = Refusal(code="unauthorized", message="The API key is missing, unknown or expired.")
 _lane_of = lru_cache(maxsize=65_536)(lane.lane_of)
@@ -87,13 +88,15 @@ class Call:
         "head",
         "organization",
         "refusal",
+        "request_id",
         "settled",
         "version",
     )
 
-    def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int) -> None:
-        """`at_ms` is when the request was read."""
+    def __init__(self, head: Head, body: bytes, *, batch: bool, at_ms: int, request_id: str | None = None) -> None:
+        """`at_ms` is when the request was read, `request_id` what its answer carries."""
         self.head = head
+        self.request_id = request_id
         self.body = body
         self.batch = batch
         self.at_ms = at_ms
@@ -224,4 +227,24 @@ class Call:
             keys=[each.key if type(each) is Candidate else None for each in self._candidates],
             respond_async=self.head.respond_async,
             currency=self.organization.currency,
+            request_id=self.request_id,
         )
+
+
+class PreparedCall(Call):
+    """One event that was made already, a correction, instead of a body that describes it."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: UsageEvent, dialect: Dialect) -> None:
+        head = Head(api_key=None, dialect=dialect, idempotency_key=None, respond_async=False, json=True, length=None)
+        super().__init__(head, b"", batch=False, at_ms=event.at_ms)
+        self._event = event
+
+    async def resolve(self, catalog: CatalogReader) -> None:
+        """Take the event as it is: nothing of it is the catalog's to say."""
+        self.events = [self._event]
+        self.by_lane = self._sorted(catalog.deployment.lanes)
+        self.settled = [None]
+        self._open = 1
+        self.version = catalog.version

@@ -43,6 +43,7 @@ class Auditor:
         started_ms = self._clock.monotonic_ms()
         books = await rows.books(self._sql)
         ends = await self._positions()
+        self._history.judge.corrected.watched = await rows.corrected(self._raw)
         told = {place: end for place, end in (await rows.progress(self._raw)).items() if place[0] < self._log.epoch}
         told |= {(self._log.epoch, lane): end for lane, end in ends.items()}
         for epoch, parts in groupby(sorted(told.items()), key=lambda part: part[0][0]):
@@ -102,6 +103,7 @@ class Auditor:
         for name in ("events", "events_counted", "keys_counted", "rows", "rows_counted"):
             setattr(report, name, sum(getattr(one, name) for one in report.organizations))
         report.verdicts = dict(sorted(tally.verdicts.items()))
+        report.corrections = self._history.judge.corrected.count
         report.invoices, report.invoice_lines = len(books.invoices), len(books.lines)
         report.closes_due = sum(close["state"] == "cut" for close in books.closes)
         report.unbilled = invoices.unbilled

@@ -15,8 +15,8 @@ import msgspec
 KEY_ENTRY_BYTES: Final = 34
 _POSITION_BYTES: Final = 11
 UNITS: Final = Decimal(10) ** -9
-_EVENT_FIELDS: Final = 13  # of the first records; replays and tokens came later
-_EVENT_FIELDS_MAX: Final = 15
+_EVENT_FIELDS: Final = 13  # of the first records; replays, tokens and corrections came later
+_EVENT_FIELDS_MAX: Final = 16
 
 Position = tuple[int, int, int, int]  # epoch, lane, offset, index
 
@@ -53,11 +53,47 @@ class Tokens(NamedTuple):
         return tokens
 
 
+class Correction(NamedTuple):
+    """What a correction says of the event that it corrects: its place, and what it counts, costs and took before.
+
+    Amounts are in whole units.
+    """
+
+    original: Position
+    number: int
+    void: bool
+    term: int
+    window: int
+    window_end: int
+    quantity: Decimal
+    pool: str
+    cost: Decimal
+    taken: Decimal
+
+    @classmethod
+    def of(cls, fields: Sequence[Any]) -> "Correction":
+        """Read it as a record carries it."""
+        place, number, void, term, window, window_end, quantity, pool, cost, taken = fields
+        amounts = cost * UNITS, taken * UNITS
+        return cls(position_of(place), number, void, term, window, window_end, Decimal(quantity), pool, *amounts)
+
+    @classmethod
+    def named(cls, original: str, said: str) -> "Correction | None":
+        """Read it as a row spells it: the id of the event, and JSON; None for an empty one."""
+        place = position_named(original)
+        if place is None:
+            return None
+        names = ("number", "void", "term", "window", "window_end", "quantity", "pool", "cost", "taken")
+        facts = msgspec.json.decode(said)
+        return cls.of((position_bytes(place), *(facts[name] for name in names)))
+
+
 class Attempt(NamedTuple):
     """One event as the judge sees it.
 
     Ids are bytes; `effective_ms` is the lower of `at` and the log's time (DESIGN 3.2). `replays` is the place of the
-    dead letter that is judged again, under the digest that it is remembered by.
+    dead letter that is judged again, under the digest that it is remembered by; `corrects` is set on a correction,
+    whose quantity is signed.
     """
 
     position: Position
@@ -77,6 +113,7 @@ class Attempt(NamedTuple):
     gateway: str
     replays: Position | None = None
     tokens: Tokens | None = None
+    corrects: Correction | None = None
 
     @property
     def accepted_ms(self) -> int:
@@ -182,7 +219,7 @@ def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes)
 def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any]) -> Attempt:
     if not _EVENT_FIELDS <= len(event) <= _EVENT_FIELDS_MAX:
         raise ValueError(f"an event has {len(event)} fields")
-    replays, tokens = _padded(event[_EVENT_FIELDS:], (b"", None))
+    replays, tokens, corrects = _padded(event[_EVENT_FIELDS:], (b"", None, None))
     if len(replays) not in (0, _POSITION_BYTES):
         raise ValueError("one of its fields is a position of another length")
     (
@@ -218,6 +255,7 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
         gateway,
         position_of(replays) if replays else None,
         None if tokens is None else Tokens.of(tokens),
+        None if corrects is None else Correction.of(corrects),
     )
 
 

@@ -118,7 +118,11 @@ class History:
             self._findings.add("raw", where, f"the record has {len(attempts)} events, RAW has {len(stored)} rows")
         for attempt in attempts:
             row = by_index.pop(attempt.position[3], None)
+            expected = self.judge.corrected.misfit(attempt)
             ruling = self.judge.rule(attempt, died=row is not None and row.verdict == DEAD)
+            if expected is not None and ruling.verdict == COUNTED:
+                where = event_id(attempt.position)
+                self._findings.same("correction", where, "what it corrects", attempt.corrects, expected)
             self.tally.rule(attempt, ruling)
             if row is None:
                 self._findings.add("raw", event_id(attempt.position), "the event has no row in RAW")

@@ -9,8 +9,18 @@ from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Final, NamedTuple
 
 from kernel.limits import KEY_MEMORY_MS, START_SLACK_MS
-from meterline.audit.decoding import AccountRecord, Attempt, FeatureRule, KeyEntry, Position, TermsRule, letter_digest
-from meterline.audit.pool import Pool, PoolKey, PoolWindow, Taken, window_of
+from meterline.audit.corrected import CorrectedEvents
+from meterline.audit.decoding import (
+    AccountRecord,
+    Attempt,
+    Correction,
+    FeatureRule,
+    KeyEntry,
+    Position,
+    TermsRule,
+    letter_digest,
+)
+from meterline.audit.pool import Pool, PoolKey, PoolWindow, Taken, cost_of, share_of, window_of
 
 COUNTED: Final = "counted"
 DEAD: Final = "dead"
@@ -22,6 +32,8 @@ _EXACT: Final = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 _LIVE: Final = frozenset({"active", "trialing", "past_due"})
 _NO_SUBSCRIPTION: Final = "no_active_subscription"
+_WINDOW_CLOSED: Final = "window_closed"
+_ZERO: Final = Decimal(0)
 
 WindowKey = tuple[bytes, int, int]  # feature, term, first day
 
@@ -91,6 +103,7 @@ class Judge:
         self.keys: dict[bytes, KeyEntry] = {}
         self.clocks: dict[int, int] = {}
         self.customers: dict[bytes, bytes] = {}  # whose a key is
+        self.corrected = CorrectedEvents()
 
     def begin_epoch(self, lanes: int) -> None:
         """Start an epoch of `lanes` lanes: their clocks stand where the latest of all older lanes stood."""
@@ -128,6 +141,8 @@ class Judge:
             if died and attempt.replays is not None:
                 return Ruling(DEAD, original=attempt.replays)
             self._remember(attempt, ruling)
+            if ruling.verdict == COUNTED:
+                self.corrected.note(attempt, (ruling.term, ruling.window, ruling.window_end), ruling.taken)
         return ruling
 
     def _by_key(self, attempt: Attempt, entry: KeyEntry | None) -> Ruling | None:
@@ -146,6 +161,10 @@ class Judge:
         record = ledger.record
         if record is None or not _covers(record, attempt.event_time_us):
             return Ruling("refused", _NO_SUBSCRIPTION)
+        ruling = None if attempt.corrects is None else _corrected(attempt, attempt.corrects, ledger, record)
+        return self._by_place(attempt, ledger, record) if ruling is None else ruling
+
+    def _by_place(self, attempt: Attempt, ledger: Ledger, record: AccountRecord) -> Ruling:
         place = _place(record, attempt, ledger.clock_ms)
         if place is None:
             return Ruling("refused", "feature_not_in_plan")
@@ -170,7 +189,11 @@ class Judge:
     def _by_pool(
         self, attempt: Attempt, ledger: Ledger, record: AccountRecord, place: _Place, counted: Ruling
     ) -> Ruling:
-        taken = ledger.pool.draw(record, place.terms, place.rule, place.first, attempt.quantity, attempt.tokens)
+        before = _ZERO if attempt.corrects is None else attempt.corrects.quantity
+        cost = cost_of(place.terms, place.rule, before + attempt.quantity, attempt.tokens)
+        if before:
+            cost -= cost_of(place.terms, place.rule, before, None)
+        taken = ledger.pool.draw(record, place.terms, place.rule, place.first, cost, attempt.tokens)
         if taken is None:
             return Ruling("blocked", f"insufficient_{place.terms.model}")
         _count(ledger, attempt, counted)
@@ -186,6 +209,30 @@ class Judge:
             return
         self.customers[name] = attempt.customer
         self.keys[name] = KeyEntry(kind, attempt.position, attempt.effective_ms, attempt.content, attempt.request)
+
+
+def _corrected(attempt: Attempt, corrects: Correction, ledger: Ledger, record: AccountRecord) -> Ruling | None:
+    """Rule on a correction, or None when it adds usage where its event counts: then as on usage (ADR 10)."""
+    if corrects.window_end <= ledger.clock_ms // _DAY_MS - KEEP_DAYS:
+        return Ruling("refused", _WINDOW_CLOSED)
+    if attempt.quantity > 0:
+        place = _place(record, attempt, ledger.clock_ms)
+        there = place is None or (corrects.term, corrects.window) == (place.terms.number, place.first)
+        return None if there else Ruling("refused", _WINDOW_CLOSED)
+    counted = Ruling(COUNTED, "", corrects.term, corrects.window, corrects.window_end, ledger.cut + 1)
+    _count(ledger, attempt, counted)
+    if not corrects.pool:
+        return counted
+    left = _ZERO if corrects.void else share_of(corrects.cost, corrects.quantity + attempt.quantity, corrects.quantity)
+    back = corrects.taken if corrects.void else corrects.cost - left
+    key = corrects.term, corrects.window
+    four = ledger.pool.give_back(key, back)
+    day = ledger.clock_ms // _DAY_MS
+    if record.end_us is not None:
+        day = min(day, (record.end_us - 1) // _DAY_US)
+    terms = _terms_on(record, day)
+    rest = ledger.pool.rest(record, terms, _window(record, terms, day)[0]) if terms.model == corrects.pool else _ZERO
+    return counted._replace(taken=Taken(corrects.pool, left - corrects.cost, *four, rest))
 
 
 def _covers(record: AccountRecord, time_us: int) -> bool:

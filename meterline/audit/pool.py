@@ -8,6 +8,7 @@ from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Context, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -100,17 +101,36 @@ class Pool:
             carried, short = max(_ZERO, rest), max(_ZERO, -rest)
         return plan, carried, short
 
+    def rest(self, record: AccountRecord, terms: TermsRule, window: int) -> Decimal:
+        """Tell what a window has left as outcomes say it; below zero it is the overdraft."""
+        plan, extra, short = self.left(record, terms, window)
+        return _told(plan + extra - short)
+
+    def give_back(self, key: PoolKey, amount: Decimal) -> Four:
+        """Undo draws of a window, the last ones first: overdraft, what was bought, the plan's part; told signed."""
+        four = [_ZERO, _ZERO, _ZERO, _ZERO]
+        window = self.windows.get(key)
+        for part in (OVERDRAFT, TOP_UPS, PACKS, PLAN):
+            if window is not None:
+                undone = min(amount, window.now[part])
+                four[part] = -undone
+                amount -= undone
+        assert not amount, "the window drew what comes back"
+        undone_four = four[PLAN], four[PACKS], four[TOP_UPS], four[OVERDRAFT]
+        if window is not None:
+            self.take(key, window.end, undone_four)
+        return undone_four
+
     def draw(
         self,
         record: AccountRecord,
         terms: TermsRule,
         rule: FeatureRule,
         window: int,
-        quantity: Decimal,
+        cost: Decimal,
         tokens: Tokens | None,
     ) -> Taken | None:
-        """Tell what an event takes; None: it is blocked."""
-        cost = cost_of(terms, rule, quantity, tokens)
+        """Tell what an event takes that costs `cost`; None: it is blocked."""
         plan, extra, short = self.left(record, terms, window)
         may_overdraw = terms.overdraft and terms.model == "balance"
         from_plan = min(cost, plan)
@@ -123,7 +143,7 @@ class Pool:
         if cost > _TOLD_MAX or short + rest > _TOLD_MAX:
             return None
         packs, top_ups = (from_extra, _ZERO) if terms.model == "credits" else (_ZERO, from_extra)
-        left = max(-_TOLD_MAX, min(_TOLD_MAX, plan + extra - short - from_plan - from_extra - rest))
+        left = _told(plan + extra - short - from_plan - from_extra - rest)
         margin = "" if tokens is None or rule.margin is None else str(rule.margin)
         return Taken(terms.model, cost, from_plan, packs, top_ups, rest, left, margin)
 
@@ -136,6 +156,18 @@ def cost_of(terms: TermsRule, rule: FeatureRule, quantity: Decimal, tokens: Toke
         assert rule.margin is not None, "only a feature with a margin takes tokens"
         cost = _WIDE.divide(_WIDE.multiply(tokens.base_cost, 100 + rule.margin), Decimal(100))
     return cost.quantize(UNITS, ROUND_HALF_UP, _WIDE)
+
+
+def share_of(cost: Decimal, quantity: Decimal, of: Decimal) -> Decimal:
+    """Tell the part of a cost that belongs to a part of a quantity; rounded once, halves up."""
+    if not of:
+        return _ZERO
+    exact = Fraction(cost) * Fraction(quantity) / Fraction(of) / Fraction(UNITS)
+    return ((2 * exact.numerator + exact.denominator) // (2 * exact.denominator)) * UNITS
+
+
+def _told(rest: Decimal) -> Decimal:
+    return max(-_TOLD_MAX, min(_TOLD_MAX, rest))
 
 
 def _plus(one: Four, other: Four) -> Four:

@@ -54,7 +54,7 @@ class Unbilled(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Report(msgspec.Struct, kw_only=True, rename="camel"):
-    """The whole audit. `log_complete` says that the log still holds its first record.
+    """The whole audit. `log_complete` says that the log still holds its first record; `corrections` count.
 
     `verdict` is `consistent`, `differences`, or `incomplete`: no difference, but invoice lines that it did not reckon,
     counted by kind in `unjudged`.
@@ -72,6 +72,7 @@ class Report(msgspec.Struct, kw_only=True, rename="camel"):
     rows: int = 0
     rows_counted: int = 0
     verdicts: dict[str, int] = {}
+    corrections: int = 0
     accounts: int = 0
     keys_live: int = 0
     invoices: int = 0

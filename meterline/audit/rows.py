@@ -11,7 +11,15 @@ from sqlalchemy import text
 from kernel import ids
 from kernel.engine.raw.base import Raw
 from kernel.engine.sql.base import Sql
-from meterline.audit.decoding import AccountRecord, Attempt, Tokens, decode_snapshot, position_named
+from meterline.audit.decoding import (
+    AccountRecord,
+    Attempt,
+    Correction,
+    Position,
+    Tokens,
+    decode_snapshot,
+    position_named,
+)
 from meterline.audit.pool import Taken
 
 _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Micro(event_time), epoch, lane, `offset`,
@@ -22,7 +30,7 @@ _EVENT_COLUMNS: Final = """organization, customer, feature, toUnixTimestamp64Mic
     original, limited, replays, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs),
     toString(drawn_top_ups), toString(overdraft), toString(pool_left), toString(margin), toString(model), input_tokens,
     output_tokens, cache_read_tokens, cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost,
-    base_cost, toString(price_version), price_since_ms"""
+    base_cost, toString(price_version), price_since_ms, corrects, correction"""
 
 
 _id = lru_cache(maxsize=65_536)(ids.id_bytes)  # most rows name the same few
@@ -48,6 +56,12 @@ async def progress(raw: Raw) -> dict[tuple[int, int], int]:
     """Read, by epoch and lane, the offset below which RAW has everything."""
     rows = await raw.query("SELECT epoch, lane, max(next) FROM progress GROUP BY epoch, lane")
     return {(int(epoch), int(lane)): int(following) for epoch, lane, following in rows}
+
+
+async def corrected(raw: Raw) -> set[Position]:
+    """Read the places of all events that corrections name."""
+    rows = await raw.query("SELECT DISTINCT corrects FROM events WHERE corrects != ''")
+    return {place for (name,) in rows if (place := position_named(name)) is not None}
 
 
 async def stored_events(raw: Raw, epoch: int, lane: int, start: int, end: int) -> list[Stored]:
@@ -83,6 +97,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
         gateway,
         position_named(replays),
         Tokens.of((model, *map(int, row[37:41]), *row[41:46], row[46], int(row[47]))) if model else None,
+        Correction.named(row[48], row[49]),
     )
     taken = Taken._make((pool, *map(Decimal, amounts), margin))
     days = int(window), int(window_end)

@@ -1,4 +1,4 @@
-"""Stored results: a line a run in `docs/bench/results.jsonl`, and a table made of them; no number comes by hand."""
+"""Stored results: a line a run in `docs/bench/results.jsonl`, and a page made of them; no number comes by hand."""
 
 import os
 import platform
@@ -11,8 +11,11 @@ import msgspec
 from kernel.clock import Clock
 from kernel.period import instant_text
 from meterline.bench.case import CASES, Result
+from meterline.bench.close import CloseResult
+from meterline.bench.close_result import CloseRun, add_close, render_close
 
 DOCS: Final = Path(__file__).parents[2] / "docs" / "bench"
+_FILE: Final = "results.jsonl"
 _SHOWN_RUNS: Final = 20
 _INTRODUCTION: Final = """\
 Made by `make bench`; every number is from a run, none is written by hand. Server, stores and load generator share the
@@ -44,6 +47,12 @@ def run_of(results: list[Result], clock: Clock) -> Run:
     )
 
 
+def close_run_of(results: list[CloseResult], clock: Clock) -> CloseRun:
+    """Describe a run of the bench of the close that just ended."""
+    run = run_of([], clock)
+    return CloseRun(at=run.at, commit=run.commit, cores=run.cores, python=run.python, results=results)
+
+
 def _commit() -> str:
     command = ["git", "-C", str(DOCS.parent), "describe", "--always", "--dirty", "--abbrev=8"]
     try:
@@ -54,14 +63,27 @@ def _commit() -> str:
 
 
 def store(run: Run) -> Path:
-    """Append a run and render the table anew; returns the table's file."""
+    """Append a run and render the page anew; returns the page's file."""
     DOCS.mkdir(parents=True, exist_ok=True)
-    results = DOCS / "results.jsonl"
-    with results.open("ab") as file:
+    with (DOCS / _FILE).open("ab") as file:
         file.write(msgspec.json.encode(run) + b"\n")
-    runs = [msgspec.json.decode(line, type=Run) for line in results.read_bytes().splitlines() if line.strip()]
+    return _written()
+
+
+def store_close(run: CloseRun) -> Path:
+    """Append a run of the bench of the close and render the page anew; returns the page's file."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    add_close(DOCS, run)
+    return _written()
+
+
+def _written() -> Path:
+    results = DOCS / _FILE
+    lines = results.read_bytes().splitlines() if results.exists() else []
     page = DOCS / "README.md"
-    page.write_text(render(runs))
+    page.write_text(
+        render([msgspec.json.decode(line, type=Run) for line in lines if line.strip()]) + render_close(DOCS)
+    )
     return page
 
 

@@ -83,6 +83,7 @@ def print_report(report: dict[str, Any]) -> None:
         "records": "records of the log",
         "events": "events",
         "eventsCounted": "counted by the audit",
+        "corrections": "corrections among them",
         "keysCounted": "keys counted by the audit",
         "rows": "rows in RAW",
         "rowsCounted": "counted in RAW",
@@ -119,13 +120,15 @@ def print_report(report: dict[str, Any]) -> None:
 
 
 def explain(
-    what: Annotated[str, typer.Argument(help="evt_…, rej_…, inv_…, sub_…, cus_… or a customer's own id.")],
+    what: Annotated[
+        str, typer.Argument(help="evt_…, inv_…, line_…, req_…, rej_…, sub_…, cls_…, cus_… or a customer's own id.")
+    ],
     *,
     organization: Annotated[str | None, typer.Option(help="org_…, needed for a customer's own id.")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Say where an event, invoice or customer stands, and why."""
+    """Say why an invoice, a line, an event or a refused request is what it is, and where a customer stands."""
     result = wait_for(call(settings_of(data_dir), "explain", {"what": what, "organization": organization}))
     if as_json:
         print_json(result)

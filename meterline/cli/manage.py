@@ -106,6 +106,7 @@ def catalog_apply(
         print_json(result)
     else:
         _print_changes(result["changes"], "nothing to change")
+        _print_hints(result["hints"])
 
 
 @catalog.command("diff")
@@ -119,6 +120,7 @@ def catalog_diff(
         print_json(result)
     else:
         _print_changes(result["changes"], "no difference")
+        _print_hints(result["hints"])
     end(FOUND if result["changes"] else OK)
 
 
@@ -141,6 +143,11 @@ def _print_changes(changes: list[dict[str, Any]], nothing: str) -> None:
         print_table("Changes", ["what", "name", "change"], [(c["kind"], c["name"], c["change"]) for c in changes])
     else:
         console.print(nothing)
+
+
+def _print_hints(hints: list[str]) -> None:
+    for hint in hints:
+        console.print(f"hint: {hint}")
 
 
 def _format(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Commands that show and measure: demo, bench."""
+"""Commands that show and measure: demo, bench, bench-close."""
 
 from typing import Annotated
 
@@ -33,7 +33,22 @@ def bench(
     end(run_bench(quick=quick, cases=case, as_json=as_json))
 
 
+def bench_close(
+    *,
+    subscriptions: Annotated[
+        list[int] | None, typer.Option(help="How many; repeat it for more sizes. Results are not stored then.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how 1,000 and 10,000 subscriptions close: invoices a second, memory, growth."""
+    from meterline.bench import run_bench_close  # noqa: PLC0415 - starts servers; nothing else needs it
+
+    leave_in_order()
+    end(run_bench_close(sizes=subscriptions, as_json=as_json))
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("demo")(demo)
     app.command("bench")(bench)
+    app.command("bench-close")(bench_close)

@@ -19,9 +19,9 @@ from kernel.errors import MeterlineError, Misconfigured
 from meterline.child import monotonic_seconds
 from meterline.cli.call import call
 from meterline.cli.output import FOUND, OK
-from meterline.demo import month, plug
+from meterline.demo import model, month, plug
 from meterline.demo.engine import ENGINES, Pluggable
-from meterline.demo.proof import prove, rebuild
+from meterline.demo.proof import load_answers, prove, rebuild
 from meterline.demo.stage import Stages
 from meterline.importer.api import Api
 
@@ -63,29 +63,34 @@ async def _demo(stages: Stages, server: Pluggable) -> None:
         load = (await call(settings, "org_list", {}))["organizations"][0]["id"]
         seller = {"name": "Demo month", "environment": "sandbox", "currency": "usd"}
         made = await call(settings, "org_create", seller)
-        for organization, text in ((made["id"], month.CATALOG), (load, plug.CATALOG)):
+        for organization, text in ((made["id"], month.CATALOG + model.CATALOG), (load, plug.CATALOG)):
             params = {"organization": organization, "file": text, "format": "toml"}
             first = await call(settings, "catalog_apply", params)
             second = await call(settings, "catalog_apply", params)
             stages.check(f"{len(first['changes'])} changes applied, none the second time", not second["changes"])
     async with Api(server.url, made["apiKey"]) as small, Api(server.url, server.api_key) as big:
         story = month.Month(stages, small, clock, made["id"])
-        await _usage(stages, story)
+        models = model.Models(stages, small, clock)
+        await _usage(stages, story, models)
         puller = plug.Plug(stages, server, big, clock)
         with stages.stage(f"Load with the plug pulled: {plug.EVENTS:,} events, {plug.KILLS} times SIGKILL"):
             await puller.prepare()
-            await puller.pull()
+            await asyncio.gather(puller.pull(), models.go_on(lambda: puller.acknowledged.count / plug.EVENTS))
         with stages.stage("Clock and invoices: the month ends"):
             await story.invoice(settings)
+        with stages.stage("The invoices of the three models"):
+            await models.invoices()
         with stages.stage("Proof: everything recomputed from log and rows"):
-            await prove(stages, settings, load, puller)
+            await prove(stages, settings, load, puller, (made["id"], story.counted + models.counted))
         with stages.stage("The live store is disposable"):
-            await rebuild(stages, settings, big, "load-0")
+            await rebuild(stages, settings, lambda: asyncio.gather(load_answers(big, "load-0"), models.answers()))
     _end(stages, puller)
 
 
-async def _usage(stages: Stages, story: month.Month) -> None:
+async def _usage(stages: Stages, story: month.Month, models: model.Models) -> None:
     with stages.stage("A month of usage, on a test clock"):
+        await story.begin()
+        await models.subscribe()
         began = monotonic_seconds()
         await story.use()
         stages.say(f"{month.EVENTS / (monotonic_seconds() - began):,.0f} events a second in batches of 100")
@@ -93,6 +98,10 @@ async def _usage(stages: Stages, story: month.Month) -> None:
         await story.limit()
     with stages.stage("A duplicate and a conflict"):
         await story.repeat()
+    with stages.stage("Three models: overage announced, credits that stop, a balance in overdraft"):
+        await models.metered()
+        await models.credits()
+        await models.balance()
 
 
 def _end(stages: Stages, puller: plug.Plug) -> None:

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from rich.table import Table
-
 from kernel.clock import Clock
 from meterline.cli.call import call
+from meterline.demo.invoice_table import invoice_table, read_invoices, sum_of
 from meterline.demo.stage import Stages, expected
 from meterline.importer.api import Api
 from meterline.importer.transfer import send_batch
@@ -45,7 +44,6 @@ EVENTS: Final = 4_000
 _FREE_LIMIT: Final = 1_000
 _PAYMENT_REQUIRED: Final = 402
 _CONFLICT: Final = 409
-_INVOICES_SHOWN: Final = 8
 
 
 class Month:
@@ -57,15 +55,19 @@ class Month:
         self._clock = clock
         self.organization = organization
         self.sent: dict[tuple[str, str], Decimal] = {}
+        self.counted = 0
 
-    async def use(self) -> None:
-        """Subscribe on the first of January, and report usage of the whole month at its end."""
+    async def begin(self) -> None:
+        """Subscribe on the first of January."""
         await self._to(START)
         for customer in (*PAYING, FREE):
             body = {"id": customer, "email": f"billing@{customer}.example"}
             expected(await self._api.post("/customers", body), "customer")
             plan = "free" if customer == FREE else "pro"
             expected(await self._api.post("/subscriptions", {"customerId": customer, "planCode": plan}), "subscription")
+
+    async def use(self) -> None:
+        """Report usage of the whole month at its end."""
         await self._to(START + timedelta(days=31, seconds=-1))
         chance = random.Random(20260101)  # noqa: S311 - the same month in every run, no secret
         events = [self._event(chance, number) for number in range(EVENTS)]
@@ -76,6 +78,7 @@ class Month:
             )
             accepted += sum(result["status"] == "accepted" for result in results)
         self._stages.check(f"{accepted:,} events of {len(PAYING)} paying customers accepted", accepted == EVENTS)
+        self.counted += accepted
         for event in events:
             key = (event["customerId"], event["featureCode"])
             self.sent[key] = self.sent.get(key, Decimal(0)) + event["value"]
@@ -98,6 +101,7 @@ class Month:
         before = await self._can_use()
         self._stages.check(f"before: canUse says allowed={before['allowed']}", before["allowed"] is True)
         last = await self._track("limit-all", _FREE_LIMIT)
+        self.counted += 1
         self._stages.check(f"{_FREE_LIMIT:,} of {_FREE_LIMIT:,} included used: {last.status}", last.ok)
         after = await self._can_use()
         words = f"after: canUse says allowed={after['allowed']} ({after.get('reason', '')})"
@@ -127,16 +131,12 @@ class Month:
     async def invoice(self, settings: Any) -> None:
         """Pass the period's end, and show the invoices and one line's reason."""
         await self._to(START + timedelta(days=31))
-        listed = expected(await self._api.get("/invoices", limit="100"), "invoices")["data"]
-        found = [expected(await self._api.get(f"/invoices/{one['id']}"), "invoice") for one in listed]
-        names = {}
-        for customer in PAYING:
-            names[expected(await self._api.get(f"/customers/{customer}"), "customer")["id"]] = customer
-        self._stages.console.print(_table(found, names))
+        found, names = await read_invoices(self._api, PAYING)
+        self._stages.console.print(invoice_table(found[len(PAYING) :], names))
         start = sum(len(one["lineItems"]) == 1 and one["total"] == 2000 for one in found)  # noqa: PLR2004 - 20.00
         count = f"{len(found)} invoices: one at the start and one at the boundary for each paying customer"
         self._stages.check(count, len(found) == 2 * len(PAYING) and start >= len(PAYING))
-        self._stages.check("each total is the sum of its lines", all(one["total"] == _sum(one) for one in found))
+        self._stages.check("each total is the sum of its lines", all(one["total"] == sum_of(one) for one in found))
         self._check_amounts(found, names)
         chosen = max(found, key=lambda one: one["total"])
         explained = await call(settings, "explain", {"what": chosen["id"], "organization": None})
@@ -165,20 +165,3 @@ class Month:
     async def _to(self, instant: datetime) -> None:
         moved = await self._api.post("/test-clock", {"frozenTime": instant.isoformat()})
         expected(moved, "test clock")
-
-
-def _sum(invoice: Any) -> int:
-    return sum(line["amount"] for line in invoice["lineItems"])
-
-
-def _table(invoices: list[Any], names: dict[str, str]) -> Table:
-    table = Table(header_style="bold")
-    for name in ("invoice", "customer", "line"):
-        table.add_column(name)
-    table.add_column("USD", justify="right")
-    for invoice in sorted(invoices, key=lambda one: one["invoiceNumber"])[-_INVOICES_SHOWN:]:
-        for number, line in enumerate(invoice["lineItems"]):
-            head = (invoice["invoiceNumber"], names[invoice["customerId"]]) if number == 0 else ("", "")
-            table.add_row(*head, line["description"], f"{Decimal(line['amount']) / 100:,.2f}")
-        table.add_row("", "", "[bold]total[/]", f"[bold]{Decimal(invoice['total']) / 100:,.2f}[/]", end_section=True)
-    return table

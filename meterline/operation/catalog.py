@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from catalog.document import FORMATS, Format, parse_document, render_document
+from catalog.document import FORMATS, Format, hints_of, parse_document, render_document
 from catalog.document_change import Change
 from catalog.document_part import CatalogDocument
 from catalog.gateway import document as documents
@@ -22,16 +22,18 @@ async def apply(app: "App", params: dict[str, Any]) -> dict[str, Any]:
     """Make the catalog what the file says, and answer when every gateway sees it; a second time nothing changes."""
     organization = await chosen(app, params)
     with _as_wrong_usage():
-        changes = await documents.apply(app.catalog, organization.id, _document(params))
-    return {"organization": organization.id_text, "changes": _listed(changes)}
+        document = _document(params)
+        changes = await documents.apply(app.catalog, organization.id, document)
+    return {"organization": organization.id_text, "changes": _listed(changes), "hints": hints_of(document)}
 
 
 async def diff(app: "App", params: dict[str, Any]) -> dict[str, Any]:
     """Tell what an apply would change, and change nothing."""
     organization = await chosen(app, params)
     with _as_wrong_usage():
-        changes = await documents.diff(app.catalog, organization.id, _document(params))
-    return {"organization": organization.id_text, "changes": _listed(changes)}
+        document = _document(params)
+        changes = await documents.diff(app.catalog, organization.id, document)
+    return {"organization": organization.id_text, "changes": _listed(changes), "hints": hints_of(document)}
 
 
 async def export(app: "App", params: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Where an event, an invoice or a customer stands, and why, in words an operator can pass on."""
+"""Why a thing is what it is, as `GET /explain/{id}` says, and where it stands in every store, for an operator."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from sqlalchemy import text
 
 from aggregator.account import decode_account
+from aggregator.row import EVENT_COLUMNS, EventRow
 from aggregator.usage import position_of
-from billing.gateway.explain import Explainer
+from billing.gateway.explain import KINDS, Explainer
 from catalog.terms import decode_snapshot
 from ingest.verdict import Verdict, decode_outcomes
 from kernel import ids
@@ -20,63 +21,8 @@ from kernel.quantity import canonical, from_units
 if TYPE_CHECKING:
     from meterline.app import App
 
-WHY: Final[Mapping[str, str]] = {
-    "counted": "It counts: durable in the log, in the live balance, and in the window and cut named here.",
-    "repeat": "It is the identical repetition of an event that counts; it was answered with the first answer.",
-    "duplicate": "Its key belongs to an event that counts already; it does not count again.",
-    "conflict": "Its key belongs to an event that counts already, which names another feature or amount.",
-    "blocked": "It would have passed the included amount, and the terms allow no overage.",
-    "refused": "The terms in force did not take it; the code says why.",
-    "superseded": "A later attempt of its key was refused before it was judged; it never counts.",
-    "dead": "Our own code failed on it; it is kept and does not count, but a replay of it may.",
-}
-_POOL_WHY: Final = {
-    "insufficient_credits": "It would have taken more than the credits of the plan and of packs that were left.",
-    "insufficient_balance": "It would have taken more than the balance had left, which may not be overdrawn.",
-}
-_EVENT: Final = (
-    "SELECT organization, customer, feature, toString(event_time), toString(accepted_at), toString(quantity), key,"
-    " toString(verdict), toString(code), term, toString(`window`), toString(window_end), cut, original, gateway,"
-    " replays, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs), toString(drawn_top_ups),"
-    " toString(overdraft), toString(pool_left), toString(model), input_tokens, output_tokens, cache_read_tokens,"
-    " cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin),"
-    " toString(price_version)"
-    " FROM events FINAL WHERE epoch = {epoch:UInt8} AND lane = {lane:UInt16} AND `offset` = {offset:UInt64}"
-    " AND `index` = {index:UInt16}"
-)
-_EVENT_NAMES: Final = (
-    "organization",
-    "customer",
-    "feature",
-    "eventTime",
-    "acceptedAt",
-    "quantity",
-    "key",
-    "verdict",
-    "code",
-    "term",
-    "window",
-    "windowEnd",
-    "cut",
-    "original",
-    "gateway",
-    "replays",
-)
-_DREW_NAMES: Final = ("pool", "cost", "plan", "packs", "topUps", "overdraft", "poolLeft")
-_TOKEN_NAMES: Final = (
-    "model",
-    "inputTokens",
-    "outputTokens",
-    "cacheReadTokens",
-    "cacheWriteTokens",
-    "inputCost",
-    "outputCost",
-    "cacheReadCost",
-    "cacheWriteCost",
-    "baseCost",
-    "marginPercent",
-    "priceVersion",
-)
+_DREW: Final = frozenset({"pool", "cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left"})
+_TOKENS: Final = frozenset(EVENT_COLUMNS[EVENT_COLUMNS.index("margin") :])
 _SUMS: Final = (
     "SELECT feature, term, toString(`window`), toString(sum(quantity)), count() FROM events FINAL"
     " WHERE organization = {organization:String} AND customer = {customer:String} AND verdict = 'counted'"
@@ -85,16 +31,15 @@ _SUMS: Final = (
 
 
 async def explain(app: "App", params: dict[str, Any]) -> dict[str, Any]:
-    """Explain what `what` names. Raises Misconfigured when there is no such thing."""
+    """Explain what `what` names: as `GET /explain/{id}` does, or where a customer stands in every store.
+
+    Raises Misconfigured or Rejected when there is no such thing.
+    """
     what = str(params["what"])
     if what.startswith(EVENT_PREFIX):
         return await _event(app, what)
-    if what.startswith(ids.REFUSAL):
-        return await _refusal(app, what)
-    if what.startswith(ids.INVOICE):
-        return await _explainer(app).explain_invoice(what)
-    if what.startswith(ids.SUBSCRIPTION):
-        return await _explainer(app).explain_close(what)
+    if what.startswith(KINDS):
+        return await _explainer(app).explain(what, params.get("organization"))
     return await _customer(app, what, params.get("organization"))
 
 
@@ -103,73 +48,48 @@ def _explainer(app: "App") -> Explainer:
 
 
 async def _event(app: "App", event_id: str) -> dict[str, Any]:
+    """Explain an event, and tell how far it came: an operator asks about those too that nobody has judged."""
     position = Position.from_event_id(event_id)
     if position is None:
         raise Misconfigured(f"{event_id!r} is not an event's id")
-    rows = await app.raw.query(_EVENT, dict(position._asdict()))
+    row = await app.usage_store.event_at(position)
     header = (await app.live.view(position.lane, [])).header
     stands = {
         "position": f"{position.record()}.{position.index}",
         "folded": header is not None and position.offset < header.next,
         "sunk": header is not None and position.offset < header.sunk,
-        "inRaw": bool(rows),
+        "inRaw": row is not None,
     }
-    if rows:
-        event = _event_facts(rows[0])
-        told = {"id": event_id, "why": _why(event), "event": event, "stands": stands}
-        return {**told, "replayedBy": await _replays(app, position)} if _is_letter(event) else told
+    if row is not None:
+        told = {**await _explainer(app).explain_row(row), "event": _event_facts(row), "stands": stands}
+        return {**told, "replayedBy": await _replays(app, row)} if _is_letter(row) else told
     outcome = (await app.live.outcomes(position.lane, [position.offset], epoch=position.epoch))[0]
     if outcome is not None and position.index < len(outcomes := decode_outcomes(outcome)):
         found = outcomes[position.index]
-        return {"id": event_id, "why": WHY[found.verdict.value], "verdict": found.verdict.value, "stands": stands}
+        why = "It is judged, and RAW does not have it yet: ask again in a second."
+        return {"id": event_id, "why": why, "verdict": found.verdict.value, "code": found.code, "stands": stands}
     bounds = await app.log.bounds(position.lane)
     if position.offset >= bounds.end or position.epoch != app.log.epoch:
         raise Misconfigured(f"there is no event {event_id}: the log ends before its position")
     return {"id": event_id, "why": "It is durable in the log and not judged yet.", "stands": stands}
 
 
-def _event_facts(row: tuple[Any, ...]) -> dict[str, Any]:
-    """Name the columns of an event; what it drew and its tokens only where there is such a thing."""
-    facts = dict(zip((*_EVENT_NAMES, *_DREW_NAMES, *_TOKEN_NAMES), map(_plain, row), strict=True))
-    event = {name: facts[name] for name in _EVENT_NAMES}
-    if facts["pool"]:
-        event["drew"] = {name: facts[name] for name in _DREW_NAMES}
-    if facts["model"]:
-        event["tokens"] = {name: facts[name] for name in _TOKEN_NAMES}
-    return event
+def _event_facts(row: EventRow) -> dict[str, Any]:
+    """Spell the row as RAW has it; what it drew and its tokens only where there is such a thing."""
+    facts: dict[str, Any] = msgspec.to_builtins(row)
+    names = set(facts) - (set() if row.pool else _DREW) - (set() if row.model else _TOKENS)
+    dates = {name: date_of(facts[name]).isoformat() for name in ("window", "window_end")}
+    return {name: value for name, value in {**facts, **dates}.items() if name in names}
 
 
-def _is_letter(event: Mapping[str, Any]) -> bool:
-    return event["verdict"] == Verdict.DEAD and not event["original"]
+def _is_letter(row: EventRow) -> bool:
+    return row.verdict == Verdict.DEAD and not row.original
 
 
-def _why(event: Mapping[str, Any]) -> str:
-    words = _POOL_WHY.get(event["code"], WHY[event["verdict"]])
-    if not event["replays"]:
-        return words
-    if event["verdict"] == Verdict.SUPERSEDED:
-        words = "Nothing of it was remembered any more; it never counts."
-    return f"It replays the dead letter {event['replays']}. {words}"
-
-
-async def _replays(app: "App", position: Position) -> list[dict[str, str]]:
+async def _replays(app: "App", letter: EventRow) -> list[dict[str, str]]:
     """Tell the replays of a dead letter, and what became of each."""
-    letter = await app.usage_store.event_at(position)
-    found = [] if letter is None else await app.usage_store.replays_of(letter)
+    found = await app.usage_store.replays_of(letter)
     return [{"id": position_of(one).event_id(), "verdict": one.verdict, "code": one.code} for one in found]
-
-
-async def _refusal(app: "App", refusal_id: str) -> dict[str, Any]:
-    names = ("organization", "at", "customer", "feature", "key", "code", "message", "body")
-    rows = await app.raw.query(
-        "SELECT organization, toString(at), customer, feature, key, toString(code), message, body"
-        " FROM refusals FINAL WHERE id = {id:String}",
-        {"id": refusal_id},
-    )
-    if not rows:
-        raise Misconfigured(f"there is no refusal {refusal_id}, or it was not kept")
-    why = "The catalog alone refused it; it never reached the log and never counts."
-    return {"id": refusal_id, "why": why, "request": dict(zip(names, rows[0], strict=True))}
 
 
 async def _customer(app: "App", what: str, organization: str | None) -> dict[str, Any]:

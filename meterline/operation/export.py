@@ -35,6 +35,7 @@ COLUMNS: Final = (
     "cut",
     "original",
     "replays",
+    "corrects",
     "pool",
     "cost",
     "drawnPlan",
@@ -62,9 +63,10 @@ _PAGE: Final = (
     + ", "
     + _ISO.format("accepted_at")
     + ", key, toString(verdict), toString(code), toString(`window`), toString(window_end), cut, original,"
-    " replays, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs), toString(drawn_top_ups),"
-    " toString(overdraft), toString(model), input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,"
-    " input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin), toString(price_version),"
+    " replays, corrects, toString(pool), toString(cost), toString(drawn_plan), toString(drawn_packs),"
+    " toString(drawn_top_ups), toString(overdraft), toString(model), input_tokens, output_tokens, cache_read_tokens,"
+    " cache_write_tokens, input_cost, output_cost, cache_read_cost, cache_write_cost, base_cost, toString(margin),"
+    " toString(price_version),"
     " properties"
     " FROM events FINAL WHERE organization = {organization:String} AND (epoch, lane, `offset`, `index`) >"
     " ({epoch:Int16}, {lane:Int32}, {offset:Int64}, {index:Int32})"
@@ -143,8 +145,8 @@ async def _pages(app: "App", organization: str) -> AsyncIterator[list[tuple[Any,
 
 def _spelled(row: tuple[Any, ...], codes: dict[str, str], names: dict[str, str | None]) -> dict[str, Any]:
     epoch, lane, offset, index, customer, feature, quantity, event_time, accepted_at, key = row[:10]
-    verdict, code, window, window_end, cut, original, replays, pool, *drawn = row[10:23]
-    model, *tokens, properties = row[23:]
+    verdict, code, window, window_end, cut, original, replays, corrects, pool, *drawn = row[10:24]
+    model, *tokens, properties = row[24:]
     counted = verdict == "counted"
     values = (
         Position(int(epoch), int(lane), int(offset), int(index)).event_id(),
@@ -162,6 +164,7 @@ def _spelled(row: tuple[Any, ...], codes: dict[str, str], names: dict[str, str |
         int(cut) if counted else None,
         original or None,
         replays or None,
+        corrects or None,
         pool or None,
         *(amount if pool else None for amount in drawn),
         model or None,

@@ -25,6 +25,7 @@ WATCHED = (
     "aggregator/worker/rebuild.py",
     "aggregator/worker/sink.py",
     "billing/worker/closer.py",
+    "billing/worker/cut_wait.py",
     "billing/worker/relay.py",
     "billing/worker/settling.py",
     "catalog/gateway/catalog.py",

@@ -27,14 +27,16 @@ REVS_A_PURCHASE = 2
 def pooled(town: Town) -> Iterator[None]:
     """Show pools for the last two customers of the town."""
     models = {town.ids[name]: model for name, model in zip(town.customers[-2:], MODELS, strict=True)}
-    made = accounts.snapshot
+    made = accounts.snapshots
 
-    async def with_pool(connection, customer_id):
-        found = await made(connection, customer_id)
-        model = None if found is None else models.get(found.customer)
-        return found if model is None else _with_pool(found, model)
+    async def with_pools(connection, customer_ids):
+        found = await made(connection, customer_ids)
+        return {
+            one: _with_pool(snapshot, models[snapshot.customer]) if snapshot.customer in models else snapshot
+            for one, snapshot in found.items()
+        }
 
-    with patch.object(accounts, "snapshot", with_pool):
+    with patch.object(accounts, "snapshots", with_pools):
         yield
 
 

@@ -50,8 +50,11 @@ class Tables:
         return lost
 
 
+_DRAWN = ("drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft")
+
+
 def _add(sums: list[int], row) -> None:
-    for place, name in enumerate(("quantity", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft")):
+    for place, name in enumerate(("quantity", *_DRAWN)):
         sums[place] += to_units(row[name])
 
 
@@ -162,12 +165,15 @@ class MemoryUsageStore:
         clocks: dict[str, int] = {}
         ends: dict[tuple, int] = defaultdict(int)
         sums: dict[str, dict[tuple, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0] * 5))
+        drew = set()
         for row in self._lane(epoch, lane, before_offset):
             clocks[row["customer"]] = max(clocks.get(row["customer"], 0), row["accepted_at"])
             if row["verdict"] == "counted":
                 window = (row["feature"], row["term"], row["window"], row["cut"])
                 ends[row["customer"], *window] = max(ends[row["customer"], *window], row["window_end"])
                 _add(sums[row["customer"]][window], row)
+                if any(to_units(row[name]) for name in _DRAWN):
+                    drew.add((row["customer"], *window))
         if clocks:
             yield [
                 AccountRow(
@@ -182,6 +188,7 @@ class MemoryUsageStore:
                             cut=cut,
                             units=units,
                             draws=_draws(drawn),
+                            drew=(customer, feature, term, window, cut) in drew,
                         )
                         for (feature, term, window, cut), (units, *drawn) in sorted(sums[customer].items())
                     ),

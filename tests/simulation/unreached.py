@@ -23,6 +23,8 @@ UNREACHED: dict[tuple[str, str, int], str] = {
         "close_due",
         1,
     ): "an operator's resume of stopped closes: a stopped close is a finding",
+    ("billing/worker/closer.py", "_turn", 0): "no process of the simulation closes twice at once",
+    ("billing/worker/closer.py", "_settle_all", 1): "no process of the simulation closes twice at once",
     ("billing/worker/closer.py", "_close_customer", 0): "started by the route of a cancellation alone",
     ("billing/worker/closer.py", "_close_customer", 1): "started by the route of a cancellation alone",
     ("billing/worker/closer.py", "_close_customer", 2): "started by the route of a cancellation alone",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aggregator.account import decode_account
+from aggregator.fold import RULES
 from aggregator.row import EventColumns
 from aggregator.store import UsageStore
 from aggregator.worker.lane import LaneWorker
@@ -370,7 +371,7 @@ async def test_another_log_stops_the_lane(world: World) -> None:
 async def test_other_rules_stop_the_lane(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with world.running():
         await world.folded()
-    monkeypatch.setattr("aggregator.worker.lane.RULES", 2)
+    monkeypatch.setattr("aggregator.worker.lane.RULES", RULES + 1)
     async with world.running() as (worker, _):
         assert "new epoch" in await until_stopped(worker)
 

@@ -208,5 +208,6 @@ async def test_explain_says_where_and_why(app):
     again = await OPERATIONS["audit"](app, {"invoice": invoice})
     assert (again["verdict"], again["differences"], again["lines"]) == ("identical", [], 2)
     told = await OPERATIONS["explain"](app, {"what": invoice, "organization": None})
-    assert any("minus what earlier invoices billed" in line["why"] for line in told["lines"])
-    assert datetime.fromisoformat(told["period"].split(" to ")[0]).tzinfo == UTC
+    assert any("that earlier invoices billed" in line["why"] for line in told["lines"])
+    assert all(line["arithmetic"]["agrees"] for line in told["lines"])
+    assert datetime.fromisoformat(told["periodStart"]).tzinfo == UTC

@@ -28,6 +28,7 @@ async def test_only_a_known_key_is_let_in_by_either_header(api):
 
 
 async def test_a_customer_is_made_once_for_an_id_of_the_sellers(api):
+    """R-CUST-2, R-CUST-6."""
     first = await api.call("POST", "/customers", {"id": "user_123", "email": "a@example.com", "fullName": "A"})
     again = await api.call("POST", "/customers", {"externalId": "user_123", "email": "b@example.com", "fullName": "B"})
     assert again == first
@@ -42,6 +43,7 @@ async def test_a_customer_is_made_once_for_an_id_of_the_sellers(api):
 
 
 async def test_without_an_id_every_customer_is_new(api):
+    """R-CUST-3."""
     one = await api.call("POST", "/customers", {"email": "a@example.com"})
     two = await api.call("POST", "/customers", {"email": "a@example.com"})
     assert one["id"] != two["id"]
@@ -66,6 +68,7 @@ async def test_without_an_id_every_customer_is_new(api):
     ],
 )
 async def test_a_wrong_customer_is_refused_by_field_and_leaves_nothing(api, body, field):
+    """R-CUST-1, R-CUST-4, R-CUST-10."""
     await api.refused("POST", "/customers", body, status=400, code="validation_error", field=field)
     assert (await api.call("GET", "/customers"))["data"] == []
 
@@ -92,6 +95,7 @@ async def test_metadata_is_kept_as_it_is_but_not_without_end(api):
 
 
 async def test_an_update_changes_what_it_names(api, shop):
+    """R-CUST-5."""
     made = await api.call(
         "POST", "/customers", {"id": "u", "email": "a@example.com", "fullName": "A", "metadata": {"k": 1}}
     )
@@ -108,6 +112,26 @@ async def test_an_update_changes_what_it_names(api, shop):
     assert (await api.call("GET", "/customers/u"))["fullName"] is None
 
 
+async def test_a_customer_has_a_name_a_zone_and_an_address(api, shop):
+    """R-CUST-1, R-CUST-5, R-CUST-11: the address's second line and state too, and `legalName` is the name."""
+    street = {"line1": "1 Main St", "city": "Berlin", "postalCode": "10115", "country": "DE"}
+    body = {"email": "a@example.com", "id": "u", "legalName": "Acme GmbH", "address": street, "metadata": {"k": 1}}
+    made = await api.call("POST", "/customers", body)
+    assert (made["fullName"], made["timezone"], made["metadata"]) == ("Acme GmbH", None, {"k": 1})
+    more = {**street, "line2": "Floor 3", "state": "BE"}
+    changed = await api.call("PATCH", "/customers/u", {"timezone": "Europe/Berlin", "address": more, "legalName": "Ac"})
+    assert (changed["fullName"], changed["timezone"], changed["email"]) == ("Ac", "Europe/Berlin", "a@example.com")
+    await api.catalog.current()
+    kept = await api.catalog.customer(shop.organization.id, "u")
+    assert kept.address == {"line1": "1 Main St", "line2": "Floor 3", "city": "Berlin"} | {
+        "postalCode": "10115",
+        "state": "BE",
+        "country": "DE",
+    }
+    both = {"email": "b@example.com", "fullName": "Full", "legalName": "Legal"}
+    assert (await api.call("POST", "/customers", both))["fullName"] == "Full"
+
+
 async def test_an_external_id_belongs_to_one_customer(api):
     await api.call("POST", "/customers", {"id": "one", "email": "a@example.com"})
     await api.call("POST", "/customers", {"id": "two", "email": "a@example.com"})
@@ -117,6 +141,7 @@ async def test_an_external_id_belongs_to_one_customer(api):
 
 
 async def test_archiving_is_final_and_told(api, shop):
+    """R-CUST-8."""
     told = []
 
     async def archived(organization, customer):
@@ -136,6 +161,7 @@ async def test_archiving_is_final_and_told(api, shop):
 
 
 async def test_a_list_pages_without_gaps_while_customers_arrive(api, shop):
+    """R-CUST-6."""
     made = []
     for number in range(5):
         made.append((await api.call("POST", "/customers", {"id": f"u{number}", "email": "a@example.com"}))["id"])
@@ -510,6 +536,7 @@ async def test_changes_are_seen_within_200_ms_while_live_is_away(api, shop):
 
 
 async def test_a_test_clock_is_seen_and_stamps(api, shop):
+    """R-GEN-6, R-CLOCK-6."""
     async with shop.sql.transaction() as conn:
         await store.set_clock(conn, shop.organization.id, NOW + 40 * DAY)
         version = await store.read_version(conn)

@@ -63,4 +63,13 @@ def test_a_changed_file_says_what_changes_and_a_wrong_one_changes_nothing(meterl
         {"kind": "price", "name": "tokens.monthly", "change": "price: 20.00 -> 25.00"},
     ]
     assert catalog(meterline, "apply", file)["changes"] == changes
-    assert catalog(meterline, "diff", file)["changes"] == []
+    assert catalog(meterline, "diff", file) | {"organization": None} == {
+        "organization": None,
+        "changes": [],
+        "hints": [],
+    }
+    # Codes that say nothing are taken, and a hint says so (R-TRACK-22).
+    file.write_text(dearer + '\n[[feature]]\ncode = "metric"\nname = "Metric"\n')
+    applied = catalog(meterline, "apply", file)
+    assert len(applied["changes"]) == len(applied["hints"]) == 1
+    assert applied["hints"][0].startswith("metric does not say what is counted")

@@ -83,7 +83,7 @@ async def test_a_renewal_that_is_declined_is_past_due_and_keeps_access(world: Wo
 
 @pytest.mark.parametrize(("number", "status"), [(CARD, "active"), (DECLINED, "past_due")])
 async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number: str, status: str) -> None:
-    """R-TRIAL-3, R-TRIAL-5, R-DUN-6: nothing is charged when the trial begins; a declined charge keeps access."""
+    """R-TRIAL-3, R-TRIAL-9, R-DUN-6: nothing is charged when the trial begins; a declined charge keeps access."""
     made, checkout = await issued(world, customTrialDays=14)
     seen = await world.call("GET", checkout)
     assert (seen["amountDue"], seen["lineItems"], seen["trialEndsAt"]) == (0, [], "2026-01-15T00:00:00.000Z")
@@ -111,3 +111,74 @@ async def test_seats_are_held_from_the_checkout_on(world: World) -> None:
     assert await world.rows(tables.seat_counts) == []
     await world.call("POST", checkout, {"number": CARD})
     assert await world.lines("acme") == [[("plan_base", 4900), ("seats", 5000)]]
+
+
+async def priced_abroad(world: World, country: str | None) -> None:
+    """Price the starter plan in two more currencies, with offers of their own, and put acme in a country."""
+    price = (await world.call("GET", f"/plans/{world.starter}"))["prices"][0]["id"]
+    own = {"enabled": True, "discountType": "percentage", "discountValue": 5000, "durationCycles": 3}
+    await world.call("PATCH", f"/plans/{world.starter}/prices/{price}", {"introOffer": own})
+    brazil = {"priceId": price, "discountType": "percentage", "discountValue": 4000, "durationCycles": 3}
+    regional = f"/plans/{world.starter}/regional"
+    await world.call("PUT", regional, {"currency": "brl", "exchangeRate": 5, "introOffers": [brazil]})
+    await world.call("PUT", regional, {"currency": "jpy", "exchangeRate": 150})
+    if country is not None:
+        address = {"line1": "1 Main St", "city": "Town", "postalCode": "1", "country": country}
+        await world.call("PATCH", "/customers/acme", {"address": address})
+
+
+async def bought(world: World, invoice: Any) -> list[tuple[str, int]]:
+    assert (invoice["amountDue"], invoice["status"]) == (invoice["total"], "paid")
+    return [(line["kind"], line["amount"]) for line in invoice["lineItems"]]
+
+
+async def test_who_pays_sees_the_prices_of_the_own_country_until_the_payment_fixes_them(world: World) -> None:
+    """R-REG-4, R-REG-5, R-DISC-14."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    acme = await world.customer("acme")
+    await priced_abroad(world, "BR")
+    made = await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"})
+    checkout = "/checkout/" + made["checkoutUrl"].rpartition("/")[2]
+    done = await world.call("POST", checkout, {"number": CARD})
+    assert (done["status"], done["currency"]) == ("active", "brl")
+    [first] = await world.invoices("acme")
+    assert first["currency"] == "brl"
+    assert await bought(world, first) == [("plan_base", 24_500), ("discount", -9_800)]
+    # What is paid is fixed: another address changes nothing, and usage costs what it costs there.
+    await priced_abroad(world, "JP")
+    await world.track(acme, "110", "2026-01-05T00:00:00Z")
+    await world.now("2026-02-01T00:00:00Z")
+    second = (await world.invoices("acme"))[1]
+    assert second["currency"] == "brl"
+    assert await bought(world, second) == [("plan_base", 24_500), ("discount", -9_800), ("overage", 750)]
+
+
+@pytest.mark.parametrize(
+    ("country", "asked", "currency", "lines"),
+    [
+        (None, None, "usd", [("plan_base", 4_900), ("discount", -2_450)]),
+        ("CH", None, "usd", [("plan_base", 4_900), ("discount", -2_450)]),
+        ("FR", None, "usd", [("plan_base", 4_900), ("discount", -2_450)]),  # the plan has no price in euro
+        ("BR", "usd", "usd", [("plan_base", 4_900), ("discount", -2_450)]),
+        (None, "BRL", "brl", [("plan_base", 24_500), ("discount", -9_800)]),
+        ("BR", "jpy", "jpy", [("plan_base", 7_350), ("discount", -3_675)]),
+    ],
+)
+async def test_doc_reg_02_a_checkout_is_paid_in_the_currency_that_is_chosen_at_it(
+    world: World, country: str | None, asked: str | None, currency: str, lines: list[tuple[str, int]]
+) -> None:
+    """R-REG-4, R-REG-5, R-REG-6: until it is paid; where the plan has no price, in its own."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    await world.customer("acme")
+    await priced_abroad(world, country)
+    made = await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"})
+    checkout = "/checkout/" + made["checkoutUrl"].rpartition("/")[2]
+    await world.call("POST", checkout, {"number": CARD, "currency": "chf"}, expect=400)
+    await world.call("POST", checkout, {"number": DECLINED, "currency": "jpy"}, expect=402)
+    done = await world.call("POST", checkout, {"number": CARD} | ({} if asked is None else {"currency": asked}))
+    assert (done["status"], done["currency"]) == ("active", currency)
+    [first] = await world.invoices("acme")
+    assert first["currency"] == currency
+    assert await bought(world, first) == lines

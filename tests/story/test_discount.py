@@ -67,6 +67,25 @@ async def test_a_running_offer_is_frozen(world: World) -> None:
     ]
 
 
+async def test_a_change_of_plan_ends_a_discount_when_it_takes_effect(world: World) -> None:
+    """R-CHG-10, R-DISC-7, R-CHG-6: a code for ever runs on until the downgrade comes, and not beyond it."""
+    await world.now("2026-01-01T00:00:00Z")
+    cheap = (await world.call("POST", "/plans", {"name": "Cheap", "code": "cheap"}))["id"]
+    await world.call("POST", f"/plans/{cheap}/prices", {"billingInterval": "monthly", "price": 3000})
+    await world.group(cheap, world.starter)
+    await world.customer("acme")
+    await code(world, durationCycles=None)
+    made = await begin(world, promoCode="SAVE10")
+    await world.now("2026-02-10T00:00:00Z")
+    down = await world.call("POST", f"/subscriptions/{made['id']}/change-plan", {"newPlanId": cheap})
+    assert down["outcome"] == "scheduled"
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["discount"]["name"] == "SAVE10"
+    await world.now("2026-04-01T00:00:00Z")
+    off = [BASE, ("discount", -1000)]
+    assert [lines for _, _, lines in await issued(world)] == [off, off, [("plan_base", 3000)], [("plan_base", 3000)]]
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["discount"] is None
+
+
 async def test_the_whole_price_may_be_taken_off_by_an_offer(world: World) -> None:
     """R-DISC-10: total 0.00, active at once."""
     await world.now("2026-01-01T00:00:00Z")

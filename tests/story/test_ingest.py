@@ -10,7 +10,7 @@ import time
 import msgspec
 import pytest
 
-from catalog.definition import Customer, Feature, FeatureKind
+from catalog.definition import Customer, Feature, FeatureKind, ModelPrice
 from catalog.gateway import Catalog
 from catalog.store import (
     create_customer,
@@ -22,6 +22,7 @@ from catalog.store import (
     revoke_key,
     set_clock,
 )
+from catalog.store.model_price import add_model_prices
 from ingest.event import decode_usage
 from ingest.gateway import Admission, VerdictHub
 from ingest.key_entry import EntryKind, KeyEntry, encode_entry, filtered
@@ -327,6 +328,7 @@ async def test_the_folds_verdict_is_the_answer(world, outcome, status, code):
     ],
 )
 async def test_what_the_catalog_alone_refuses_never_reaches_the_log_and_is_kept(world, members, status, code):
+    """R-TRACK-7, R-CUST-8."""
     await world.customer("gone", archived=True)
     await world.feature("sso", FeatureKind.BOOLEAN)
     before = await world.ends()
@@ -354,13 +356,16 @@ async def test_refusals_beyond_the_quota_are_only_counted(world):
 
 
 async def test_a_key_counts_once_and_the_second_is_told_the_first(world):
+    """R-TRACK-11, R-TRACK-13."""
     _, first = await world.track(eventId="k", value=2)
     before = await world.ends()
     status, again = await world.track(eventId="k", value=2)
     assert (status, again["code"]) == (409, "duplicate")
     assert again["details"] == {"eventId": first["id"], "conflict": False}
-    status, other = await world.track(eventId="k", value=3)
-    assert (status, other["details"]["conflict"]) == (409, True)
+    await world.feature("storage")
+    for changed in ({"value": 3}, {"value": 2, "feature": "storage"}):
+        status, other = await world.track(eventId="k", **changed)
+        assert (status, other["details"]["conflict"]) == (409, True)
     assert await world.ends() == before  # the filter spared the log
     await world.customer("bert")
     assert (await world.track("bert", eventId="k"))[0] == 200
@@ -368,6 +373,7 @@ async def test_a_key_counts_once_and_the_second_is_told_the_first(world):
 
 
 async def test_an_identical_http_retry_replays_the_first_answer(world):
+    """R-TRACK-13."""
     body = event(eventId="k", value=2, timestamp=_now_text())
     headers = {"idempotency-key": "k"}
     first = await world.send(body, headers=headers)
@@ -389,6 +395,7 @@ async def test_the_header_names_an_event_that_has_no_key_and_never_meets_body_ke
 
 
 async def test_a_batch_retried_with_its_header_repeats_every_answer(world):
+    """R-TRACK-13."""
     await world.customer("bert")
     events = [event(), event("bert", value=2), event("nobody"), event(eventId="k")]
     first = await world.batch(*events, headers={"idempotency-key": "h"})
@@ -399,6 +406,7 @@ async def test_a_batch_retried_with_its_header_repeats_every_answer(world):
 
 
 async def test_a_key_twice_in_one_request_counts_once(world):
+    """R-TRACK-15, R-TRACK-13."""
     status, _, answer = await world.batch(event(eventId="k"), event(eventId="k"), event(eventId="k", value=9))
     assert status == 200
     assert [each["status"] for each in answer["results"]] == ["accepted", "duplicate", "duplicate"]
@@ -411,6 +419,7 @@ async def test_a_key_twice_in_one_request_counts_once(world):
 
 
 async def test_one_key_in_many_requests_at_once_counts_once(world):
+    """R-TRACK-15."""
     answers = await asyncio.gather(*(world.track(eventId="k") for _ in range(50)))
     assert sorted(status for status, _ in answers) == [200] + [409] * 49
     assert len(world.judge.counted) == 1
@@ -446,16 +455,25 @@ async def test_one_customers_events_keep_their_order_over_many_records(world):
 
 
 async def test_a_batch_mixes_customers_and_bad_events_and_keeps_the_index(world):
+    """R-TRACK-17."""
     for name in "abcdefgh":
         await world.customer(name)
     events = [event(name, value=n) for n, name in enumerate("abcdefgh")]
     events[3] = event("nobody")
     events[5] = {"featureCode": 5}
+    await world.track("a", eventId="k")
+    events[1] = event("a", eventId="k")
+    blocked = Outcome(verdict=Verdict.BLOCKED, code="included_limit_reached")
+    world.judge.decide = lambda sent: blocked if sent.quantity == "6" else Outcome(verdict=Verdict.COUNTED)
     status, _, answer = await world.batch(*events)
     assert (status, answer["object"]) == (200, "usage_event_batch")
-    assert [each["value"] for each in answer["successful"]] == [0, 1, 2, 4, 6, 7]
-    assert [(each["index"], each["data"]) for each in answer["failed"]] == [(3, events[3]), (5, events[5])]
+    assert [each["value"] for each in answer["successful"]] == [0, 2, 4, 7]
+    failed = [1, 3, 5, 6]
+    assert [(each["index"], each["data"]) for each in answer["failed"]] == [(index, events[index]) for index in failed]
     assert [each["index"] for each in answer["results"]] == list(range(8))
+    statuses = [each["status"] for each in answer["results"]]
+    assert [statuses[index] for index in failed] == ["duplicate", "rejected", "rejected", "blocked"]
+    assert [statuses[index] for index in (0, 2, 4, 7)] == ["accepted"] * 4
 
 
 # Without a verdict
@@ -483,6 +501,7 @@ async def test_a_limit_that_began_to_apply_is_heeded(world):
 
 
 async def test_who_asks_not_to_wait_is_answered_when_the_event_is_durable(world):
+    """R-TRACK-21."""
     world.judge.going.clear()
     prefer = {"prefer": "respond-async"}
     began = time.monotonic()
@@ -494,6 +513,27 @@ async def test_who_asks_not_to_wait_is_answered_when_the_event_is_durable(world)
     assert sum(await world.ends()) == 2
     status, _, answer = await world.send(event("nobody"), headers=prefer)
     assert (status, answer["code"]) == (404, "customer_not_found")
+
+
+async def test_what_the_ai_sdks_wrapper_reports_counts_once_and_a_failure_is_an_answer(world):
+    """R-AI-13, the server's part: a report that is sent again is the same event, and what fails fails alone."""
+    price = ModelPrice(
+        model="openai/gpt-4o", since_ms=0, input="2.5", output="10", cache_read="1.25", version="genai-prices 1"
+    )
+    await world.commit(lambda conn: add_model_prices(conn, [price]))
+    counts = {"inputTokens": 1500, "outputTokens": 300, "cacheReadTokens": 100}
+    report = {"feature": "api_calls", "customerId": "anna", "model": "openai/gpt-4o", **counts}
+    one, other = {"idempotency-key": "generation-1"}, {"idempotency-key": "generation-2"}
+    first = await world.send(report, path="/api/usage/events", headers=one)
+    again = await world.send(report, path="/api/usage/events", headers=one)
+    assert (first[0], again[0], first[2]["data"]["id"]) == (200, 200, again[2]["data"]["id"])
+    streamed = await world.send(report, path="/api/usage/events", headers={**other, "prefer": "respond-async"})
+    assert streamed[0] == 202
+    while len(world.judge.counted) < 2:
+        await asyncio.sleep(0.01)
+    assert [(each.tokens.input, each.tokens.cache_read) for each in world.judge.counted] == [(1500, 100)] * 2
+    status, _, answer = await world.send({**report, "model": "nobody/knows"}, path="/api/usage/events")
+    assert (status, answer["success"], answer["error"]["code"]) == (404, False, "model_not_found")
 
 
 async def test_a_verdict_that_was_told_to_nobody_is_read_from_live(world):
@@ -523,6 +563,7 @@ async def test_without_live_nobody_waits_and_the_catalog_comes_from_sql(world, h
 
 
 async def test_an_append_without_an_answer_is_503_and_may_be_repeated(world):
+    """R-TRACK-21."""
     world.log.away = True
     status, headers, answer = await world.send(event(eventId="k"))
     assert (status, headers["retry-after"], answer["code"]) == (503, "1", "service_unavailable")
@@ -609,6 +650,7 @@ async def test_what_is_no_json_request_is_told_so(world, body, kind, status, cod
 
 
 async def test_an_empty_or_too_large_batch_records_nothing(world):
+    """R-TRACK-16."""
     for events in ([], [event()] * 101):
         status, _, answer = await world.batch(*events)
         assert (status, answer["code"], answer["error"]["param"]) == (400, "validation_error", "events")
@@ -616,6 +658,7 @@ async def test_an_empty_or_too_large_batch_records_nothing(world):
 
 
 async def test_a_client_that_hangs_up_does_not_cancel_its_event(world):
+    """R-TRACK-21."""
     world.judge.going.clear()
     waiting = asyncio.create_task(world.track(eventId="k"))
     while not sum(await world.ends()):

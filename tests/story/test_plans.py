@@ -367,7 +367,7 @@ async def test_an_interval_has_one_price_and_that_one_offer(api, shop):
 
 
 async def test_prices_of_each_interval(api):
-    """R-INT-3, R-PLAN-3: monthly, quarterly and yearly are sold; other words are refused."""
+    """R-PLAN-3: monthly, quarterly and yearly are sold; other words are refused."""
     await api.plan("pro")
     for interval, price in (("monthly", 2000), ("quarterly", 5400), ("yearly", 20_000)):
         assert (await api.price("pro", price, interval))["billingInterval"] == interval

@@ -89,18 +89,21 @@ _SUBJECT_FIGURES: dict[str, Callable[[SeenInvoice], Decimal]] = {
 
 @dataclass
 class Comparison:
-    """Differences, amounts that were looked at (paths into `then`), and figures that nothing shows."""
+    """Differences, amounts and words that were looked at (paths into `then`), and figures that nothing shows."""
 
     then: dict[str, Any]
     seen: Observation
     differences: list[str] = field(default_factory=list)
     amounts: list[Path] = field(default_factory=list)
+    words: list[Path] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     asserted: int = 0
 
-    def equal(self, path: Path, wanted: Any, found: Any) -> None:
-        """Expect a word, a day, or nothing."""
+    def equal(self, path: Path, wanted: Any, found: Any, *, stands: bool = True) -> None:
+        """Expect a word, a day, or nothing; where it `stands` at the path, another can be put there."""
         self.asserted += 1
+        if stands:
+            self.words.append(path)
         if wanted != found:
             self.differences.append(f"{_spell(path)}: expected {wanted!r}, found {found!r}")
 
@@ -122,7 +125,7 @@ def compare(then: dict[str, Any], seen: Observation) -> Comparison:
     _subject(found)
     for index, day in enumerate(then.get("no_invoice_on", ())):
         bearing = [one.type for one in seen.invoices if one.on == day]
-        found.equal(("no_invoice_on", index), [], bearing)
+        found.equal(("no_invoice_on", index), [], bearing, stands=False)
     for name, wanted in then.get("state", {}).items():
         compared = found.same if name in STATE_AMOUNTS else found.equal
         compared(("state", name), wanted, getattr(seen.after, name))
@@ -231,6 +234,7 @@ def _subject(found: Comparison) -> None:
     best = min(tried, key=lambda one: len(one.differences))
     found.differences += best.differences
     found.amounts += best.amounts
+    found.words += best.words
     found.asserted += best.asserted
 
 
@@ -252,7 +256,7 @@ def _log(found: Comparison) -> None:
     if "log" not in found.then:
         return
     wanted, shown = found.then["log"], found.seen.log
-    found.equal(("log", "entries"), len(wanted), len(shown))
+    found.equal(("log", "entries"), len(wanted), len(shown), stands=False)
     for index, (one, entry) in enumerate(zip(wanted, shown, strict=False)):
         for name, value in one.items():
             path = ("log", index, name)
@@ -271,7 +275,7 @@ def _events(found: Comparison) -> None:
     for name, member in (("deducted", "deducted"), ("event_costs", "cost")):
         if not isinstance(then.get(name), list):
             continue
-        found.equal((name, "events"), len(then[name]), len(events))
+        found.equal((name, "events"), len(then[name]), len(events), stands=False)
         for index, (wanted, event) in enumerate(zip(then[name], events, strict=False)):
             shown = getattr(event, member)
             # What was refused drew nothing: 0, or no figure at all.
@@ -304,7 +308,7 @@ def _as_they_read(found: Comparison) -> None:
     if "promo_redemptions" in then:
         found.same(("promo_redemptions",), then["promo_redemptions"], sum(seen.redemptions.values()))
     if then.get("active_discount_after", "") is None:
-        found.equal(("active_discount_after",), (), seen.after.discounts)
+        found.equal(("active_discount_after",), (), seen.after.discounts, stands=False)
     for name, value in then.items():
         if name in FIGURES and not isinstance(value, list) and FIGURES[name][0](seen):
             found.same((name,), value, FIGURES[name][1](seen))

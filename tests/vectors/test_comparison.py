@@ -286,6 +286,31 @@ def test_where_nothing_is_an_amount_something_else_is_changed():
 
 
 @pytest.mark.parametrize(
+    ("then", "places"),
+    [
+        ({"next_renewal": "2026-03-15"}, ["next_renewal"]),
+        ({"status_after": "active", "trial_ends_on": "2026-01-15"}, ["status_after", "trial_ends_on"]),
+        ({"state": {"plan": "pro", "status": "active"}}, ["state.plan", "state.status"]),
+        ({"invoice_type": "recurring"}, ["invoice_type"]),
+        ({"promo_ignored": "VIP"}, ["promo_ignored"]),
+        ({"no_invoice_on": ["2026-02-01"]}, ["invoices"]),
+        ({"accepted": [True, False]}, ["accepted"]),
+        (
+            {"log": [{"on": "2026-01-20", "scheduled": "free", "interval": None}]},
+            ["log.0.on", "log.0.scheduled", "log.0.interval"],
+        ),
+    ],
+)
+def test_a_vector_of_words_alone_is_changed_word_by_word(then, places):
+    seen = replace(SEEN, log=SEEN.log[1:])
+    found = compare(then, seen)
+    assert (found.differences, found.amounts) == ([], [])
+    changed = dict(changes(found))
+    assert list(changed) == places
+    assert [place for place, other in changed.items() if not compare(other, seen).differences] == []
+
+
+@pytest.mark.parametrize(
     ("words", "name", "told"),
     [
         ("pro, 2026-01-01 to 2026-01-31", "pro", True),

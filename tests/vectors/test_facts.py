@@ -153,7 +153,7 @@ def test_pages_have_twenty_five_or_up_to_a_hundred_items(fresh):
     [(1, "2026-01-02"), (7, "2026-01-08"), (14, "2026-01-15"), (30, "2026-01-31"), (90, "2026-04-01")],
 )
 def test_the_clocks_buttons_go_by_days(fresh, days, day):
-    """DOC-CLOCK-01."""
+    """R-CLOCK-2, DOC-CLOCK-01."""
     surface = fresh()
     answer = surface.ask("POST", "/test-clock", {"advanceDays": days})
     assert answer.status_code == 202
@@ -192,7 +192,7 @@ def test_a_higher_limit_holds_at_once(subscribed):
 
 
 def test_overage_of_this_month_keeps_its_price(subscribed):
-    """DOC-PRICE-03: overage this month."""
+    """DOC-PRICE-03, R-PRICE-2: overage this month."""
     before = paid({"api_calls": {**CALLS, "overage_price": "0.002"}})
     surface = subscribed(before)
     surface.track("2026-01-01", "api_calls", 15_000)
@@ -233,13 +233,15 @@ def test_a_zero_checkout_activates_at_once(subscribed):
 
 
 def test_a_trial_ends_at_midnight_after_its_days(fresh):
-    """DOC-TRIAL-02."""
+    """DOC-TRIAL-02: 14 days of the monthly price, 30 of the yearly one."""
     surface = fresh()
-    surface.add_plan("pro", paid(trial_days={"monthly": 14}))
-    surface.call("POST", "/customers", {"id": CUSTOMER, "email": "vector@example.com"})
-    body = {"customerId": CUSTOMER, "planCode": "pro", "billingInterval": "monthly"}
-    made = surface.call("POST", "/subscriptions", body)
-    assert (made["status"], made["trialEndsAt"]) == ("trialing", "2026-01-15T00:00:00.000Z")
+    plan = {**paid(trial_days={"monthly": 14, "yearly": 30}), "prices": {"monthly": "99.00", "yearly": "899.00"}}
+    surface.add_plan("pro", plan)
+    for interval, end in (("monthly", "2026-01-15"), ("yearly", "2026-01-31")):
+        surface.call("POST", "/customers", {"id": interval, "email": "vector@example.com"})
+        body = {"customerId": interval, "planCode": "pro", "billingInterval": interval}
+        made = surface.call("POST", "/subscriptions", body)
+        assert (made["status"], made["trialEndsAt"]) == ("trialing", f"{end}T00:00:00.000Z")
 
 
 def test_seats_never_fall_below_zero(subscribed):
@@ -260,7 +262,7 @@ def test_seats_never_fall_below_zero(subscribed):
 
 
 def test_each_component_is_charged_in_its_time(subscribed):
-    """DOC-INV-07."""
+    """DOC-INV-07, R-INT-3, R-INV-8: base and seats in advance, usage and growth at the month's end."""
     surface = subscribed(paid({"api_calls": CALLS, "member": MEMBER, "sso": {"type": "boolean"}}), seats={"member": 5})
     [first] = invoices(surface)
     assert [(line.type, line.amount) for line in first.lines] == [("plan_base", Decimal(99))]
@@ -304,6 +306,28 @@ def test_manual_regional_values_stay_and_synced_ones_follow_the_rate(subscribed)
     [price], [rate] = plan["prices"][0]["regionalPrices"], plan["features"][0]["regionalPrices"]
     assert (price["currency"], price["price"], price["autoSynced"]) == ("ars", 10_000_000, True)
     assert (rate["currency"], rate["overageUnitPrice"], rate["autoSynced"]) == ("ars", 95_000, False)
+
+
+def test_each_currency_takes_off_what_its_own_offer_says(fresh):
+    """DOC-REG-02: half in dollars, two fifths in reais, by the currency of the checkout."""
+    surface = fresh()
+    offer = {"monthly": {"type": "percent", "value": "50", "cycles": 3}}
+    surface.add_plan("pro", paid(price="100.00", intro_offers=offer))
+    plan = surface.call("GET", "/plans/pro")
+    there = {"priceId": plan["prices"][0]["id"], "discountType": "percentage", "discountValue": 4_000}
+    body = {"currency": "brl", "exchangeRate": 5, "introOffers": [{**there, "durationCycles": 3}]}
+    surface.call("PUT", f"/plans/{plan['id']}/regional", body)
+    taken_off = []
+    for currency in ("USD", "BRL"):
+        surface.call("POST", "/customers", {"id": currency, "email": "vector@example.com"})
+        surface.call("POST", "/subscriptions", {"customerId": currency, "planCode": "pro", "currency": currency})
+        [listed] = surface.call("GET", "/invoices", customerId=currency)["data"]
+        invoice = surface.call("GET", f"/invoices/{listed['id']}")
+        taken_off.append((invoice["currency"], kinds(invoice["lineItems"])))
+    assert taken_off == [
+        ("usd", [("discount", -5_000), ("plan_base", 10_000)]),
+        ("brl", [("discount", -20_000), ("plan_base", 50_000)]),
+    ]
 
 
 def test_an_addons_feature_is_had_like_any_other(subscribed):

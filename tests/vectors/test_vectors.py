@@ -6,6 +6,7 @@ the other is changed in what is expected, and each change must be noticed.
 
 import pytest
 
+from tests.rules import named_in_tests
 from tests.vectors.changed import changes
 from tests.vectors.comparison import compare
 from tests.vectors.conftest import vector_file
@@ -30,6 +31,16 @@ def test_scenario(player, vector, switch):
     assert found.asserted, "the vector asserts nothing"
     if found.differences:
         pytest.fail("\n".join(found.differences), pytrace=False)
+
+
+def test_what_no_answer_shows_is_asserted_by_a_test_that_names_the_vector(pytestconfig, player, vector, switch):
+    """Of the reference: a file of somebody else's has no tests here, and the summary tells its figures."""
+    if pytestconfig.getoption("--vectors") is not None:
+        pytest.skip("not the reference")
+    found = None if vector.faults else player.compared(vector, switch)
+    if found is None or isinstance(found, Refused):
+        pytest.skip("it cannot be run")
+    assert not found.unseen or vector.id in named_in_tests(), found.unseen
 
 
 def test_each_changed_amount_is_noticed(player, vector, switch):

@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from aggregator.account import Account
+from aggregator.correction_event import Correction, Sending, correction_event, counted_now, voided_by
 from aggregator.fold import RULES
-from aggregator.fold_slice import SliceFold, customer_state, dead_digest
+from aggregator.fold_slice import CustomerState, SliceFold, customer_state, dead_digest
 from aggregator.lane_record import FoldedRecord, LaneRecord
+from aggregator.row import EVENT_COLUMNS, EventRow, event_row
 from aggregator.store import UsageStore
 from aggregator.worker.rebuild import rebuild_lane
 from aggregator.worker.sink import Sink
@@ -29,6 +32,7 @@ from catalog.terms import (
 )
 from ingest.event import NO_DIGEST, TokenUse, UsageEvent, content_digest, encode_usage, key_digest
 from ingest.verdict import Outcome, Verdict
+from kernel import ids
 from kernel.clock import ManualClock
 from kernel.engine.live.base import READY, Known, LaneHeader, Written
 from kernel.engine.live.memory import MemoryLive
@@ -184,6 +188,47 @@ def a_replay(draw, records: Sequence[LaneRecord], now_ms: int) -> UsageEvent | N
     return replace(event, at_ms=now_ms, quantity=mended, digest=digest, replays=position.to_bytes())
 
 
+class Judged:
+    """What a history's records came to so far, as the rows that RAW would have of those that count."""
+
+    def __init__(self) -> None:
+        self._fold = SliceFold(FRESH, LANE, {who: CustomerState(Account(), None) for who in CUSTOMERS}, {})
+        self.rows: list[EventRow] = []
+
+    def take(self, record: LaneRecord) -> None:
+        if record.snapshot is not None:
+            self._fold.account(record.offset, record.snapshot)
+            return
+        self._fold.usage(record.offset, record.time_ms, record.events)
+        judged = zip(record.events, self._fold.outcomes[record.offset], strict=True)
+        for index, (event, outcome) in enumerate(judged):
+            if outcome.verdict is Verdict.COUNTED:
+                values = event_row(EPOCH, LANE, record.offset, record.time_ms, "gw", index, event, outcome)
+                self.rows.append(EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True))))
+
+
+def a_correction(draw, judged: Judged, now_ms: int, ahead_ms: dict[bytes, int]) -> UsageEvent | None:
+    """A void or an amendment of what counts, now and then by a gateway that has not seen the latest one."""
+    originals = [row for row in judged.rows if not row.corrects]
+    if not originals:
+        return None
+    original = draw(st.sampled_from(originals))
+    place = Position(original.epoch, original.lane, original.offset, original.index)
+    before = [row for row in judged.rows if row.corrects == place.event_id()]
+    if before and draw(st.integers(0, 3)) == 0:
+        before.pop()
+    if voided_by(before) is not None:
+        return None
+    value = draw(st.none() | st.sampled_from([Decimal(0), Decimal("0.7"), Decimal(1), Decimal(4)]))
+    if value is not None and (original.model or value == counted_now(original, before)):
+        return None
+    at_ms = now_ms + draw(st.sampled_from([0, 0, -1]))
+    customer = ids.id_bytes(original.customer)
+    clock_ms = at_ms + ahead_ms[customer] if customer in ahead_ms else None
+    sending = Sending(at_ms=at_ms, clock_ms=clock_ms, secret=b"s" * 32)
+    return correction_event(original, before, Correction(value=value, reason="why"), sending)
+
+
 @st.composite
 def histories(draw) -> list[LaneRecord]:
     """Records of one lane over months: quick ones, and pauses that cross generations, windows and memories."""
@@ -195,6 +240,9 @@ def histories(draw) -> list[LaneRecord]:
         )
         for n, customer in enumerate(CUSTOMERS)
     ]
+    judged = Judged()
+    for record in records:
+        judged.take(record)
     for offset in range(len(records), len(records) + draw(st.integers(1, 14))):
         now_ms += draw(st.sampled_from([1, 1, 1_000, 10 * MINUTE_MS, DAY_MS, 8 * DAY_MS, 36 * DAY_MS, 70 * DAY_MS]))
         if draw(st.integers(0, 4)) == 0:
@@ -204,7 +252,10 @@ def histories(draw) -> list[LaneRecord]:
             events = [an_event(draw, now_ms, ahead_ms) for _ in range(draw(st.integers(1, 5)))]
             again = a_replay(draw, records, now_ms) if draw(st.booleans()) else None
             events += [again] * draw(st.integers(1, 2)) if again is not None else []
+            corrected = a_correction(draw, judged, now_ms, ahead_ms) if draw(st.booleans()) else None
+            events += [corrected] * draw(st.integers(1, 2)) if corrected is not None else []
             records.append(LaneRecord(offset=offset, time_ms=now_ms, gateway="gw", events=events))
+        judged.take(records[-1])
     return records
 
 
@@ -306,6 +357,8 @@ def test_folding_again_gives_the_same_outcomes(records: list[LaneRecord], data: 
 
 @given(histories())
 def test_of_one_key_one_event_counts_in_35_days(records: list[LaneRecord]) -> None:
+    """R-TRACK-11, R-TRACK-14."""
+
     async def run() -> None:
         outcomes = await fold(await a_live(), records)
         counted: dict[bytes, int] = {}

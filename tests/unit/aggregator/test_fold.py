@@ -140,6 +140,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("kind", "change", "clock", "verdict"), KEYS)
 def test_what_an_attempt_of_a_known_key_is(kind: str, change: dict, clock: int | None, verdict: Verdict) -> None:
+    """R-TRACK-12, R-TRACK-13, R-TRACK-14."""
     known = entry(EntryKind(kind)) if kind else None
     account = Account(rev=1)
     outcome = judge(event(**change), known, account=account, lane_clock_ms=clock)
@@ -169,6 +170,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("change", "asked", "code"), [row[1:] for row in REFUSALS], ids=[row[0] for row in REFUSALS])
 def test_why_an_event_is_refused(change: dict | None, asked: dict, code: str) -> None:
+    """R-TRACK-7."""
     account = Account(rev=1)
     standing = None if change is None else Standing(snapshot(**change))
     outcome = fold_event(account, standing, event(**asked), None, lane_clock_ms=NOW_MS, at_ms=NOW_MS)
@@ -446,6 +448,7 @@ def test_want_of_memory_or_time_is_no_dead_letter(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_refused_key_keeps_the_greatest_time() -> None:
+    """R-TRACK-12."""
     fold = a_slice()
     unknown = b"?" * 16
     times = (NOW_MS, NOW_MS - 10, NOW_MS + 10)

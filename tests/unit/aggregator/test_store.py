@@ -7,18 +7,29 @@ from random import Random
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 import aggregator.store.account as account_pages
-from aggregator.account import Draws
+from aggregator.account import Draws, WindowDraws
 from aggregator.books import Books
-from aggregator.row import EVENT_COLUMNS, METERED_COLUMNS, EventColumns, EventRow, account_record_row, rows_of
+from aggregator.replay import replay_of
+from aggregator.row import (
+    EVENT_COLUMNS,
+    METERED_COLUMNS,
+    EventColumns,
+    EventRow,
+    account_record_row,
+    corrected_of,
+    rows_of,
+)
 from aggregator.store import UsageStore
 from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
 from aggregator.store.cut import CutDraws, CutTotal, InvoiceLineEvents
 from aggregator.store.key import AskedKey
 from aggregator.usage import EventFilter, Granularity, ListCursor, UsageQuery, cursor_key, position_of
+from aggregator.worker.rebuild import rebuilt_account
 from catalog.terms import Snapshot, SubscriptionStatus, decode_snapshot
-from ingest.event import TokenUse, UsageEvent
+from ingest.event import Corrected, TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
 from ingest.verdict import Drawn, Outcome, Verdict
 from kernel import ids
@@ -174,6 +185,51 @@ TOKENS_USED = TokenUse(
 )
 
 
+async def test_a_correction_is_found_by_its_event_and_an_event_by_its_key(store: UsageStore) -> None:
+    """ADR 10."""
+    sent, other = event(7, digest=b"k" * 16), event(7, digest=b"h" * 16)
+    blocked = Outcome(verdict=Verdict.BLOCKED, code="included_limit_reached")
+    await write(store, 3, 10, (sent, blocked), (other, blocked), (sent, counted()), (other, blocked))
+    place = Position(0, 3, 10, 2)
+    facts = {"term": 1, "window": 20_000, "window_end": 20_031, "pool": "credits", "cost": 2**62, "taken": 5}
+    corrects = Corrected(position=place.to_bytes(), number=1, void=False, quantity="1.5", **facts)
+    less = replace(sent, quantity="-0.000000001", digest=b"c" * 16, corrects=corrects)
+    more = replace(less, quantity="2", corrects=replace(corrects, number=2))
+    elsewhere = replace(less, corrects=replace(corrects, position=Position(0, 3, 10, 1).to_bytes()))
+    await write(store, 3, 11, (less, counted()), (elsewhere, counted()), (more, blocked), (more, counted()))
+    found = await store.keyed_event(ORG_TEXT, customer_text(7), [b"h" * 16, b"k" * 16])
+    assert found is not None
+    assert (found.offset, found.index, found.verdict, found.corrects) == (10, 2, "counted", "")
+    latest = await store.keyed_event(ORG_TEXT, customer_text(7), [b"h" * 16])
+    assert latest is not None
+    assert (latest.index, latest.verdict) == (3, "blocked")
+    assert await store.keyed_event(ORG_TEXT, customer_text(8), [b"k" * 16]) is None
+    first, second = await store.corrections_of(found)
+    assert (first.index, first.quantity, first.corrects) == (0, "-0.000000001", place.event_id())
+    assert (second.index, second.verdict) == (3, "counted")
+    assert (corrected_of(first), corrected_of(second)) == (corrects, more.corrects)
+    assert replay_of(first, at_ms=1, clock_ms=None).corrects == corrects
+    assert await store.corrections_of(first) == []
+
+
+async def test_draws_that_came_to_nothing_are_known_to_have_been(store: UsageStore) -> None:
+    """The fold keeps their window until it is forgotten, and so does a rebuild (ADR 10)."""
+
+    def drew(number: int) -> Drawn:
+        return Drawn(pool="credits", cost=number, plan=number, packs=0, top_ups=0, overdraft=0, left=0)
+
+    at_ms = WINDOW * DAY_US // 1_000
+    used = [event(7, at_ms=at_ms), event(7, at_ms=at_ms, quantity="-1"), event(8, at_ms=at_ms, quantity="0")]
+    drawn = [counted(drawn=drew(5)), counted(drawn=drew(-5)), counted(drawn=drew(0))]
+    await write(store, 3, 10, *zip(used, drawn, strict=True))
+    seven, eight = [row async for page in store.account_rows(0, 3, before_offset=11) for row in page]
+    assert [row.sums[0].drew for row in (seven, eight)] == [True, False]
+    assert rebuilt_account(seven, 1, 1).draws == {
+        (1, WINDOW): WindowDraws(end=WINDOW_END, now=Draws(), at_cut=Draws()),
+    }
+    assert rebuilt_account(eight, 1, 1).draws == {}
+
+
 async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageStore) -> None:
     """R-AI-11."""
     tokens = TOKENS_USED
@@ -224,6 +280,8 @@ async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageS
         "base_cost": "0.01935",
         "price_version": "genai-prices 0.0.30",
         "price_since_ms": T0_MS - 1,
+        "corrects": "",
+        "correction": "",
     }
 
 

@@ -82,7 +82,7 @@ def test_a_subscription_that_ended_or_never_began_buys_nothing():
 
 @pytest.mark.parametrize(("model", "packs", "top_ups"), [("credits", 1, 0), ("balance", 0, 1), ("metered", 0, 0)])
 def test_packs_are_for_credits_plans_and_top_ups_for_balance_plans(model, packs, top_ups):
-    """R-PACK-1, R-TOPUP-1, R-METER-5."""
+    """R-TOPUP-1, R-METER-5, R-MODEL-2: what a portal of each model sells beside the plan."""
     assert code(refused_pack(snapshot(model), TODAY, pack())) == (None if packs else "validation_error")
     assert code(refused_top_up(snapshot(model), TODAY, 5000)) == (None if top_ups else "validation_error")
 

@@ -30,6 +30,7 @@ def allowance(included="10", price="0.015", *, overage=True, currency="usd"):
     ],
 )
 def test_overage_is_what_exceeds_the_included_at_the_price(used, terms, over, minor):
+    """R-METER-2, R-GEN-2."""
     assert overage_units(to_units(used), terms) == to_units(over)
     assert rate(to_units(used), terms).minor == minor
 

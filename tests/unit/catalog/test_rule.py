@@ -11,6 +11,21 @@ def field_of(call, *arguments):
     return refused.value.refusal.param
 
 
+@pytest.mark.parametrize("code", ["feature1", "metric", "usage", "x", "event_2"])
+def test_a_code_that_says_nothing_gets_a_hint_and_is_taken(code):
+    """R-TRACK-22."""
+    assert code in rule.code_hint(code)
+    assert rule.code_of(code) == code
+
+
+@pytest.mark.parametrize(
+    "code", ["api_calls", "storage_gb", "emails_sent", "compute_minutes", "usage_hours", "tokens4"]
+)
+def test_a_descriptive_code_gets_no_hint(code):
+    """R-TRACK-22."""
+    assert rule.code_hint(code) is None
+
+
 @pytest.mark.parametrize("text", ["a@example.com", "a.b+c@sub.example.co", "ä@exämple.de"])
 def test_addresses_that_a_server_could_be_asked_about_are_taken(text):
     assert rule.email_of(text) == text

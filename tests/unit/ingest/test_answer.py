@@ -137,7 +137,12 @@ def test_a_repeat_replays_the_first_answer():
         (duplicate(Verdict.CONFLICT), 409, "duplicate", {"eventId": ORIGINAL.event_id(), "conflict": True}),
         (BLOCKED, 402, "included_limit_reached", {"eventId": HERE.event_id()}),
         (NOT_IN_PLAN, 403, "feature_not_in_plan", {"eventId": HERE.event_id()}),
-        (NO_SUBSCRIPTION, 404, "no_active_subscription", {"timestamp": "2026-01-01T00:00:00.123Z"}),
+        (
+            NO_SUBSCRIPTION,
+            404,
+            "no_active_subscription",
+            {"timestamp": "2026-01-01T00:00:00.123Z", "eventId": HERE.event_id()},
+        ),
         (DEAD, 422, "event_unprocessable", {"eventId": HERE.event_id()}),
         (
             judged(Verdict.DEAD, original=ORIGINAL.to_bytes()),

@@ -6,7 +6,7 @@ from ingest.chunk import chunks
 from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent, decode_usage
 from ingest.head import read_head
 from ingest.pressure import Pressure
-from ingest.refusal import RefusalQuota, refused_request
+from ingest.refusal import Asked, RefusalQuota, refused_request
 from ingest.validation import Candidate
 from kernel.errors import Refusal
 from kernel.limits import (
@@ -157,8 +157,11 @@ def test_refusals_are_kept_up_to_a_number_a_second_for_each_organization():
 def test_a_refusal_is_kept_with_what_could_be_read():
     refusal = Refusal(code="feature_not_found", message="There is no feature 'x'.")
     candidate = Candidate(feature="x", customer="anna", quantity="1.5", time_us=None, key="k", properties=())
-    kept = refused_request(refusal, candidate, b"{}", refusal_id="rej_1", organization=b"o" * 16, at_ms=7)
+    asked = Asked(organization=b"o" * 16, request="req_1", route="POST /usage/events", at_ms=7, now_ms=8)
+    kept = refused_request(refusal, candidate, b"{}", asked, refusal_id="rej_1", event="evt_1")
     assert (kept.id, kept.customer, kept.feature, kept.quantity, kept.key) == ("rej_1", "anna", "x", "1.5", "k")
     assert (kept.code, kept.message, kept.at_ms, kept.body) == (refusal.code, refusal.message, 7, "{}")
-    unread = refused_request(refusal, None, "é".encode() * 400, refusal_id="rej_2", organization=b"o" * 16, at_ms=7)
+    assert (kept.request, kept.route, kept.now_ms, kept.event) == ("req_1", asked.route, 8, "evt_1")
+    assert kept.rule == "R-TRACK-7"
+    unread = refused_request(refusal, None, "é".encode() * 400, asked, refusal_id="rej_2")
     assert (unread.customer, unread.key, len(unread.body.encode())) == ("", "", 500)

@@ -79,6 +79,7 @@ def ai(**changes):
     ],
 )
 def test_what_the_catalog_alone_refuses(changes, code):
+    """R-TRACK-6, R-TRACK-7, R-AI-6."""
     (refused,) = match(candidate(**changes))
     assert isinstance(refused, Refusal)
     assert refused.code == code
@@ -115,12 +116,14 @@ def test_the_content_of_an_ai_event_is_its_model_and_its_counts():
 
 
 def test_the_bounds_of_time_are_inclusive():
+    """R-TRACK-6."""
     for time_us in ((NOW + AHEAD_MS_MAX) * 1000, (NOW - BACKDATE_MS_MAX) * 1000):
         (event,) = match(candidate(time_us=time_us))
         assert event.event_time_us == time_us
 
 
 def test_an_event_without_a_time_happened_when_it_was_accepted():
+    """R-TRACK-1, R-GEN-6."""
     (event,) = match(candidate())
     assert (event.event_time_us, event.has_timestamp, event.at_ms, event.clock_ms) == (NOW * 1000, False, NOW, None)
     (event,) = match(candidate(), clock_ms=5_000_000_000)
@@ -140,6 +143,7 @@ def test_an_event_without_a_time_happened_when_it_was_accepted():
     ],
 )
 def test_on_a_simulated_clock_real_now_means_the_simulated_now(time_ms, clock_ms, meant_ms):
+    """R-CLOCK-1."""
     assert event_time_us(time_ms * 1000, clock_ms, NOW) == meant_ms * 1000
 
 
@@ -149,6 +153,7 @@ def test_a_simulated_clock_bounds_the_time_too():
 
 
 def test_identity_body_key_then_header_key_then_none():
+    """R-TRACK-11, R-TRACK-14."""
     first, second = match(candidate(key="k"), candidate(), header_key="h", batch=True)
     assert (first.key, first.digest) == ("k", key_digest(SECRET, ORG, ANNA.id, BODY_KEY, "k"))
     assert (second.key, second.digest) == ("h#1", key_digest(SECRET, ORG, ANNA.id, HEADER_KEY, "h#1"))
@@ -159,6 +164,7 @@ def test_identity_body_key_then_header_key_then_none():
 
 
 def test_keys_of_customers_organizations_and_namespaces_never_meet():
+    """R-TRACK-11."""
     digests = {
         key_digest(SECRET, organization, customer, namespace, key)
         for organization in (ORG, b"p" * 16)
@@ -180,6 +186,7 @@ def test_the_digesters_say_what_the_functions_say():
 
 
 def test_content_is_feature_and_amount_alone():
+    """R-TRACK-13."""
     one, other = match(candidate(time_us=NOW * 1000), candidate(time_us=NOW * 1000 + 1, properties=(("a", "b"),)))
     assert one.content == other.content == content_digest(CALLS.id, "1")
     (two,) = match(candidate(quantity="2"))

@@ -57,6 +57,7 @@ def wrong_fields(found: Candidate | Refusal) -> list[str]:
     ],
 )
 def test_a_number_keeps_its_exact_value_and_has_one_spelling(spelling, quantity):
+    """R-TRACK-3, R-TRACK-4."""
     found = decode_track(f'{{"feature":"a","customerId":"c","value":{spelling}}}'.encode())
     assert isinstance(found, Candidate), found
     assert found.quantity == quantity
@@ -89,6 +90,7 @@ def test_a_number_keeps_its_exact_value_and_has_one_spelling(spelling, quantity)
     ],
 )
 def test_what_is_no_quantity_is_an_error_of_value(spelling):
+    """R-TRACK-3, R-TRACK-4."""
     found = decode_track(f'{{"feature":"a","customerId":"c","value":{spelling}}}'.encode())
     assert wrong_fields(found) == ["value"]
 
@@ -126,6 +128,7 @@ def test_an_empty_body_is_an_empty_object():
 
 
 def test_every_wrong_field_is_named_at_once():
+    """R-TRACK-1, R-TRACK-2, R-TRACK-3."""
     assert wrong_fields(read(feature="API-calls", customerId="", value=-1, timestamp="soon")) == [
         "feature",
         "customerId",
@@ -167,6 +170,7 @@ def test_every_wrong_field_is_named_at_once():
     ],
 )
 def test_a_field_out_of_its_limits_is_named(members, field):
+    """R-TRACK-2, R-TRACK-18."""
     assert wrong_fields(read(**members)) == [field]
 
 
@@ -178,6 +182,7 @@ def test_synonyms_of_all_eras_are_taken_and_errors_name_what_was_sent():
 
 
 def test_defaults_and_limits_that_still_pass():
+    """R-TRACK-1, R-TRACK-3."""
     found = accepted()
     assert found == Candidate(
         feature="api_calls", customer="user_123", quantity="1", time_us=None, key=None, properties=()
@@ -212,6 +217,7 @@ def test_properties_come_as_a_list_or_an_object():
     ],
 )
 def test_times_with_any_zone_and_up_to_nine_places(text, us):
+    """R-TRACK-5."""
     assert accepted(timestamp=text).time_us == us
 
 
@@ -237,10 +243,12 @@ def test_times_with_any_zone_and_up_to_nine_places(text, us):
     ],
 )
 def test_what_is_no_time_is_an_error_of_timestamp(text):
+    """R-TRACK-5."""
     assert wrong_fields(read(timestamp=text)) == ["timestamp"]
 
 
 def test_ai_fields_are_checked_for_shape():
+    """R-TRACK-18."""
     assert wrong_fields(read(model="gpt-4o")) == ["inputTokens", "outputTokens"]
     assert wrong_fields(read(model="gpt-4o", inputTokens=5)) == ["outputTokens"]
     assert wrong_fields(read(model="", inputTokens=5, outputTokens=1)) == ["model"]
@@ -273,6 +281,7 @@ def test_cached_tokens_are_part_of_the_input() -> None:
     [b"", b"{}", b'{"events":[]}', b'{"events":{}}', b'{"events":null}', b"[]", b'{"events":[' + b"1," * 100 + b"1]}"],
 )
 def test_a_batch_has_1_to_100_events(body):
+    """R-TRACK-16."""
     found = decode_batch(body)
     assert isinstance(found, Refusal)
     assert found.code == "validation_error"
@@ -280,6 +289,7 @@ def test_a_batch_has_1_to_100_events(body):
 
 
 def test_one_bad_event_says_nothing_about_the_others():
+    """R-TRACK-17."""
     elements = decode_batch(
         b'{"events":[{"feature":"a","customerId":"c"},5,{"feature":"A"},{"feature":"a","customerId":"c"}]}'
     )

@@ -7,6 +7,7 @@ import pytest
 
 from aggregator.account import Account, Draws, WindowTotal, encode_account
 from aggregator.fold_slice import dead_digest
+from aggregator.row import EVENT_COLUMNS, EventRow, corrected_of, event_row
 from catalog.terms import (
     ConsumptionModel,
     FeatureTerms,
@@ -18,7 +19,7 @@ from catalog.terms import (
     encode_account_record,
     encode_snapshot,
 )
-from ingest.event import TokenUse, UsageEvent, decode_usage, encode_usage
+from ingest.event import Corrected, TokenUse, UsageEvent, decode_usage, encode_usage
 from ingest.key_entry import EntryKind, KeyEntry, encode_entry
 from ingest.verdict import Outcome, Verdict, encode_outcomes
 from kernel.position import Position
@@ -75,11 +76,38 @@ def test_a_usage_record():
     assert read.replays == (1, 2, 300, 4) == decoding.position_named(Position(1, 2, 300, 4).event_id())
 
 
+def test_a_correction_reads_alike_in_a_record_and_in_a_row():
+    corrects = Corrected(
+        position=Position(1, 2, 300, 4).to_bytes(),
+        number=2,
+        void=True,
+        term=3,
+        window=20_000,
+        window_end=20_031,
+        quantity="1000000000000.000000001",
+        pool="balance",
+        cost=2_400_000_000,
+        taken=1_000_000_000,
+    )
+    fields = [A, B, C, 7, 8, None, "-1", "", b"", b"c" * 8, bytes(8), True, [], b"", None]
+    record = encode_record("u", "gw", [[*fields, msgspec.structs.astuple(corrects)]])
+    (read,) = decoding.decode_record(1, 0, 0, 9, record)
+    (event,) = decode_usage(decode_record(record))
+    assert event.corrects == corrects
+    values = event_row(1, 0, 0, 9, "gw", 0, event, Outcome(verdict=Verdict.COUNTED))
+    row = EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))
+    assert read.corrects == decoding.Correction.named(row.corrects, row.correction)
+    assert corrected_of(row) == corrects
+    assert read.corrects[:4] == ((1, 2, 300, 4), 2, True, 3)
+    assert read.corrects[6:] == (Decimal("1000000000000.000000001"), "balance", Decimal("2.4"), Decimal(1))
+    assert decoding.Correction.named("", "") is None
+
+
 def test_a_usage_record_from_before_there_were_replays():
     fields = [A, B, C, 7, 8, None, "1", "", b"", b"c" * 8, bytes(8), True, []]
     (read,) = decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [fields]))
     assert (read.effective_ms, read.replays) == (8, None)
-    for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", None, None]):
+    for wrong in (fields[:-1], [*fields, b"short"], [*fields, b"", None, None, None]):
         with pytest.raises(ValueError, match="fields"):
             decoding.decode_record(1, 0, 0, 9, encode_record("u", "gw", [wrong]))
     assert decode_usage(decode_record(encode_record("u", "gw", [fields])))[0].replays == b""
