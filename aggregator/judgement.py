@@ -12,10 +12,11 @@ import msgspec
 
 from aggregator.account import DrawKey, Draws
 from aggregator.pool_left import cost_of, left_in
-from aggregator.row import EventRow, tokens_of
+from aggregator.row import EventRow, corrected_of, tokens_of
 from aggregator.standing import Place, Standing, feature_terms
 from aggregator.usage_answer import reason_of
 from catalog.terms import ConsumptionModel, FeatureTerms, Snapshot, Terms
+from ingest.event import Corrected
 from ingest.verdict import Verdict
 from kernel import ids
 from kernel.errors import Refusal
@@ -63,6 +64,9 @@ def rule_of_event(row: EventRow) -> str | None:
 
 def judgement_wire(row: EventRow, snapshot: Snapshot | None, before: Before) -> dict[str, Any]:
     """Spell rule, terms in force, window and arithmetic of an event; decimals are strings."""
+    corrects = corrected_of(row)
+    if corrects is not None:
+        return _correction_wire(row, corrects, snapshot)
     place = place_of(row, snapshot, before.clock_ms)
     terms = _terms(row, snapshot, place)
     told: dict[str, Any] = {
@@ -73,6 +77,29 @@ def judgement_wire(row: EventRow, snapshot: Snapshot | None, before: Before) -> 
         "arithmetic": None if place is None or terms is None else _arithmetic(row, snapshot, place, terms, before),
     }
     return told
+
+
+def _correction_wire(row: EventRow, corrects: Corrected, snapshot: Snapshot | None) -> dict[str, Any]:
+    """Spell a correction: it counts where its event does, whatever terms are in force (ADR 10)."""
+    both = () if snapshot is None else (snapshot.terms, snapshot.next)
+    terms = next((one for one in both if one is not None and one.number == corrects.term), None)
+    before = to_units(corrects.quantity)
+    return {
+        "rule": rule_of_event(row),
+        "why": _words(row),
+        "terms": None if terms is None or snapshot is None else _terms_wire(snapshot, terms, row),
+        "window": {
+            "start": date_of(corrects.window).isoformat(),
+            "end": date_of(corrects.window_end).isoformat(),
+            "cut": row.cut if row.verdict == Verdict.COUNTED else None,
+        },
+        "arithmetic": {
+            "formula": "countedBefore + value",
+            "inputs": {"countedBefore": corrects.quantity, "value": row.quantity, "number": corrects.number},
+            "result": canonical(from_units(before + to_units(row.quantity))),
+            "fits": row.verdict == Verdict.COUNTED,
+        },
+    }
 
 
 def _words(row: EventRow) -> str:

@@ -148,7 +148,9 @@ class Explainer:
             if place is not None:
                 before = await self._usage_store.counted_before(row, place.key[1], place.key[2])
                 place = place_of(row, snapshot, before.clock_ms)
-        line = await line_of(self._sql, row) if row.verdict == Verdict.COUNTED else None
+        counts = row.verdict == Verdict.COUNTED
+        line = await line_of(self._sql, row) if counts else None
+        corrections = await self._usage_store.corrections_of(row) if counts and not row.corrects else []
         feature = self._catalog.feature_by_id(ids.id_bytes(row.feature))
         return {
             "id": position_of(row).event_id(),
@@ -163,6 +165,8 @@ class Explainer:
             **judgement_wire(row, snapshot, before),
             "originalEventId": row.original or None,
             "replaysEventId": row.replays or None,
+            "correctsEventId": row.corrects or None,
+            "correctionIds": [position_of(one).event_id() for one in corrections],
             "invoiceId": None if line is None else line[0],
             "invoiceLineId": None if line is None else line[1],
         }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from meterline.app import App
 
 _DREW: Final = frozenset({"pool", "cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left"})
-_TOKENS: Final = frozenset(EVENT_COLUMNS[EVENT_COLUMNS.index("margin") :])
+_CORRECTS: Final = ("corrects", "correction")
+_TOKENS: Final = frozenset(EVENT_COLUMNS[EVENT_COLUMNS.index("margin") :]).difference(_CORRECTS)
 _SUMS: Final = (
     "SELECT feature, term, toString(`window`), toString(sum(quantity)), count() FROM events FINAL"
     " WHERE organization = {organization:String} AND customer = {customer:String} AND verdict = 'counted'"
@@ -75,9 +76,10 @@ async def _event(app: "App", event_id: str) -> dict[str, Any]:
 
 
 def _event_facts(row: EventRow) -> dict[str, Any]:
-    """Spell the row as RAW has it; what it drew and its tokens only where there is such a thing."""
+    """Spell the row as RAW has it; what it drew, its tokens and what it corrects only where there is such a thing."""
     facts: dict[str, Any] = msgspec.to_builtins(row)
     names = set(facts) - (set() if row.pool else _DREW) - (set() if row.model else _TOKENS)
+    names -= set() if row.corrects else {*_CORRECTS}
     dates = {name: date_of(facts[name]).isoformat() for name in ("window", "window_end")}
     return {name: value for name, value in {**facts, **dates}.items() if name in names}
 

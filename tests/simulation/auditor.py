@@ -101,7 +101,13 @@ class Recount:
     @staticmethod
     def _row(fields, lane, record, index, gateway) -> dict:
         names = ("organization", "customer", "feature", "time_us", "at", "clock_ms", "quantity", "key", "digest")
-        row = dict(zip((*names, "content", "request", "stamped", "properties", "replays"), fields, strict=False))
+        row = dict(
+            zip(
+                (*names, "content", "request", "stamped", "properties", "replays", "tokens", "corrects"),
+                fields,
+                strict=False,
+            )
+        )
         row["at"] = min(row["at"], record.time_ms)
         row["units"] = int(Decimal(row["quantity"]) * ONE)
         row["place"] = (lane, record.offset, index)
@@ -154,6 +160,8 @@ class Recount:
         start_us = terms[3]
         if row["time_us"] < start_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
             return "refused"
+        if row.get("corrects") and row["units"] <= 0:
+            return self._given_back(row, ledger)
         day = max(row["time_us"], start_us) // (DAY_MS * 1_000)
         if _on(day, terms, following)[8] != "metered":  # a pool is drawn on where the account's clock stands
             day = ledger.clock_ms // DAY_MS
@@ -168,7 +176,19 @@ class Recount:
             return "refused"
         if row["quantity"] == DEADLY:
             return "dead"
+        if row.get("corrects") and tuple(row["corrects"][3:5]) != (in_force[0], first):
+            return "refused"
         return self._by_amount(row, ledger, in_force, granted, (first, end))
+
+    def _given_back(self, row, ledger) -> str:
+        """A correction of a metered event: it counts where it says that its event does."""
+        term, first, end = row["corrects"][3:6]
+        if end <= ledger.clock_ms // DAY_MS - 36:
+            return "refused"
+        window = (row["feature"], term, first)
+        ledger.totals[window] += row["units"]
+        row.update(window=window, end=end, cut=ledger.cut + 1)
+        return "counted"
 
     def _by_amount(self, row, ledger, terms, granted, days) -> str:
         first, end = days

@@ -12,10 +12,11 @@ from contextlib import nullcontext
 from tests.simulation.mutation import MUTATIONS
 from tests.simulation.trace import Stage
 from tests.simulation.trace_bill import BILLS
+from tests.simulation.trace_correction import CORRECTIONS
 from tests.simulation.trace_key import KEYS
 from tests.simulation.trace_lane import LANES_OF
 
-TRACES = {**KEYS, **LANES_OF, **BILLS}
+TRACES = {**KEYS, **LANES_OF, **BILLS, **CORRECTIONS}
 # What a trace forces is what this bug gets wrong: with it the trace has to find something.
 CAUGHT = {
     "two_rebuilders": "rebuild_without_the_token",

@@ -15,7 +15,7 @@ from aggregator.store.cut import CutDraws, CutTotal
 from ingest.verdict import Verdict
 from kernel import ids
 from kernel.position import Position
-from kernel.quantity import to_units
+from kernel.quantity import canonical, to_units
 
 DEFAULTS = dict(zip(reversed(EVENT_COLUMNS), reversed(EventRow.__struct_defaults__), strict=False))
 _KEYED = {"counted", "blocked", "refused"}
@@ -58,6 +58,10 @@ def _add(sums: list[int], row) -> None:
         sums[place] += to_units(row[name])
 
 
+def _row(row) -> EventRow:
+    return EventRow(**{**row, "quantity": canonical(row["quantity"])})
+
+
 def _draws(drawn) -> Draws:
     return Draws(**dict(zip(Draws.__struct_fields__, drawn, strict=True)))
 
@@ -97,6 +101,22 @@ class MemoryUsageStore:
 
     async def progress(self, epoch):
         return {lane: at for (of, lane), at in self.tables.progress.items() if of == epoch}
+
+    async def event(self, organization, position):
+        for row in self.tables.events.values():
+            place = (row["epoch"], row["lane"], row["offset"], row["index"])
+            if place == tuple(position) and row["organization"] == organization:
+                return _row(row)
+        return None
+
+    async def corrections_of(self, original):
+        place = Position(original.epoch, original.lane, original.offset, original.index)
+        found = [
+            row
+            for row in self.tables.events.values()
+            if row["corrects"] == place.event_id() and row["verdict"] == "counted"
+        ]
+        return [_row(row) for row in sorted(found, key=lambda row: (row["epoch"], row["offset"], row["index"]))]
 
     def _lane(self, epoch, lane, before):
         found = [

@@ -48,15 +48,14 @@ async def second_cut(stage: Stage) -> None:
 
 
 async def two_closers(stage: Stage) -> None:
-    billings = [node for node in stage.world.nodes if node.name.startswith("billing")]
     calls = ("sql.transaction", "live.view", "raw.first_cut_positions", "raw.totals_at_cut", "sql.transaction")
     for number, call in enumerate(calls):
         await stage.send(stage.event(f"k{number}", "5", "over"))
         await stage.rest()
-        held = stage.hold(f"billing{number % 2}", call)
+        held = stage.hold("billing", call)
         stage.leap(31 if number else 20)
         await held.reached()
-        billings[number % 2].kill(0.5)
+        stage.node_of(held.processes[0]).kill(0.5)
         held.let_go()
         await stage.rest()
 

@@ -12,6 +12,7 @@ from billing.gateway.reproducing import reproduced
 from ingest.event import TokenUse
 from kernel import ids
 from kernel.period import DAY_US, date_of, parse_instant_us
+from tests.story.corrected import correct, counted
 from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
 from tests.story.test_discount import code, offer
@@ -161,6 +162,20 @@ def priced_by(edition: str) -> TokenUse:
     )
 
 
+async def corrected(world: World) -> None:
+    """Corrections of invoiced windows: down, up, down to nothing; of a quarter, so that an invoice falls below zero."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await priced(world, "quarterly", 12000)
+    await begin(world, billingInterval="quarterly")
+    await world.track(acme, "210.5", "2026-01-05T00:00:00Z")
+    for instant, value in (("2026-02-03", "100"), ("2026-02-04", "170"), ("2026-03-02", "200"), ("2026-03-03", None)):
+        await world.now(f"{instant}T00:00:00Z")
+        row = (await counted(world, acme))[0]
+        await correct(world, row, value, f"{instant}T00:00:00Z")
+    await world.now("2026-04-01T00:00:00Z")
+
+
 Story = Callable[[World], Awaitable[Any]]
 KINDS: list[tuple[Story, set[str]]] = [
     (metered, {"plan_base", "discount", "overage", "late_usage", "adjustment", "account_credit_applied"}),
@@ -171,6 +186,7 @@ KINDS: list[tuple[Story, set[str]]] = [
     (paused, {"plan_base", "overage"}),
     (switched, {"plan_base", "seats", "seat_true_up", "proration_credit", "proration_charge"}),
     (tokens, {"plan_base", "balance_overage", "proration_credit", "proration_charge"}),
+    (corrected, {"plan_base", "overage", "late_usage", "account_credit_applied"}),
 ]
 
 
@@ -187,7 +203,7 @@ async def test_whatever_happens_the_invoices_are_made_again_the_same(world: Worl
     for _ in range(9):
         day += chance.choice((1, 3, 11, 20, 33))
         await world.now(f"{date_of(day)}T00:00:00Z")
-        match chance.randrange(5):
+        match chance.randrange(6):
             case 0:
                 await adjust(world, chance.choice((-700, 30, 2000)))
             case 1:
@@ -196,6 +212,9 @@ async def test_whatever_happens_the_invoices_are_made_again_the_same(world: Worl
                 body = None if away else {"mode": "immediate", "durationDays": None}
                 await world.call("POST", f"/subscriptions/{made['id']}/{'resume' if away else 'pause'}", body)
                 away = not away
+            case 3 if rows := [row for row in await counted(world, acme) if not row.corrects]:
+                value = None if chance.randrange(3) == 0 else str(chance.randrange(90) / 2 + 0.25)
+                await correct(world, chance.choice(rows), value, f"{date_of(day)}T00:00:00Z")
             case _:
                 on, now = f"{date_of(day - chance.choice((0, 2, 9)))}T00:00:00Z", f"{date_of(day)}T00:00:00Z"
                 await world.track(acme, str(chance.randrange(1, 90) / 2), on, accepted=now)

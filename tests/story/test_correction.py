@@ -94,6 +94,10 @@ async def in_the_open_period(api):
     assert await correct(api, "amend", eventId="a", value=-1, expect=400) == "validation_error"
     told = await stored(api, less["id"])
     assert (told["correctsEventId"], told["window"]) == (first["id"], {"start": "2026-01-01", "end": "2026-02-01"})
+    why = await api.call("GET", f"/explain/{less['id']}")
+    assert (why["correctsEventId"], why["arithmetic"]["result"]) == (first["id"], "120")
+    assert why["why"].startswith(f"It changes what {first['id']} counts")
+    assert (await api.call("GET", f"/explain/{first['id']}"))["correctionIds"] == [more["id"], less["id"]]
     told = await stored(api, first["id"])
     assert (told["value"], told["valueNow"]) == (90, 120)
     assert [one["value"] for one in told["corrections"]] == [40.5, -10.5]
@@ -187,6 +191,8 @@ async def test_corrections_before_and_after_the_invoice(server):
         await api.call("POST", f"/subscriptions/{active['id']}/cancel", {"immediate": True})
         assert await correct(api, "void", id=last["id"], expect=404) == "no_active_subscription"
         invoices = [one["id"] for who in ("acme", "bank") for one in (await lines(api, who))[1]]
+    _, told = server.command("explain", last["id"])
+    assert "corrects" not in told["event"]
     _, verdict = server.command("audit")
     assert (verdict["differences"], verdict["verdict"]) == ([], "consistent")
     assert verdict["corrections"] >= 10
