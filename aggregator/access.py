@@ -13,9 +13,9 @@ import msgspec
 
 from aggregator.account import NOTHING, Account
 from aggregator.measure import MeteredMeasure, SeatMeasure, seats_of
-from aggregator.pool_left import left
+from aggregator.pool_left import cost_of, left
 from aggregator.pool_measure import PoolMeasure
-from aggregator.standing import feature_terms, pooled, window_at
+from aggregator.standing import feature_terms, pooled, priced_by_model, window_at
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot, SubscriptionStatus, Terms
 from kernel.period import DAY_MS, Period
@@ -147,6 +147,17 @@ def _measure(
         used=used,
         left=left(account, snapshot, now_ms),
         drawn=NOTHING if drawn is None else drawn.now,
+        by_price=_by_price(account, terms, window) if priced_by_model(terms, granted) else 0,
+    )
+
+
+def _by_price(account: Account, terms: Terms, window: Period) -> int:
+    """Sum what a window's usage of features of a fixed price took of the pool, in 1e-9."""
+    totals = {one.feature: account.totals.get((one.feature, terms.number, window.start)) for one in terms.features}
+    return sum(
+        cost_of(terms, one, total.now)
+        for one in terms.features
+        if not priced_by_model(terms, one) and (total := totals[one.feature]) is not None
     )
 
 

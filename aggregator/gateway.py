@@ -108,8 +108,7 @@ class AccessGateway:
     async def check(self, principal: Principal, customer_ref: str, code: str, quantity: Decimal) -> dict[str, Any]:
         """Answer a dry run of a consumption (era D row 20)."""
         seen = await self.see(lambda: principal, Question(customer=customer_ref, code=code))
-        currency = seen.subject.organization.currency
-        told = usage_check_wire(self._access(seen), quantity, to_units(quantity), currency)
+        told = usage_check_wire(self._access(seen), quantity, to_units(quantity), _currency(seen))
         return {**_object("usage_check", seen), **told, **_freshness(seen)}
 
     async def why(self, principal: Principal, customer_ref: str, code: str) -> dict[str, Any]:
@@ -117,7 +116,7 @@ class AccessGateway:
         seen = await self.see(lambda: principal, Question(customer=customer_ref, code=code))
         organization = seen.subject.organization
         day = organization.now_ms(self._clock.now_ms()) // DAY_MS
-        told = access_why(self._access(seen), seen.snapshot, day, organization.currency)
+        told = access_why(self._access(seen), seen.snapshot, day, _currency(seen))
         return {"customerId": seen.subject.customer.id_text, **told, **_freshness(seen)}
 
     def one_of(self, seen: Seen, question: Question, dialect: Dialect) -> dict[str, Any]:
@@ -140,7 +139,7 @@ class AccessGateway:
         return feature_access(seen.subject.feature, seen.snapshot, seen.account, now_ms)
 
     def _wire(self, access: FeatureAccess, seen: Seen, dialect: Dialect) -> dict[str, Any]:
-        return access_wire(access, dialect, seen.subject.organization.currency)
+        return access_wire(access, dialect, _currency(seen))
 
     async def see(self, who: Callable[[], Principal], question: Question) -> Seen:
         """Look at the customer that a question concerns; `who` tells who asks, by the catalog as it then is.
@@ -303,3 +302,9 @@ def _reached(header: LaneHeader, wanted: tuple[int, int]) -> bool:
 
 def _unavailable(message: str) -> Rejected:
     return rejected("service_unavailable", message)
+
+
+def _currency(seen: Seen) -> str:
+    """Tell in which currency a customer is told money: the subscription's (R-REG-5), else the organization's."""
+    terms = None if seen.snapshot is None else seen.snapshot.terms
+    return seen.subject.organization.currency if terms is None or not terms.currency else terms.currency

@@ -7,12 +7,10 @@ process that asks makes a difference. Source: R-CREDIT-1 to 6, R-BAL-1 to 8, AMB
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import msgspec
 
-# No event costs, and no balance is overdrawn, beyond what an outcome can say: 9.2 billion of credits or money.
-DRAWN_MAX: Final = 2**63 - 1
+from kernel.limits import DRAWN_UNITS_MAX
 
 
 class Draw(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -56,7 +54,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def told(self, taken: int = 0) -> int:
         """Tell what an outcome says is left once `taken` is drawn too; below zero it is the overdraft."""
-        return max(-DRAWN_MAX, min(self.usable - self.overdraft - taken, DRAWN_MAX))
+        return max(-DRAWN_UNITS_MAX, min(self.usable - self.overdraft - taken, DRAWN_UNITS_MAX))
 
 
 def left_of(windows: Iterable[DrawWindow]) -> Left:

@@ -24,7 +24,7 @@ _NONE: Final = Decimal(0)
 class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of a feature that draws on a pool: `used` 1e-9 units of the window, `left` what the pool has.
 
-    `drawn` is what all its features drew in the window.
+    `drawn` is what all its features drew in the window, `by_price` what of that those of a fixed price took.
     """
 
     terms: Terms
@@ -32,12 +32,18 @@ class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
     used: int
     left: Left
     drawn: Draws = NOTHING
+    by_price: int = 0
 
     @property
     def spent(self) -> int:
-        """Tell what the window's usage took, in 1e-9 of the pool; of tokens what the whole pool gave."""
+        """Tell what the window's usage took, in 1e-9 of the pool.
+
+        Of tokens what the pool gave beyond what features of a fixed price took; several AI features tell it together.
+        """
         cost = self.cost(self.used)
-        return cost if cost is not None else self.drawn.plan + self.drawn.packs + self.drawn.beyond
+        if cost is not None:
+            return cost
+        return max(0, self.drawn.plan + self.drawn.packs + self.drawn.beyond - self.by_price)
 
     @property
     def by_model(self) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from billing.change import Component
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, frozen_feature, wider
-from billing.invoice import ADDON_PART, Line, LineKind, amount_line, span
+from billing.invoice import ADDON_PART, Invoice, Line, LineKind, amount_line, span
 from billing.proration import Share, share_left, share_of_amount
 from catalog import addon as rule
 from catalog.definition import Addon, Plan
@@ -128,6 +128,18 @@ def opened(current: PeriodTerms, granted: FrozenFeature, base_minor: int | None 
     return msgspec.structs.replace(current, features=features)
 
 
+def switched_on(current: PeriodTerms, granted: FrozenFeature) -> tuple[PeriodTerms, FrozenFeature]:
+    """Add an add-on's feature to terms in force, and tell it as it then is: its price is what an activation charges.
+
+    One that was on before in the billing period has the price that was frozen then (R-PRICE-1); on a free plan a new
+    month of its own begins, at the price of today (R-ADDON-13).
+    """
+    begun = opened(current, granted, granted.base_minor if current.free else None)
+    own = begun.feature(granted.feature)
+    assert own is not None, "it was added"
+    return begun, own
+
+
 def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
     """Switch an add-on's feature off in terms in force; it stays in them, for the usage that it had (R-ADDON-5)."""
     features = tuple(
@@ -136,11 +148,11 @@ def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
     return msgspec.structs.replace(current, features=features)
 
 
-def activation_charge(current: PeriodTerms, base_minor: int, day: int) -> ActivationCharge:
+def activation_charge(current: PeriodTerms, base_minor: int, day: int, days: Period | None = None) -> ActivationCharge:
     """Tell what switching an add-on on costs on `day`, that day used (R-ADDON-3, R-PRO-3).
 
-    In a trial it is the trial's rest over the days of the first regular period; on a free plan the first month of the
-    add-on's own cycle, in full (R-ADDON-13).
+    `days` are the billing period's where a pause cut it in two. In a trial it is the trial's rest over the days of the
+    first regular period; on a free plan the first month of the add-on's own cycle, in full (R-ADDON-13).
     """
     if current.interval is None:
         period = period_of(day, day, Interval.MONTHLY)
@@ -151,12 +163,19 @@ def activation_charge(current: PeriodTerms, base_minor: int, day: int) -> Activa
         regular = period_of(period.end, period.end, current.interval)
         share = Share(share_left(period, day).remaining, regular.end - regular.start)
     else:
-        period = period_of(current.anchor_day, day, current.interval)
+        period = days or period_of(current.anchor_day, day, current.interval)
         share = share_left(period, day)
     base = Money(base_minor, current.currency)
     return ActivationCharge(
         amount=share_of_amount(base.major(), share, current.currency), share=share, period=Period(day, period.end)
     )
+
+
+def month_left(invoice: Invoice, charged_minor: int, day: int) -> tuple[Money, Share]:
+    """Tell what is left on `day`, that day used, of the month that an add-on's invoice charged (R-PRO-3, R-CHG-13)."""
+    month = Period(invoice.period_start_ms // DAY_MS, invoice.period_end_ms // DAY_MS)
+    share = share_left(month, day)
+    return share_of_amount(Money(charged_minor, invoice.currency).major(), share, invoice.currency), share
 
 
 def cycle_of(addon: SubscriptionAddon) -> Period:
@@ -166,15 +185,16 @@ def cycle_of(addon: SubscriptionAddon) -> Period:
     return month if month.start == addon.next_day else period_of(addon.next_day, addon.next_day, Interval.MONTHLY)
 
 
-def activation_line(addon: Addon, charge: ActivationCharge, *, term: int, cut: int) -> Line:
-    """Make the one line of an activation's invoice."""
+def activation_line(
+    addon: SubscriptionAddon, granted: FrozenFeature, charge: ActivationCharge, *, term: int, cut: int
+) -> Line:
+    """Make the one line of an activation's invoice; `granted` is its feature in the terms in force."""
     share = charge.share
     part_of = "" if share.remaining == share.days else f": {share.remaining} of {share.days} days"
     text = f"{addon.name} ({addon.slug}), {span(charge.period)}{part_of}"
     line = amount_line(LineKind.ADDON_PRORATION, text, charge.amount, term=term, cut=cut)
-    feature = addon.granted.feature
     return msgspec.structs.replace(
-        line, feature_id=feature.id_text, feature_code=feature.code, feature_name=feature.name
+        line, feature_id=granted.feature, feature_code=granted.code, feature_name=granted.name
     )
 
 

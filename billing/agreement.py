@@ -27,10 +27,14 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RawDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What RAW sums of a draw window up to a cut; `end` is the day the window ends."""
+    """What RAW sums of a draw window up to a cut; `end` is the day the window ends.
+
+    `price_versions` names the editions of AI prices behind it.
+    """
 
     end: int
     drawn: Draws
+    price_versions: tuple[str, ...] = ()
 
 
 RawPool = Mapping[DrawKey, RawDraws]

@@ -5,7 +5,8 @@ The figures, as the worked examples have them (DOC-INV-06, R-INV-6):
 - *total* is the sum of the lines, the line `account_credit_applied` among them;
 - *credit applied* is that line's amount: credit is used oldest first, by every later invoice that charges something, up
   to what the invoice charges (R-CHG-11, AMB-10);
-- a total below zero is *credited* to the account: then nothing is due, and what is carried stays carried (AMB-19);
+- a total below zero is *credited* to the account, or *refunded* to the card that paid: then nothing is due, and what is
+  carried stays carried (AMB-19);
 - *carried in* is what earlier invoices left unpaid because it was below 0.50, *carried out* what this one leaves
   (R-INV-12, AMB-29);
 - *due* is what is charged now.
@@ -33,6 +34,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True):
     total_minor: int
     credit_applied_minor: int = 0
     credited_minor: int = 0
+    refunded_minor: int = 0
     carried_in_minor: int = 0
     carried_out_minor: int = 0
     due_minor: int = 0
@@ -51,7 +53,8 @@ def amounts_of(draft: InvoiceDraft, *, credit_minor: int, carried_minor: int) ->
     lines = kept(draft.lines)
     owed_minor = sum(line.amount_minor for line in lines)
     if owed_minor <= 0:
-        return Amounts(lines=lines, total_minor=owed_minor, credited_minor=-owed_minor)
+        given = {"refunded_minor" if draft.refunded else "credited_minor": -owed_minor}
+        return Amounts(lines=lines, total_minor=owed_minor, **given)
     applied_minor = min(credit_minor, owed_minor)
     if applied_minor:
         lines = (*lines, _credit_line(draft, applied_minor))

@@ -75,13 +75,16 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a period's price: `plan:CODE`, `seats:CODE` or `addon:SLUG`, for `amount` major units a period.
 
     On the credit side `amount` is what was paid for the period, net of discount (R-PRO-6, AMB-11). `quantity` counts
-    extra seats of `unit_price` each. `feature_id` is set on seats and add-ons.
+    extra seats of `unit_price` each, beyond the `included` ones of those `used`. `feature_id` is set on seats and
+    add-ons.
     """
 
     name: str
     amount: Decimal
     quantity: str = "1"
     unit_price: str | None = None
+    included: str | None = None
+    used: str | None = None
     feature_id: str | None = None
     feature_code: str | None = None
 
@@ -130,4 +133,11 @@ def _line(kind: LineKind, part: Component, amount: Money, share: Share, change: 
         quantity=part.quantity,
         unit_price=part.unit_price,
     )
-    return msgspec.structs.replace(line, feature_id=part.feature_id, feature_code=part.feature_code)
+    return msgspec.structs.replace(
+        line,
+        feature_id=part.feature_id,
+        feature_code=part.feature_code,
+        included=part.included,
+        used=part.used,
+        overage=None if part.used is None else part.quantity,
+    )

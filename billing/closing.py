@@ -6,7 +6,7 @@ Source: DESIGN 3.8 (d); ADR 9; R-INV-2, R-INV-3, R-INV-8, R-SUB-7, R-TRACK-20.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -118,7 +118,11 @@ def plan_close(
         due_ms=issued_ms,
         lines=lines,
         final=bill.final,
-        basis=Basis(cut=close.cut, terms=tuple(sorted({line.term for line in lines}))),
+        basis=Basis(
+            cut=close.cut,
+            terms=tuple(sorted({line.term for line in lines})),
+            discount=None if following is None else running(following),
+        ),
     )
 
 
@@ -159,6 +163,11 @@ def advance_lines(period: PeriodTerms, cut: int) -> list[Line]:
         discount_name=period.discount.name,
     )
     return [base, line, *base_lines(period, days, cut)]
+
+
+def running(period: PeriodTerms) -> Mapping[str, Any] | None:
+    """Spell the discount that runs in a period, as an invoice's basis keeps it."""
+    return None if period.discount is None else msgspec.to_builtins(period.discount)
 
 
 def _following(close: Close, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:

@@ -1,8 +1,8 @@
-"""The invoice with which a paid subscription begins: its first period in advance. Pure."""
+"""The invoice with which a paid subscription begins, or begins again after a pause: a period in advance. Pure."""
 
 from collections.abc import Mapping
 
-from billing.closing import advance_lines
+from billing.closing import advance_lines, running
 from billing.frozen import PeriodTerms
 from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
 from billing.seat_billing import lines_of_start
@@ -10,10 +10,13 @@ from billing.subscription import Subscription
 from kernel.period import DAY_MS
 
 
-def first_invoice(subscription: Subscription, first: PeriodTerms, held: Mapping[str, int], cut: int) -> InvoiceDraft:
+def first_invoice(
+    subscription: Subscription, first: PeriodTerms, held: Mapping[str, int], cut: int, *, resumed: bool = False
+) -> InvoiceDraft:
     """Make it, with the extra seats `held` by feature id (R-INV-2, R-INV-8, R-SEAT-6).
 
-    `cut` is the number of cuts taken before.
+    `cut` is the number of cuts taken before. `resumed` says that the period begins after a pause: it is named after its
+    terms, since a subscription may be paused often.
     """
     assert first.until_day is not None, "a paid plan's period ends"
     issued_ms = first.start_us // 1000
@@ -30,6 +33,6 @@ def first_invoice(subscription: Subscription, first: PeriodTerms, held: Mapping[
         issued_ms=issued_ms,
         due_ms=issued_ms,
         lines=(*advance_lines(first, cut), *lines_of_start(first, held, cut)),
-        source=source_of(Source.START, subscription.id),
-        basis=Basis(cut=cut, terms=(first.term,), seats=held),
+        source=source_of(Source.START, f"{subscription.id}:{first.term}" if resumed else subscription.id),
+        basis=Basis(cut=cut, terms=(first.term,), discount=running(first), seats=held),
     )

@@ -18,6 +18,7 @@ from kernel.quantity import EXACT, canonical, from_units
 DRAFT: Final = "draft"
 OUTSTANDING: Final = "outstanding"
 PAID: Final = "paid"
+VOID: Final = "void"
 
 
 class InvoiceType(StrEnum):
@@ -159,7 +160,8 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
 
     `period_*`, `issued_ms` and `due_ms` are unix milliseconds. `source` says what makes it, see `source_of`; it is None
     only on an invoice that is shown and not written. `lines` hold what is owed: account credit is applied when it is
-    written. `days_remaining` of `days_in_cycle` is the share that its prorated lines charge or credit.
+    written. `days_remaining` of `days_in_cycle` is the share that its prorated lines charge or credit. `refunded` says
+    that a total below zero goes back to a card, not to the account.
     """
 
     organization_id: str
@@ -181,6 +183,7 @@ class InvoiceDraft(msgspec.Struct, frozen=True, kw_only=True):
     days_in_cycle: int | None = None
     memo: str | None = None
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    refunded: bool = False
 
     @property
     def total_minor(self) -> int:
@@ -223,13 +226,15 @@ class Invoice(msgspec.Struct, frozen=True, kw_only=True):
     days_in_cycle: int | None
     memo: str | None
     metadata: Mapping[str, Any]
+    voided_ms: int | None = None
+    refunded_minor: int = 0
 
 
 class Source(StrEnum):
     """What makes an invoice; each makes it once (R-INV-11)."""
 
     CLOSE = "close"  # a close's id
-    START = "start"  # a subscription's id
+    START = "start"  # a subscription's id, and with `:` the number of the terms that begin after a pause
     PURCHASE = "purchase"  # a pack's or top-up's purchase
     CHANGE = "change"  # a change of plan
     ADDON = "addon"  # an activation

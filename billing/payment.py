@@ -66,6 +66,19 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
 
 
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that goes back to the card of a payment, by an adjustment's invoice (AMB-19); minor units, above 0."""
+
+    id: str
+    organization_id: str
+    customer_id: str
+    payment_id: str
+    invoice_id: str
+    amount_minor: int
+    currency: str
+    created_ms: int
+
+
 class Collected(StrEnum):
     """What came of collecting an invoice."""
 
@@ -75,11 +88,15 @@ class Collected(StrEnum):
     NO_CARD = "no_card"
 
 
+FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
+
+
 class PaymentGateway(Protocol):
     """Who keeps cards and moves money.
 
     `keep` gives the token of a card, or None for a card that it does not take. `charge` tells why it failed, None when
-    the money is there; asked again with the same id it answers the same and takes nothing more.
+    the money is there; asked again with the same id it answers the same and takes nothing more. So does `refund`,
+    which gives back a part of a payment that succeeded, or all of it.
     """
 
     def keep(self, card: Card) -> Awaitable[str | None]:
@@ -88,4 +105,8 @@ class PaymentGateway(Protocol):
 
     def charge(self, charge: Charge) -> Awaitable[str | None]:
         """Take an amount from a card that was kept."""
+        ...
+
+    def refund(self, refund: Refund) -> Awaitable[str | None]:
+        """Give an amount of a payment back to its card."""
         ...

@@ -13,7 +13,7 @@ from catalog.definition import CreditPack
 from catalog.terms import ConsumptionModel, Snapshot, SubscriptionStatus, Terms
 from kernel.errors import Refusal
 from kernel.money import Money
-from kernel.period import Interval, day_of_us, period_of
+from kernel.period import day_of_us
 from kernel.quantity import to_units
 
 # The least that a card takes (R-TOPUP-5, AMB-29).
@@ -85,14 +85,6 @@ def adjustment_line(description: str, amount_minor: int, currency: str, *, term:
 def top_up_units(amount_minor: int, currency: str) -> int:
     """Turn minor units into 1e-9 of the major unit: 50.00 paid adds 50.00 (R-TOPUP-2)."""
     return to_units(Money(amount_minor, currency).major())
-
-
-def draw_window(terms: Terms, day: int) -> int:
-    """Tell the first day of the draw window that holds a day under the terms in force (ADR 9)."""
-    day = max(day, day_of_us(terms.start_us))
-    if terms.window_days:
-        return day - (day - terms.anchor) % terms.window_days
-    return period_of(terms.anchor, day, Interval.MONTHLY).start
 
 
 def refused_pack(snapshot: Snapshot, day: int, pack: CreditPack) -> Refusal | None:

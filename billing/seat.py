@@ -16,6 +16,7 @@ import msgspec
 
 from billing.frozen import FrozenFeature, PeriodTerms
 from billing.invoice import Line, LineKind, amount_line, span
+from billing.paused import Part
 from billing.proration import share_left, share_of_amount
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import SubscriptionStatus
@@ -60,18 +61,23 @@ class SeatEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeatChange(NamedTuple):
-    """A count before and after a change, on a UTC day."""
+    """A count before and after a change, on a UTC day; since then a pause moved the period's end by `shift` days."""
 
     day: int
     before: int
     after: int
+    shift: int = 0
 
 
 class SeatBook(msgspec.Struct, frozen=True, kw_only=True):
-    """One feature's seats in one billing period: held when it began, and every change in it, in order."""
+    """One feature's seats in one billing period: held when it began, and every change in it, in order.
+
+    `days` are the period's where its terms do not tell them, since a pause cut it in two.
+    """
 
     at_start: int = 0
     changes: tuple[SeatChange, ...] = ()
+    days: Period | None = None
 
     @property
     def at_end(self) -> int:
@@ -144,17 +150,25 @@ def refusal_of(
     return Refusal(code="seat_limit_exceeded", message=f"{granted.included} seats are included, and {why}.")
 
 
-def book_of(events: Sequence[SeatEvent], *, term: int, since_ms: int, until_ms: int) -> SeatBook:
-    """Make a feature's book of the period from `since_ms` up to, but without, `until_ms`, under the terms `term`.
+def book_of(
+    events: Sequence[SeatEvent], *, parts: Sequence[Part], until_ms: int, days: Period | None = None
+) -> SeatBook:
+    """Make a feature's book of the period of one or, if it was paused, more parts, up to, but without, `until_ms`.
 
     `events` are all of the feature's in order of their numbers. At the very instant of the begin an event belongs to
-    the period when it came under its terms, and before it when it came under earlier ones (a change of plan then).
+    the period when it came under its terms, and before it when it came under earlier ones (a change of plan then); at
+    the instant of the end one that came under later terms is theirs.
     """
-    before = [event for event in events if (event.ts_ms, event.term) < (since_ms, term)]
-    inside = [event for event in events if event not in before and event.ts_ms < until_ms]
+    first, last = parts[0], parts[-1]
+    before = [event for event in events if (event.ts_ms, event.term) < (first.since_ms, first.term)]
+    inside = [event for event in events[len(before) :] if event.ts_ms < until_ms and event.term <= last.term]
+    shifts = {part.term: part.shift for part in parts}
     return SeatBook(
         at_start=before[-1].after if before else 0,
-        changes=tuple(SeatChange(event.ts_ms // DAY_MS, event.before, event.after) for event in inside),
+        changes=tuple(
+            SeatChange(event.ts_ms // DAY_MS, event.before, event.after, shifts.get(event.term, 0)) for event in inside
+        ),
+        days=days,
     )
 
 
@@ -216,8 +230,8 @@ def true_up_lines(
     lines = []
     for granted in _of(period, books):
         book = books[granted.feature]
-        for day, grown in growth(granted, book):
-            share = share_left(days_of(period), day)
+        for day, shift, grown in growth(granted, book):
+            share = share_left(book.days or days_of(period), day + shift)
             exact = EXACT.multiply(Decimal(grown), Decimal(granted.unit_price))
             text = (
                 f"{granted.name} (seats:{granted.code}), added {date_of(day).isoformat()}:"
@@ -236,17 +250,18 @@ def true_up_lines(
     return lines
 
 
-def growth(granted: FrozenFeature, book: SeatBook) -> list[tuple[int, int]]:
-    """Tell on which days a count rose above the paid level, and by how many seats (R-SEAT-8)."""
+def growth(granted: FrozenFeature, book: SeatBook) -> list[tuple[int, int, int]]:
+    """Tell on which days, with their shift, a count rose above the paid level, and by how many seats (R-SEAT-8)."""
     if granted.included is None or not granted.overage:
         return []
     level = max(int(Decimal(granted.included)), book.at_start)
-    grown: dict[int, int] = {}
+    grown: dict[tuple[int, int], int] = {}
     for change in book.changes:
         if change.after > level:
-            grown[change.day] = grown.get(change.day, 0) + change.after - level
+            place = change.day, change.shift
+            grown[place] = grown.get(place, 0) + change.after - level
             level = change.after
-    return sorted(grown.items())
+    return [(day, shift, seats) for (day, shift), seats in sorted(grown.items())]
 
 
 def _of(period: PeriodTerms, books: Mapping[str, SeatBook]) -> list[FrozenFeature]:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from billing.closing import Close
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceType, Line
+from billing.paused import Part, days_of, parts_of
 from billing.seat import SeatBook, SeatEvent, advance_lines, book_of, true_up_lines
 from billing.turning import Bill
-from kernel.period import DAY_MS, day_of_us
+from kernel.period import day_of_us
 
 # A customer's seat events by feature id, in order of their numbers.
 History = Mapping[str, Sequence[SeatEvent]]
@@ -27,16 +28,19 @@ def lines_of_close(close: Close, periods: Sequence[PeriodTerms], history: Histor
     following = _following(bill, periods)
     if following is not None:
         # What happens at the very instant of a boundary belongs to the period that begins (R-GEN-5).
+        begin = [Part(following.term, end_ms, 0)]
         held = {
-            feature: SeatBook(at_start=_book(events, following.term, end_ms, end_ms).at_start)
+            feature: SeatBook(at_start=book_of(events, parts=begin, until_ms=end_ms).at_start)
             for feature, events in history.items()
         }
         lines += advance_lines(following, held, currency=following.currency, term=following.term, cut=close.cut)
     ending = _ending(bill, periods)
     if ending is not None:
-        since_ms = max(ending.since_day * DAY_MS, ending.start_us // 1000)
         until_ms = end_ms + 1 if bill.final else end_ms  # nothing comes after a final one
-        grown = {feature: _book(events, ending.term, since_ms, until_ms) for feature, events in history.items()}
+        parts, days = parts_of(periods, ending), days_of(periods, ending)
+        grown = {
+            feature: book_of(events, parts=parts, until_ms=until_ms, days=days) for feature, events in history.items()
+        }
         lines += true_up_lines(ending, grown, currency=ending.currency, term=ending.term, cut=close.cut)
     return lines
 
@@ -45,10 +49,6 @@ def lines_of_start(first: PeriodTerms, held: Mapping[str, int], cut: int) -> lis
     """Charge the extra seats with which a subscription begins, in advance (R-SEAT-6)."""
     books = {feature: SeatBook(at_start=count) for feature, count in held.items()}
     return advance_lines(first, books, currency=first.currency, term=first.term, cut=cut)
-
-
-def _book(events: Sequence[SeatEvent], term: int, since_ms: int, until_ms: int) -> SeatBook:
-    return book_of(events, term=term, since_ms=since_ms, until_ms=until_ms)
 
 
 def _following(bill: Bill, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:

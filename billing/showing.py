@@ -57,6 +57,7 @@ def terms_of(subscription: Subscription, period: PeriodTerms) -> Terms:
         overdraft=period.overdraft,
         chain=period.chain,
         counts_us=period.counts_us,
+        currency=period.currency.lower(),
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from billing.addon import components
 from billing.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
-from billing.closing import Billed, Close, Draws, Window, WindowUsage, usage_lines
+from billing.closing import Billed, Close, Draws, Window, WindowUsage, running, usage_lines
 from billing.discount import Discount, amount_off
 from billing.frozen import Frame, FrozenFeature, PeriodTerms, chain_to
 from billing.invoice import Basis, InvoiceDraft, InvoiceType, Line, LineKind, amount_line, kept
@@ -154,7 +154,7 @@ def charged_change(
         issued_ms=issued_ms,
         due_ms=issued_ms,
         lines=lines,
-        basis=_basis(close, current, following, held, whole=whole),
+        basis=_basis(close, current, following, held, organization, whole=whole),
         days_remaining=share.remaining,
         days_in_cycle=share.days,
     )
@@ -207,10 +207,18 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
     for granted in _seat_types(following):
         book = held.books.get(granted.feature)
         extra = 0 if book is None else extra_seats(granted, book.at_end)
-        if extra and granted.overage:
+        if book is not None and extra and granted.overage:
             amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), following.currency)
             priced = _seats(granted, amount.major())
-            parts.append(msgspec.structs.replace(priced, quantity=str(extra), unit_price=granted.unit_price))
+            parts.append(
+                msgspec.structs.replace(
+                    priced,
+                    quantity=str(extra),
+                    unit_price=granted.unit_price,
+                    included=granted.included,
+                    used=str(book.at_end),
+                )
+            )
     return [*parts, *components(following)]
 
 
@@ -232,13 +240,29 @@ def _discount_line(change: Change, following: PeriodTerms, discount: Discount) -
     return amount_line(LineKind.DISCOUNT, text, amount, term=change.term, cut=change.cut)
 
 
-def _basis(close: Close, current: PeriodTerms, following: PeriodTerms, held: Held, *, whole: bool) -> Basis:
+def _basis(
+    close: Close,
+    current: PeriodTerms,
+    following: PeriodTerms,
+    held: Held,
+    organization: Organization,
+    *,
+    whole: bool,
+) -> Basis:
+    """Keep what the change found beside frozen terms and counted rows: what was paid, and how the seller counts."""
     return Basis(
         cut=close.cut,
         terms=(current.term, following.term),
-        discount=None if following.discount is None else msgspec.to_builtins(following.discount),
+        discount=running(following),
         seats={feature: book.at_end for feature, book in held.books.items()},
-        facts={"paidMinor": base_paid_minor(current), "partsPaid": dict(held.parts_paid), "whole": whole},
+        facts={
+            "sinceDay": current.since_day,
+            "paidMinor": base_paid_minor(current),
+            "partsPaid": dict(held.parts_paid),
+            "dayCount": organization.day_count.value,
+            "upgradeCharge": organization.upgrade_charge.value,
+            "whole": whole,
+        },
     )
 
 

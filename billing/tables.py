@@ -192,6 +192,8 @@ invoices = Table(
     Column("days_in_cycle", Integer),
     Column("memo", Text),
     Column("metadata", JSON, nullable=False),
+    Column("voided_ms", BigInteger),  # when it was voided, by the organization's clock
+    Column("refunded_minor", BigInteger, nullable=False, server_default=text("0")),
     Unique("source", name="uq_invoices_source"),
     Unique("organization_id", "number", name="uq_invoices_number"),
     Index("ix_invoices_customer", "customer_id"),

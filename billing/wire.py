@@ -25,6 +25,8 @@ def invoice_members(invoice: Invoice) -> dict[str, Any]:
         "id": invoice.id,
         "invoiceNumber": number_text(invoice.number),
         "status": invoice.status,
+        "voidedAt": None if invoice.voided_ms is None else instant_text(invoice.voided_ms),
+        "updatedAt": instant_text(invoice.created_ms if invoice.voided_ms is None else invoice.voided_ms),
     }
 
 
@@ -49,6 +51,7 @@ def _amounts(invoice: Invoice | InvoiceDraft, amounts: Invoice | Amounts, made_m
         "carriedOut": amounts.carried_out_minor,
         "amountDue": amounts.due_minor,
         "creditedToAccount": amounts.credited_minor,
+        "refunded": amounts.refunded_minor,
         "final": invoice.final,
         "daysRemaining": invoice.days_remaining,
         "daysInCycle": invoice.days_in_cycle,

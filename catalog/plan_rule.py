@@ -209,13 +209,19 @@ def check_sold(plan: Plan) -> Plan:
 
 
 def check_target(plan: Plan, target: Plan) -> Plan:
-    """Refuse a plan to which the subscribers of `plan` cannot move when it is deleted (R-PLAN-9)."""
+    """Refuse a plan to which the subscribers of `plan` cannot move when it is deleted (R-PLAN-9).
+
+    A migration takes effect at the renewal, at which the new plan's price is paid. A free plan has none, and from it to
+    a paid one the customer goes by a checkout (R-FREE-1, R-FREE-6): there the seller cancels, or names a free plan.
+    """
     if target.id == plan.id:
         raise invalid("planId", "must be another plan")
     if target.deprecated:
         raise invalid("planId", f"The plan {target.code} takes no new subscribers.")
     if not target.is_free and not target.prices:
         raise invalid("planId", f"The plan {target.code} has no price yet.")
+    if plan.is_free and not target.is_free:
+        raise invalid("planId", "must be a free plan: a free plan's subscribers come to a paid one by its checkout")
     return target
 
 

@@ -84,7 +84,8 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
     a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
     from its own first window). `counts_us` is set where a subscription went on under a new number: what happened since
-    then and comes late counts in the first window. Source: ADR 9.
+    then and comes late counts in the first window. `currency` is the subscription's, in lower case (empty in terms that
+    are older than it). Source: ADR 9.
     """
 
     number: int
@@ -102,6 +103,7 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     overdraft: bool = False
     chain: PoolChain | None = None
     counts_us: int | None = None
+    currency: str = ""
 
     @property
     def first_us(self) -> int:

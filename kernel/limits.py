@@ -20,6 +20,10 @@ KEY_BYTES_MAX: Final = 255
 QUANTITY_MAX: Final = Decimal(10) ** 12
 QUANTITY_PLACES_MAX: Final = 9
 
+# What one event may take of a pool, and how far a balance may be overdrawn, in 1e-9 of credits or of the major unit: 64
+# bits of an outcome, 9.2 billion dollars. An event beyond it is blocked as one that the balance does not cover.
+DRAWN_UNITS_MAX: Final = 2**63 - 1
+
 # One record of the log: small enough to fold in one script, large enough to carry five full batches.
 RECORD_EVENTS_MAX: Final = 512
 RECORD_BYTES_MAX: Final = 256 * 1024

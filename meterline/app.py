@@ -23,7 +23,7 @@ from aggregator.worker.sink import Sink
 from billing.gateway.addon_sync import AddonSync
 from billing.gateway.plan_sync import PlanSync
 from billing.store.addon import addon_in_use
-from billing.store.subscription import plan_in_use
+from billing.store.subscription import currency_in_use, plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.prices import PriceWorker
 from billing.worker.relay import Relay
@@ -222,6 +222,7 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.plan_in_use = plan_in_use
     app.catalog.addon_in_use = addon_in_use
+    app.catalog.currency_in_use = currency_in_use
     if app.role.bills:
         books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
         _run(stack, "books", books.run())

@@ -102,9 +102,14 @@ def _refusal_of(error: HTTPException) -> Refusal | None:
     return Refusal(code="validation_error", message=error.detail or "The request is not valid.", details=found)
 
 
-def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Dependencies) -> Litestar:
+def litestar_app(
+    routes: Sequence[ControllerRouterHandler],
+    dependencies: Dependencies,
+    linked: Sequence[ControllerRouterHandler] = (),
+) -> Litestar:
     """Build the Litestar application: every route under each prefix, OpenAPI at `/schema`, which works offline.
 
+    `linked` are those that stand without a prefix too: links that customers follow lead there.
     `dependencies` names all of them now; each request takes what it holds then.
     """
     answers = ErrorAnswers(dependencies)
@@ -115,7 +120,7 @@ def litestar_app(routes: Sequence[ControllerRouterHandler], dependencies: Depend
         return config
 
     return Litestar(
-        route_handlers=[Router(path=prefix, route_handlers=list(routes)) for prefix in wire.PREFIXES],
+        route_handlers=[*(Router(path=prefix, route_handlers=list(routes)) for prefix in wire.PREFIXES), *linked],
         dependencies=provided,
         on_app_init=[quiet],
         request_max_body_size=limits.BODY_BYTES_MAX,

@@ -3,6 +3,7 @@
 from aggregator.routes import access as access_routes
 from aggregator.routes import correction as correction_routes
 from aggregator.routes import usage as usage_routes
+from aggregator.store.first_answer import firsts
 from billing import routes as billing_routes
 from billing.gateway.event_invoice import invoice_of
 from catalog import routes as catalog_routes
@@ -17,7 +18,8 @@ from meterline.http import litestar_app
 def surface(app: App) -> Front:
     """Wire the HTTP surface of an opened application."""
     quota = RefusalQuota()
-    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep, quota)
+    known = firsts(app.usage_store, app.live, app.log.epoch)
+    usage = UsageRoutes(app.admission, app.catalog, app.clock, app.telemetry, app.refusals.keep, quota, known)
     desk = RefusalDesk(app.catalog, app.refusals.keep, quota, app.telemetry)
     access = access_routes.AccessRoutes(app.access, app.catalog, app.clock, desk)
     cool = litestar_app(
@@ -43,6 +45,7 @@ def surface(app: App) -> Front:
             "invoice_of": invoice_of(app.sql),
             "desk": desk,
         },
+        linked=billing_routes.LINKED,
     )
     return Front(
         hot={("POST", "/usage/events"): usage.event, ("POST", "/usage/events/batch"): usage.batch},

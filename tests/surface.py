@@ -11,6 +11,7 @@ from typing import Any
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
+from billing.routes import LINKED
 from meterline.http import litestar_app
 
 _idle: dict[tuple[object, ...], list[tuple[Litestar, dict[str, Any]]]] = {}
@@ -25,7 +26,7 @@ def surface(routes: Sequence[ControllerRouterHandler], dependencies: Mapping[str
         held.update(dependencies)
     else:
         held = dict(dependencies)
-        app = litestar_app(routes, held)
+        app = litestar_app(routes, held, [one for one in LINKED if one in routes])
     try:
         yield app
     finally:

@@ -36,6 +36,7 @@ class CutDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a customer drew on its pool in one window: at the cut that was asked for, and at the cut before it.
 
     The customer is text, days since 1970-01-01, amounts 1e-9 credits or 1e-9 of the currency's major unit.
+    `price_versions` names the editions of AI prices behind them, in order.
     """
 
     customer: str
@@ -44,6 +45,7 @@ class CutDraws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     window_end: int
     at_cut: Draws
     before: Draws
+    price_versions: tuple[str, ...] = ()
 
 
 class InvoiceLineEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +77,10 @@ GROUP BY customer, feature, term, window
 ORDER BY customer, feature, term, window"""
 
 _DRAWS: Final = f"""
-SELECT customer, term, toInt32(window), max(toInt32(window_end)), {DRAWS}, {DRAWS_BEFORE}
+SELECT customer, term, toInt32(window), max(toInt32(window_end)),
+    arraySort(groupUniqArrayIf(toString(price_version), price_version != '')), {DRAWS}, {DRAWS_BEFORE}
 FROM (
-    SELECT customer, term, window, window_end, cut, {DRAW_COLUMNS},
+    SELECT customer, term, window, window_end, cut, price_version, {DRAW_COLUMNS},
         transform(customer, {{customers:Array(String)}}, {{cuts:Array(UInt32)}}, toUInt32(0)) AS asked
     FROM {EVENTS} FINAL
     WHERE organization = {{organization:String}} AND customer IN {{customers:Array(String)}} AND verdict = 'counted'
@@ -153,8 +156,9 @@ class CutReads:
                 window_end=window_end,
                 at_cut=draws_of(sums[:_KINDS]),
                 before=draws_of(sums[_KINDS:]),
+                price_versions=tuple(versions),
             )
-            for customer, term, window, window_end, *sums in rows
+            for customer, term, window, window_end, versions, *sums in rows
         ]
 
     async def first_cut_positions(self, cuts: Mapping[str, int]) -> dict[str, tuple[int, int, int]]:

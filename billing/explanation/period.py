@@ -13,6 +13,8 @@ from billing.discount import Discount
 from billing.explanation.fact import Fact, Input, Why
 from billing.frozen import PeriodTerms
 from billing.invoice import InvoiceType, Line
+from billing.paused import days_of as paused_days
+from billing.paused import parts_of
 from billing.proration import Share, share_left, share_of_amount
 from billing.seat import book_of, days_of, growth
 from catalog.definition import DiscountType
@@ -132,11 +134,11 @@ def _grown(line: Line, fact: Fact, terms: PeriodTerms) -> Grown | None:
     granted = terms.feature(line.feature_id or "")
     if granted is None or terms.until_day is None:
         return None
-    since_ms = max(terms.since_day * DAY_MS, terms.start_us // 1000)
+    parts, days = parts_of(fact.periods, terms), paused_days(fact.periods, terms) or days_of(terms)
     until_ms = fact.invoice.issued_ms + (1 if _to_the_instant(fact) else 0)
     events = fact.seats.get(granted.feature, ())
-    book = book_of(events, term=terms.term, since_ms=since_ms, until_ms=until_ms)
-    grown = [Grown(day, seats, share_left(days_of(terms), day)) for day, seats in growth(granted, book)]
+    book = book_of(events, parts=parts, until_ms=until_ms)
+    grown = [Grown(day, seats, share_left(days, day + shift)) for day, shift, seats in growth(granted, book)]
     charged = [one for one in grown if _amount(one, granted.unit_price, terms.currency).minor]  # R-INV-7
     mine = [one for _, one in fact.lines if one.kind is line.kind and one.feature_id == line.feature_id]
     at = mine.index(line)

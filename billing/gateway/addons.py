@@ -5,7 +5,7 @@ Invariants: what is on was paid for, or counts as paid in mode `none`; a decline
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,17 +14,19 @@ from billing.addon import (
     ActivationCharge,
     SubscriptionAddon,
     activation_charge,
-    activation_line,
     frozen_addon,
-    opened,
     refusal_of,
     shut,
+    switched_on,
 )
+from billing.addon_invoice import activation_invoice
 from billing.frozen import PeriodTerms
+from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
 from billing.gateway.canceling import loaded
 from billing.gateway.paying import must_collect
 from billing.gateway.simulator import gateway_of
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
+from billing.invoice import Invoice
+from billing.paused import days_of
 from billing.showing import shown_terms
 from billing.store import account as accounts
 from billing.store import addon as addons
@@ -39,9 +41,7 @@ from catalog.definition import Addon, Organization
 from catalog.store.addon import list_addons, load_addon
 from kernel import ids
 from kernel.errors import Rejected, rejected
-from kernel.period import DAY_MS, day_of_us
-
-SUBSCRIPTION_ADDON_ID: Final = "sad_"
+from kernel.period import day_of_us
 
 
 class Activated(NamedTuple):
@@ -78,8 +78,8 @@ async def activate_addon(
         raise rejected("missing_regional_price", f"Plan {plan.code} has no exchange rate for {current.currency}.")
     if gateway_of(organization) is not None and await payments.card_of(connection, subscription.customer_id) is None:
         raise rejected("no_payment_method", "The customer has no saved card: save one first.")
-    day = day_of_us(now_ms * 1000)
-    charge = activation_charge(current, granted.base_minor, day)
+    begun, granted = switched_on(current, granted)
+    charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000), days_of(periods, current))
     row = SubscriptionAddon(
         id=ids.new_id(SUBSCRIPTION_ADDON_ID, real_ms),
         organization_id=organization.id_text,
@@ -95,9 +95,12 @@ async def activate_addon(
         next_day=charge.period.end if current.free else None,
     )
     await addons.add(connection, row)
-    await terms.put(connection, subscription.id, opened(current, granted))
+    await terms.put(connection, subscription.id, begun)
     await _follow(connection, subscription, periods, current)
-    invoice = await _invoiced(connection, subscription, current, addon, row, charge, now_ms)
+    account = await accounts.read(connection, subscription.customer_id)
+    assert account is not None, "who has a subscription has an account"
+    draft = activation_invoice(row, granted, current, days_of(periods, current), account.cut)
+    invoice = await invoices.write(connection, draft, now_ms)
     await must_collect(connection, organization, invoice, real_ms)
     await accounts.raise_rev(connection, [subscription.customer_id])
     return Activated(row, charge, invoice)
@@ -132,7 +135,8 @@ async def offered_addons(
         granted = frozen_addon(addon, plan, current)
         refused = refusal_of(addon, plan, current, subscription.status, started=subscription.started)
         if granted is not None and refused is None:
-            charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000))
+            _, granted = switched_on(current, granted)
+            charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000), days_of(periods, current))
             found.append(Offered(addon, granted.base_minor, charge))
     return found
 
@@ -168,37 +172,3 @@ async def _follow(
         if period.since_day > current.since_day:
             later = await with_addons(connection, subscription, period, current)
             await terms.put(connection, subscription.id, later)
-
-
-async def _invoiced(
-    connection: AsyncConnection,
-    subscription: Subscription,
-    current: PeriodTerms,
-    addon: Addon,
-    row: SubscriptionAddon,
-    charge: ActivationCharge,
-    now_ms: int,
-) -> Invoice:
-    """Write the activation's invoice, settled at once when it charges nothing (R-ADDON-3)."""
-    account = await accounts.read(connection, subscription.customer_id)
-    assert account is not None, "who has a subscription has an account"
-    remaining, days = charge.share
-    draft = InvoiceDraft(
-        organization_id=subscription.organization_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        cut=account.cut,
-        kind=InvoiceType.ADDON_ACTIVATION,
-        currency=current.currency,
-        plan_name=current.plan_name,
-        period_start_ms=now_ms,
-        period_end_ms=charge.period.end * DAY_MS,
-        issued_ms=now_ms,
-        due_ms=now_ms,
-        lines=(activation_line(addon, charge, term=current.term, cut=account.cut),),
-        source=source_of(Source.ADDON, row.id),
-        basis=Basis(cut=account.cut, terms=(current.term,), facts={"addon": addon.id}),
-        days_remaining=remaining,
-        days_in_cycle=days,
-    )
-    return await invoices.write(connection, draft, now_ms)

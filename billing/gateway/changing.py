@@ -132,8 +132,6 @@ async def frozen_for(
             raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="newBillingInterval")
         discount = await intro_of(connection, subscription.customer_id, priced)
     following = freeze(plan, frame, discount=discount)
-    if current.free and interval is not None:
-        return following  # its checkout begins a subscription of its own
     return await with_addons(connection, subscription, following, current)
 
 

@@ -7,13 +7,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out, decided, loaded
+from billing.gateway.paying import must_collect
+from billing.gateway.resuming import take_up
+from billing.invoice import Invoice
 from billing.lifecycle import Command
-from billing.store import cut as cuts
 from billing.store.begin import announce
 from billing.subscription import Pause, PauseMode, Subscription
 from billing.turning import replaced
 from catalog.definition import Organization
-from kernel.errors import rejected
 from kernel.period import DAY_US, day_of_us
 
 
@@ -75,17 +76,15 @@ async def revoke_pause(
 
 async def resume(
     connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
-) -> tuple[Subscription, bool]:
-    """End a pause now; tells whether a new period is charged, by a close that was opened.
+) -> tuple[Subscription, Invoice | None]:
+    """End a pause now; returns the subscription, and the invoice of a new period, whose charge is a condition.
 
-    Raises Rejected `invalid_subscription_status`, or `charge_in_progress` while the customer's last cut is open.
+    Raises Rejected `invalid_subscription_status`, `charge_failed` or `no_payment_method`: then it stays paused.
     """
     subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
     decided(subscription, Command.RESUME, now_ms)
-    assert subscription.pause is not None, "it is paused"
-    charged = subscription.pause.mode is PauseMode.PERIOD_END
-    after = await cuts.resume(connection, subscription, now_ms, real_ms)
-    if after is None:
-        raise rejected("charge_in_progress", "The close of the last period is under way.")
-    return replaced(after, updated_ms=now_ms), charged
+    after, invoice = await take_up(connection, subscription, now_ms)
+    if invoice is not None:
+        await must_collect(connection, organization, invoice, real_ms)
+    return after, invoice

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out
 from billing.gateway.simulator import gateway_of
-from billing.invoice import PAID, Invoice, Source, source_of
+from billing.invoice import OUTSTANDING, PAID, VOID, Invoice, Source, source_of
 from billing.lifecycle import Command, Decision, decide
 from billing.payment import Card, Charge, Collected, Payment, PaymentStatus, SavedCard
 from billing.store import invoice as invoices
@@ -81,6 +81,11 @@ async def collect(connection: AsyncConnection, organization: Organization, invoi
     )
     await payments.record(connection, payment)
     return Collected.PAID if failure is None else Collected.DECLINED
+
+
+def unpaid(organization: Organization, invoice: Invoice) -> bool:
+    """Tell whether an invoice was not paid; in mode `none` one that is not void counts as paid (decision 9)."""
+    return invoice.status == VOID or (invoice.status == OUTSTANDING and gateway_of(organization) is not None)
 
 
 async def past_due(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:

@@ -173,7 +173,7 @@ async def _end_free(
 ) -> bool:
     """Carry out a deletion on a free plan, which has no renewal: it ends with its window, or moves to a free plan.
 
-    It is not moved to a paid plan: nobody has agreed to a price, and there is no card; it stays as it is.
+    It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6).
     """
     after = subscription
     if plan.ending == CANCEL:

@@ -10,13 +10,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.standing import usage_window
 from billing.gateway.paying import must_collect
 from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source, source_of
 from billing.purchase import (
     PACK_CURRENCY,
     PackPurchase,
     TopUpPurchase,
-    draw_window,
     pack_line,
     refused_pack,
     refused_top_up,
@@ -52,6 +52,11 @@ class _Buyer(msgspec.Struct, frozen=True, kw_only=True):
         assert terms is not None, "a refusal came first"
         return terms
 
+    @property
+    def window_day(self) -> int:
+        """Tell the first day of the draw window in which a purchase counts (R-TOPUP-3, ADR 9)."""
+        return usage_window(self.snapshot, self.terms, self.day).start
+
 
 async def buy_pack(
     connection: AsyncConnection, organization: Organization, subscription_id: str, pack: CreditPack, real_ms: int
@@ -80,7 +85,7 @@ async def buy_pack(
         credits=canonical(pack.credits),
         price_minor=pack.price_minor,
         term=buyer.terms.number,
-        window_day=draw_window(buyer.terms, buyer.day),
+        window_day=buyer.window_day,
         invoice_id=invoice.id,
         created_ms=buyer.now_ms,
     )
@@ -113,7 +118,7 @@ async def top_up(
         amount_minor=amount_minor,
         currency=currency,
         term=buyer.terms.number,
-        window_day=draw_window(buyer.terms, buyer.day),
+        window_day=buyer.window_day,
         invoice_id=invoice.id,
         created_ms=buyer.now_ms,
     )

@@ -1,26 +1,36 @@
 """Making an invoice again from what it stores: its source, cut and basis, the frozen terms, and RAW's rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
-from billing.closing import Window, WindowUsage, plan_close
+from billing.addon_invoice import made_again
+from billing.closing import plan_close
 from billing.drawing import draws_of
 from billing.first_invoice import first_invoice
 from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source
 from billing.purchase import adjustment_line, pack_line, top_up_line
 from billing.reproduction import Reproduction, as_it_stood, compared, not_made_again
 from billing.seat_billing import lines_of_close
+from billing.store import addon as addons
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
+from billing.store.change import held_at
+from billing.switching import charged_change
+from billing.worker.changing import changed_by
+from billing.worker.settled import counted_at
 from billing.worker.settling import close_of, sourced
+from catalog.definition import DayCount, UpgradeCharge
+from catalog.store.organization import load_organization
+from kernel import ids
 from kernel.engine.sql.base import Sql
 from kernel.errors import rejected
+from kernel.period import DAY_MS
 
 
 async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Reproduction:
@@ -34,11 +44,15 @@ async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Repr
         if source == Source.CLOSE:
             draft = await _of_close(connection, usage_store, invoice, lines, made_by)
         elif source == Source.START:
-            draft = await _of_start(connection, invoice, lines)
+            draft = await _of_start(connection, invoice, lines, made_by)
         elif source == Source.PURCHASE:
             draft = _flat(invoice, await _of_purchase(connection, invoice))
         elif source == Source.ADJUSTMENT:
             draft = _flat(invoice, _of_adjustment(invoice, lines))
+        elif source == Source.CHANGE:
+            draft = await _of_change(connection, usage_store, invoice, lines, made_by)
+        elif source == Source.ADDON:
+            draft = await _of_addon(connection, invoice, lines, made_by)
         else:
             return not_made_again(invoice, lines)
     return compared(invoice, lines, draft)
@@ -55,29 +69,69 @@ async def _of_close(
     [row] = found
     subscription = msgspec.structs.replace(subscription, plan_name=invoice.plan_name, currency=invoice.currency)
     periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
-    value, wanted, customer = close_of(row, subscription), {row.customer_id: row.cut}, row.customer_id
-    totals: Mapping[Window, WindowUsage] = {
-        Window(one.feature, one.term, one.window): WindowUsage(end=one.window_end, units=one.units)
-        for one in await usage_store.totals_at_cut(row.organization_id, wanted)
-    }
-    drawn = {(one.term, one.window): one.at_cut for one in await usage_store.draws_at_cut(row.organization_id, wanted)}
+    value, customer = close_of(row, subscription), row.customer_id
+    counted = (await counted_at(usage_store, row.organization_id, {customer: row.cut}))[customer]
     top_ups = (await purchase.top_ups_of(connection, [customer]))[customer]
     seat_lines = lines_of_close(value, periods, (await seats.history(connection, [customer]))[customer])
     billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
-    draws = draws_of(subscription, periods, drawn, top_ups)
-    draft = plan_close(value, periods, totals, billed, draws, seat_lines)
-    return None if draft is None else sourced(draft, row, seat_lines)
+    draws = draws_of(subscription, periods, counted.drawn, top_ups)
+    draft = plan_close(value, periods, counted.totals, billed, draws, seat_lines)
+    return None if draft is None else sourced(draft, row, seat_lines, counted)
 
 
-async def _of_start(connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line]) -> InvoiceDraft | None:
-    """Charge the first period once more, with the seats that it began with."""
+async def _of_change(
+    connection: AsyncConnection, usage_store: UsageStore, invoice: Invoice, lines: Sequence[Line], close_id: str
+) -> InvoiceDraft | None:
+    """Change the plan once more at the same cut, with what was paid and how the seller counted then (R-CHG-4)."""
+    found = await closes.read_all(connection, [close_id])
+    organization = await load_organization(connection, ids.id_bytes(invoice.organization_id))
+    subscription = None if not found else await subscriptions.read(connection, found[0].subscription_id)
+    if subscription is None or organization is None:
+        return None
+    [row], facts = found, invoice.basis.facts
+    periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
+    by_begin = {(one.term, one.since_day): one for one in periods}
+    current = by_begin.get((invoice.basis.terms[0], facts["sinceDay"]))
+    following = by_begin.get((invoice.basis.terms[-1], row.through_day))
+    if current is None or following is None:
+        return None
+    counted = (await counted_at(usage_store, row.organization_id, {row.customer_id: row.cut}))[row.customer_id]
+    held = await held_at(connection, subscription, current, counted.totals, counted.drawn, row.end_us, periods)
+    billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
+    held = msgspec.structs.replace(held, billed=billed, parts_paid=facts["partsPaid"])
+    policy = msgspec.structs.replace(
+        organization,
+        day_count=DayCount(facts["dayCount"]),
+        upgrade_charge=UpgradeCharge(facts["upgradeCharge"]),
+    )
+    draft, _ = charged_change(close_of(row, subscription), current, following, held, policy)
+    return changed_by(draft, row, counted)
+
+
+async def _of_addon(
+    connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line], made_by: str
+) -> InvoiceDraft | None:
+    """Switch an add-on on once more, or charge its month again, under the terms that stood then."""
+    addon = await addons.read(connection, made_by.partition(":")[0])
+    if addon is None:
+        return None
+    periods = as_it_stood(await terms.of(connection, addon.subscription_id), invoice, lines)
+    return made_again(addon, made_by, periods, invoice.basis, invoice.plan_name)
+
+
+async def _of_start(
+    connection: AsyncConnection, invoice: Invoice, lines: Sequence[Line], made_by: str
+) -> InvoiceDraft | None:
+    """Charge the first period once more, or one that began after a pause, with the seats that it began with."""
     assert invoice.subscription_id is not None, "its source is a subscription"
     subscription = await subscriptions.read(connection, invoice.subscription_id)
     periods = as_it_stood(await terms.of(connection, invoice.subscription_id), invoice, lines)
-    first = next((one for one in periods if (one.term,) == tuple(invoice.basis.terms)), None)
+    place = (*invoice.basis.terms, invoice.period_start_ms // DAY_MS)
+    first = next((one for one in periods if (one.term, one.since_day) == place), None)
     if subscription is None or first is None:
         return None
-    return first_invoice(subscription, first, invoice.basis.seats, invoice.basis.cut)
+    resumed = ":" in made_by
+    return first_invoice(subscription, first, invoice.basis.seats, invoice.basis.cut, resumed=resumed)
 
 
 async def _of_purchase(connection: AsyncConnection, invoice: Invoice) -> Line | None:
@@ -119,4 +173,5 @@ def _flat(invoice: Invoice, line: Line | None) -> InvoiceDraft | None:
         source=invoice.source,
         basis=Basis(cut=invoice.basis.cut, terms=invoice.basis.terms, facts=invoice.basis.facts),
         metadata=invoice.metadata,
+        refunded=bool(invoice.basis.facts.get("refunded")),
     )

@@ -8,7 +8,7 @@ network needs the payment's row committed before it is asked.
 
 from typing import Final
 
-from billing.payment import Card, Charge, PaymentGateway
+from billing.payment import Card, Charge, PaymentGateway, Refund
 from catalog.definition import Organization
 
 # Appendix A of the rules: the cards of 58 countries, each of which pays.
@@ -49,6 +49,10 @@ class Simulator:
     async def charge(self, charge: Charge) -> str | None:
         """Answer what the card's number says."""
         return _FAILING.get(charge.token)
+
+    async def refund(self, refund: Refund) -> str | None:
+        """Give it back: a card that paid takes money, whatever became of it since."""
+        return None if refund.amount_minor > 0 else "invalid_amount"
 
 
 def gateway_of(organization: Organization) -> PaymentGateway | None:

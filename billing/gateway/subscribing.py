@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.beginning import activated, first_frame, on_trial
 from billing.discount import DiscountSource
 from billing.frozen import PeriodTerms, freeze, in_currency
+from billing.gateway.addon_moving import take_along
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
@@ -96,6 +97,8 @@ async def subscribe(
         left = await _give_way(connection, live, now_ms)
     await subscriptions.add(connection, subscription)
     if subscription.started:
+        if live is not None:
+            await take_along(connection, live, subscription, plan, now_ms)
         await use_code(connection, subscription, now_ms)
     first = await open_terms(connection, subscription, plan, discount, left)
     await ask_seats(connection, subscription, first, named)
@@ -183,6 +186,8 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     await use_code(connection, subscription, now_ms)
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
+    if live is not None:
+        await take_along(connection, live, after, plan, now_ms)
     first = await open_terms(connection, after, plan, quoted, left)
     held = await begin_seats(connection, after, now_ms, keep=live is not None)
     if not (trial or after.free):

@@ -20,6 +20,8 @@ from billing.routes.subscription import SUBSCRIPTIONS
 from billing.routes.subscription_change import SUBSCRIPTION_CHANGES
 from billing.routes.test_clock import TEST_CLOCK
 
+# What stands outside the prefixes as well, since links of ours lead there.
+LINKED: Final[tuple[Router, ...]] = (CHECKOUT,)
 ROUTES: Final[tuple[Router, ...]] = (
     SUBSCRIPTIONS,
     SUBSCRIPTION_CHANGES,

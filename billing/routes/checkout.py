@@ -1,17 +1,25 @@
-"""Completing a checkout over HTTP: the customer's step, so that the token in the path is the only key to it."""
+"""A checkout over HTTP: the customer's step, so that the token in the path is the only key to it.
+
+It stands where `checkoutUrl` leads, and under each prefix of the API: GET shows what is to be paid, POST pays it.
+"""
 
 from typing import Any, Final, cast
 
-from litestar import Response, Router, post
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.checking_out import quoted
 from billing.gateway.paying import complete_checkout
 from billing.gateway.subscribing import activate, choose_currency
 from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
 from billing.store import subscription as subscriptions
+from billing.subscription import Subscription
+from billing.wire import invoice_details
 from billing.worker.relay import Relay
+from catalog.definition import Organization
 from catalog.gateway import Catalog
 from catalog.gateway.http import HttpRequest, read_body, reply
 from catalog.gateway.openapi import documented
@@ -19,6 +27,32 @@ from catalog.local_currency import asked_currency
 from catalog.store.organization import load_organization
 from kernel import ids, wire
 from kernel.errors import rejected
+from kernel.period import DAY_MS, instant_text
+
+
+@get("/{token:str}", summary="Show what a checkout charges")
+async def show(request: HttpRequest, catalog: NamedDependency[Catalog], token: FromPath[str]) -> Response[bytes]:
+    """Tell plan, lines and the amount due now; of a trial nothing but when it ends (R-TRIAL-3, R-DISC-13)."""
+    async with catalog.sql.snapshot() as connection:
+        waiting, organization = await _waiting(connection, token)
+        quote = await quoted(connection, organization, waiting, catalog.clock.now_ms())
+    lines = () if quote.amounts is None else quote.amounts.lines
+    details = invoice_details(waiting.plan_name, [(None, line) for line in lines], waiting.currency)
+    members = {
+        "object": "checkout_session",
+        "livemode": organization.livemode,
+        "subscriptionId": waiting.id,
+        "status": waiting.status.value,
+        "planName": waiting.plan_name,
+        "billingInterval": waiting.billing_interval,
+        "currency": waiting.currency,
+        "lineItems": details["lineItems"],
+        "total": 0 if quote.amounts is None else quote.amounts.total_minor,
+        "amountDue": 0 if quote.amounts is None else quote.amounts.due_minor,
+        "trialEndsAt": None if quote.trial_end_day is None else instant_text(quote.trial_end_day * DAY_MS),
+        "successUrl": waiting.success_url,
+    }
+    return reply(_dialect(request), members)
 
 
 class CheckoutInput(CardInput, frozen=True, kw_only=True):
@@ -35,11 +69,7 @@ async def complete(
     asked = await read_body(request, CheckoutInput)
     card, currency = card_of(asked), None if asked.currency is None else asked_currency(asked.currency)
     async with catalog.sql.transaction() as connection:
-        waiting = await subscriptions.by_checkout(connection, token)
-        if waiting is None:
-            raise rejected("not_found", "This checkout is completed, or its link is not valid any more.")
-        organization = await load_organization(connection, ids.id_bytes(waiting.organization_id))
-        assert organization is not None, "an organization is never removed"
+        waiting, organization = await _waiting(connection, token)
         # The token is the only key here: whose request it is, for the record of a refusal.
         told = cast("dict[str, Any]", request.scope)
         told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
@@ -56,8 +86,20 @@ async def complete(
         "currency": begun.currency,
         "successUrl": begun.success_url,
     }
-    dialect = wire.dialect_of(request.url.path, request.headers.get("commet-version"))
-    return reply(dialect, members, headers=headers)
+    return reply(_dialect(request), members, headers=headers)
 
 
-CHECKOUT: Final = Router(path="/checkout", route_handlers=[complete], tags=["checkout"])
+async def _waiting(connection: AsyncConnection, token: str) -> tuple[Subscription, Organization]:
+    waiting = await subscriptions.by_checkout(connection, token)
+    if waiting is None:
+        raise rejected("not_found", "This checkout is completed, or its link is not valid any more.")
+    organization = await load_organization(connection, ids.id_bytes(waiting.organization_id))
+    assert organization is not None, "an organization is never removed"
+    return waiting, organization
+
+
+def _dialect(request: HttpRequest) -> wire.Dialect:
+    return wire.dialect_of(request.url.path, request.headers.get("commet-version"))
+
+
+CHECKOUT: Final = Router(path="/checkout", route_handlers=[show, complete], tags=["checkout"])

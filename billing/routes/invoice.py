@@ -1,9 +1,9 @@
-"""Invoices over HTTP: list, read, adjust, the events behind a line, and the invoice to come (rows 106, 109, 110)."""
+"""Invoices over HTTP: list, read, adjust, the events behind a line, and the invoice to come (rows 106 to 110)."""
 
 from typing import Any, Final
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import HttpMethod, Response, Router, get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,11 +14,14 @@ from aggregator.usage_answer import Reader, event_wire
 from billing import wire as shape
 from billing.gateway.adjusting import AdjustmentWish, adjust
 from billing.gateway.event_invoice import events_of
+from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.upcoming import upcoming
 from billing.invoice import Invoice
 from billing.routes.customer import customer_of
+from billing.routes.shown import shown
 from billing.store import credit
 from billing.store import invoice as invoices
+from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
@@ -40,13 +43,23 @@ _QUERY: Final = {
 
 
 class AdjustmentInput(Wire, frozen=True, kw_only=True):
-    """A correction by hand: `amount` in minor units of the customer's currency; `reason` is taken for `description`."""
+    """A correction by hand: `amount` in minor units of the customer's currency; `reason` is taken for `description`.
+
+    Additive: `refund` says where a negative amount goes, to the card that paid (true) or to the account (false).
+    """
 
     customer_id: str
     amount: int
     description: str | None = None
     reason: str | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    refund: bool | None = None
+
+
+class StatusInput(Wire, frozen=True, kw_only=True):
+    """What an outstanding invoice becomes: `paid` elsewhere, or `void`."""
+
+    status: str
 
 
 @get("/", summary="List invoices, newest first", operation_class=documented(query=_QUERY))
@@ -89,7 +102,10 @@ async def read(caller: NamedDependency[Caller], invoice_id: FromPath[str]) -> Re
 
 @post("/", status_code=200, summary="Charge or credit a customer once", operation_class=documented(AdjustmentInput))
 async def adjust_customer(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
-    """A positive `amount` is a one-off charge, a negative one becomes account credit (row 110; R-INV-5, AMB-19)."""
+    """Charge a positive `amount` once; a negative one goes back to the card if one paid, else it becomes credit.
+
+    Source: row 110; R-INV-5, AMB-19.
+    """
     caller.must_write(_RESOURCE)
     wish = _wish(await read_body(request, AdjustmentInput))
 
@@ -109,7 +125,35 @@ def _wish(asked: AdjustmentInput) -> AdjustmentWish:
         amount_minor=asked.amount,
         description=asked.description or asked.reason or "Adjustment",
         metadata=asked.metadata,
+        refund=asked.refund,
     )
+
+
+@route(
+    "/{invoice_id:str}/status",
+    http_method=[HttpMethod.PATCH, HttpMethod.PUT],
+    status_code=200,
+    summary="Set an outstanding invoice paid or void",
+    operation_class=documented(StatusInput),
+)
+async def change_status(
+    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], invoice_id: FromPath[str]
+) -> Response[bytes]:
+    """One that is void gives back the account credit that it took; its number stays (row 108, R-INV-10)."""
+    caller.must_write(_RESOURCE)
+    asked = await read_body(request, StatusInput)
+    try:
+        status = SettableStatus(asked.status)
+    except ValueError as error:
+        raise invalid("status", f"must be one of {', '.join(SettableStatus)}") from error
+    customer = (await _load(caller, invoice_id)).customer_id
+
+    async def work(connection: AsyncConnection) -> object:
+        after = await set_status(connection, caller.organization, invoice_id, status, caller.real_ms)
+        lines = await invoices.lines(connection, after.id)
+        return {**_members(caller, after), **shape.invoice_details(after.plan_name, lines, after.currency)}
+
+    return await once(request, caller, work, after=shown(relay, [customer]))
 
 
 @get(
@@ -181,7 +225,7 @@ def _members(caller: Caller, invoice: Invoice) -> dict[str, Any]:
 
 INVOICES: Final = Router(
     path="/invoices",
-    route_handlers=[list_all, adjust_customer, read, line_events],
+    route_handlers=[list_all, adjust_customer, read, change_status, line_events],
     dependencies=DEPENDENCIES,
     tags=["invoices"],
 )

@@ -220,27 +220,23 @@ async def resume_one(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     relay: NamedDependency[Relay],
-    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
-    """The rest of a period goes on free of charge; after a pause at a period's end a new one starts and is charged.
-
-    `processing` says that its invoice is being made.
-    """
+    """The rest of a period goes on free of charge; after a pause at a period's end a new one starts once it is paid."""
     caller.must_write(RESOURCE)
     customers: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
-        after, charged = await resume(connection, caller.organization, subscription_id, caller.real_ms)
+        after, invoice = await resume(connection, caller.organization, subscription_id, caller.real_ms)
         customers[:] = [after.customer_id]
         return {
             **caller.object("subscription_resume"),
             "subscriptionId": after.id,
-            "invoiceId": None,
-            "status": "processing" if charged else "succeeded",
+            "invoiceId": None if invoice is None else invoice.id,
+            "status": "succeeded",
         }
 
-    return await once(request, caller, work, after=shown(relay, customers, closer))
+    return await once(request, caller, work, after=shown(relay, customers))
 
 
 @post("/{subscription_id:str}/send", status_code=200, summary="Send a draft's checkout")

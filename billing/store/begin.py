@@ -38,6 +38,7 @@ async def open_terms(
     """
     await terms.drop_all(connection, subscription.id)
     first = freeze(plan, first_frame(subscription, chain_to(left, plan.model)), discount=discount)
+    first = await with_addons(connection, subscription, first, first)
     await terms.put(connection, subscription.id, first)
     if subscription.started:
         await announce(connection, subscription, shelf=Shelf(connection, plan), periods=[first])

@@ -1,6 +1,6 @@
 """Changes of plan in SQL: what one finds at its cut, and the new terms that it writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import func, select
@@ -10,7 +10,8 @@ from billing import tables
 from billing.closing import Window, WindowUsage
 from billing.drawing import DrawSums, draws_of, top_ups_left
 from billing.frozen import PeriodTerms
-from billing.invoice import LineKind
+from billing.invoice import VOID, LineKind
+from billing.paused import Part, days_of, parts_of
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import invoice as invoices
@@ -35,13 +36,22 @@ async def held_at(
     totals: Mapping[Window, WindowUsage],
     drawn: DrawSums,
     now_us: int,
+    periods: Sequence[PeriodTerms] | None = None,
 ) -> Held:
-    """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now."""
-    since_ms = max(current.since_day * DAY_MS, current.start_us // 1000)
+    """Read what a change at `now_us` finds; usage and draws are the caller's, from RAW at the cut or from LIVE now.
+
+    `periods` are the subscription's terms, where they are known as they stood at that time.
+    """
+    if periods is None:
+        periods = await terms.of(connection, subscription.id)
+    parts = parts_of(periods, current)
     books = await seats.books(
-        connection, subscription.customer_id, term=current.term, since_ms=since_ms, until_ms=now_us // 1000 + 1
+        connection,
+        subscription.customer_id,
+        parts=parts,
+        until_ms=now_us // 1000 + 1,
+        days=days_of(periods, current),
     )
-    periods = await terms.of(connection, subscription.id)
     top_ups = (await purchase.top_ups_of(connection, [subscription.customer_id]))[subscription.customer_id]
     return Held(
         periods=periods,
@@ -50,22 +60,23 @@ async def held_at(
         draws=draws_of(subscription, periods, drawn, top_ups),
         top_ups_left=top_ups_left(subscription, current, drawn, top_ups, day_of_us(now_us)),
         books=books,
-        parts_paid=await _parts_paid(connection, subscription.id, current),
+        parts_paid=await _parts_paid(connection, subscription.id, parts),
     )
 
 
-async def _parts_paid(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> dict[str, int]:
+async def _parts_paid(connection: AsyncConnection, subscription_id: str, parts: Sequence[Part]) -> dict[str, int]:
     """Sum what a period's seats and add-ons were charged, in minor units by feature id."""
-    begin_ms = period.since_day * DAY_MS
+    begin_ms = parts[0].since_ms // DAY_MS * DAY_MS
     query = (
         select(_l.feature_id, func.sum(_l.amount_minor).label("minor"))
         .join(tables.invoices, _l.invoice_id == _i.id)
         .where(
             _i.subscription_id == subscription_id,
             _i.period_start_ms >= begin_ms,
-            _l.term == period.term,
+            _l.term.in_([part.term for part in parts]),
             _l.kind.in_(_PARTS),
             _l.feature_id.is_not(None),
+            _i.status != VOID,
         )
         .group_by(_l.feature_id)
     )

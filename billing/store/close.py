@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.change import Target
+from billing.invoice import InvoiceType
 from billing.turning import Bill
 
 _c = tables.closes.c
@@ -35,7 +36,7 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: str
     subscription_id: str
     cut: int
-    kind: str
+    kind: InvoiceType
     base_term: int | None
     start_day: int
     through_day: int

@@ -1,6 +1,7 @@
 """Account credit and carried amounts in SQL: what a customer has with the seller, and what is still to be charged.
 
-Invariants: of every credit, granted = applied + left; an amount that is carried out is carried in by one later invoice.
+Invariants: of every credit, granted = applied + left; an amount that is carried out is carried in by one later invoice
+that is not void.
 All functions run in the transaction that writes the invoice. Source: R-CHG-11, R-INV-12; ADR 9.
 """
 
@@ -8,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
@@ -78,12 +79,16 @@ async def left_of(connection: AsyncConnection, customer_id: str, currency: str) 
     return sum(one.left_minor for one in await _left(connection, customer_id, currency))
 
 
-async def due_of(connection: AsyncConnection, draft: InvoiceDraft) -> Amounts:
-    """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency."""
+async def due_of(connection: AsyncConnection, draft: InvoiceDraft, more_minor: int = 0) -> Amounts:
+    """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency.
+
+    `more_minor` is credit that would be granted before the draft is written.
+    """
     left = await _left(connection, draft.customer_id, draft.currency)
     waiting = select(func.coalesce(func.sum(_k.amount_minor), 0)).where(*_waiting(draft))
     carried = (await connection.execute(waiting)).scalar_one()
-    return amounts_of(draft, credit_minor=sum(one.left_minor for one in left), carried_minor=int(carried))
+    credit_minor = more_minor + sum(one.left_minor for one in left)
+    return amounts_of(draft, credit_minor=credit_minor, carried_minor=int(carried))
 
 
 async def settle(connection: AsyncConnection, invoice: Invoice, reason: str) -> None:
@@ -110,6 +115,17 @@ async def settle(connection: AsyncConnection, invoice: Invoice, reason: str) -> 
                 amount_minor=invoice.carried_out_minor,
             )
         )
+
+
+async def give_back(connection: AsyncConnection, invoice: Invoice) -> None:
+    """Undo what an outstanding invoice applied and took over, as it is voided: the next invoice finds it again."""
+    a = tables.credit_applications.c
+    used = select(a.credit_id, a.amount_minor).where(a.invoice_id == invoice.id)
+    for credit_id, amount_minor in (await connection.execute(used)).all():
+        change = update(tables.account_credits).where(_c.id == credit_id)
+        await connection.execute(change.values(left_minor=_c.left_minor + amount_minor))
+    await connection.execute(delete(tables.credit_applications).where(a.invoice_id == invoice.id))
+    await connection.execute(update(tables.carried_amounts).where(_k.taken_by == invoice.id).values(taken_by=None))
 
 
 def _granted_by(invoice: Invoice, reason: str) -> AccountCredit:

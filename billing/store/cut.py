@@ -8,24 +8,19 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import anew, continued
 from billing.frozen import PeriodTerms
-from billing.invoice import RECURRING
-from billing.lifecycle import Command, due_of
 from billing.showing import AccountRow, announced, in_force
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import carry_over, with_addons
-from billing.store.begin import announce, frozen_or_kept
+from billing.store.addon import carry_over
+from billing.store.begin import announce
 from billing.store.close import CloseRow, CloseState
-from billing.store.plan import Shelf, offered
-from billing.subscription import PauseMode, Subscription
-from billing.turning import Bill, entered, turn
-from catalog.terms import SubscriptionStatus
+from billing.store.plan import Shelf
+from billing.subscription import Subscription
+from billing.turning import Bill, turn
 from kernel import ids
-from kernel.period import day_of_us
 
 CLOSE_ID = "cls_"
 
@@ -39,7 +34,10 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take(connection: AsyncConnection, listed: Subscription, real_ms: int) -> bool:
-    """Do the next step of a subscription that was listed as due; False when it changed or a cut is open."""
+    """Do the next step of a subscription that was listed as due; False when it changed or a cut is open.
+
+    The end of a pause is none of them: `gateway.resuming`.
+    """
     return bool(await take_all(connection, [listed], real_ms))
 
 
@@ -61,10 +59,6 @@ async def _standing(connection: AsyncConnection, listed: Sequence[Subscription])
 
 async def _take(connection: AsyncConnection, standing: _Standing, real_ms: int, shelf: Shelf) -> bool:
     subscription, periods = standing.subscription, standing.periods
-    due = due_of(subscription)
-    assert due is not None, "it was listed as due"
-    if due.command is Command.RESUME:
-        return await resume(connection, subscription, due.at_us // 1000, real_ms) is not None
     step = turn(subscription, announced(subscription, periods))
     if not await _write(connection, subscription, step.after, step.bill, real_ms, standing.account):
         return False
@@ -73,43 +67,6 @@ async def _take(connection: AsyncConnection, standing: _Standing, real_ms: int, 
     if step.announce:
         await announce(connection, step.after, shelf=shelf, periods=periods)
     return True
-
-
-async def resume(
-    connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int
-) -> Subscription | None:
-    """End a pause: free with what was left of the period, or with a new one at the price of today, which is charged.
-
-    None when the customer's cut is open: the new period's charge waits for it. Source: R-SUB-13; contract T56.
-    """
-    pause = subscription.pause
-    assert pause is not None, "it is paused"
-    current = in_force(subscription, await terms.of(connection, subscription.id))
-    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
-    resumed = msgspec.structs.replace(subscription, status=SubscriptionStatus.ACTIVE, pause=None, updated_ms=now_ms)
-    bill = None
-    if pause.mode is PauseMode.IMMEDIATE:
-        following = continued(subscription, current, account.terms, now_ms)
-    else:
-        plan = await offered(connection, subscription.organization_id, subscription.plan_id)
-        discount = None if current.discount is None else current.discount.spent()
-        following = frozen_or_kept(plan, current, anew(current, account.terms, now_ms), discount)
-        following = await with_addons(connection, subscription, following, current)
-        day = day_of_us(now_ms * 1000)
-        bill = Bill(
-            kind=RECURRING,
-            start_day=subscription.closed_day,
-            through_day=day,
-            end_us=now_ms * 1000,
-            base_term=following.term,
-        )
-        resumed = msgspec.structs.replace(resumed, closed_day=day)
-    after = entered(resumed, following)
-    if not await _write(connection, subscription, after, bill, real_ms):
-        return None
-    await terms.put(connection, subscription.id, following)
-    await announce(connection, after)
-    return after
 
 
 async def _write(

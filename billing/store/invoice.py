@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, PAID, Basis, Invoice, InvoiceDraft, Line, LineKind
+from billing.invoice import OUTSTANDING, PAID, VOID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
 from billing.store import credit
 from kernel import ids
 from kernel.period import Period
@@ -43,6 +43,7 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
         total_minor=amounts.total_minor,
         credit_applied_minor=amounts.credit_applied_minor,
         credited_minor=amounts.credited_minor,
+        refunded_minor=amounts.refunded_minor,
         carried_in_minor=amounts.carried_in_minor,
         carried_out_minor=amounts.carried_out_minor,
         due_minor=amounts.due_minor,
@@ -86,9 +87,30 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
     return invoice
 
 
+async def set_status(connection: AsyncConnection, invoice: Invoice, status: str, now_ms: int) -> bool:
+    """Set the status of an outstanding invoice; False when it is not outstanding."""
+    change = update(tables.invoices).where(_i.id == invoice.id, _i.status == OUTSTANDING)
+    changed = await connection.execute(change.values(status=status, voided_ms=now_ms if status == VOID else None))
+    return changed.rowcount == 1
+
+
+async def any_outstanding(connection: AsyncConnection, subscription_id: str) -> bool:
+    """Tell whether an invoice of the subscription waits to be paid."""
+    query = select(_i.id).where(_i.subscription_id == subscription_id, _i.status == OUTSTANDING)
+    return (await connection.execute(query.limit(1))).first() is not None
+
+
 async def made_by(connection: AsyncConnection, source: str) -> Invoice | None:
     """Read the invoice of a source; None before it is written."""
     row = (await connection.execute(select(*_COLUMNS).where(_i.source == source))).first()
+    return None if row is None else _invoice(row)
+
+
+async def last_of_addon(connection: AsyncConnection, activation_id: str) -> Invoice | None:
+    """Read the newest invoice of an add-on's activation (`sad_…`): of itself, or of a month; None without one."""
+    own = source_of(Source.ADDON, activation_id)
+    query = select(*_COLUMNS).where((_i.source == own) | _i.source.startswith(f"{own}:", autoescape=True))
+    row = (await connection.execute(query.order_by(_i.number.desc()).limit(1))).first()
     return None if row is None else _invoice(row)
 
 

@@ -3,16 +3,17 @@
 from typing import Final
 
 import msgspec
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.invoice import OUTSTANDING, PAID
-from billing.payment import Payment, PaymentStatus, SavedCard
+from billing.payment import Payment, PaymentStatus, Refund, SavedCard
 from billing.store import tables
 from billing.tables import invoices
 
 _p = tables.payments.c
 _s = tables.saved_cards.c
+_r = tables.refunds.c
 _i = invoices.c
 _COLUMNS: Final = [_p[name] for name in Payment.__struct_fields__]
 _CARD: Final = [_s[name] for name in SavedCard.__struct_fields__]
@@ -43,6 +44,26 @@ async def record(connection: AsyncConnection, payment: Payment) -> None:
     if payment.status is PaymentStatus.SUCCEEDED:
         change = update(invoices).where(_i.id == payment.invoice_id, _i.status == OUTSTANDING)
         await connection.execute(change.values(status=PAID))
+
+
+async def refundable(connection: AsyncConnection, customer_id: str, currency: str, amount_minor: int) -> Payment | None:
+    """Read the newest payment of a customer of which so much is not refunded yet; None when there is none."""
+    returned = (
+        select(func.coalesce(func.sum(_r.amount_minor), 0)).where(_r.payment_id == _p.id).correlate(tables.payments)
+    ).scalar_subquery()
+    query = select(*_COLUMNS).where(
+        _p.customer_id == customer_id,
+        _p.currency == currency,
+        _p.status == PaymentStatus.SUCCEEDED,
+        _p.amount_minor - returned >= amount_minor,
+    )
+    row = (await connection.execute(query.order_by(_p.created_ms.desc(), _p.id.desc()).limit(1))).first()
+    return None if row is None else msgspec.convert(row, Payment, from_attributes=True)
+
+
+async def record_refund(connection: AsyncConnection, refund: Refund) -> None:
+    """Write a refund. Raises IntegrityError when its invoice has one."""
+    await connection.execute(insert(tables.refunds).values(**msgspec.structs.asdict(refund)))
 
 
 async def read(connection: AsyncConnection, organization_id: str, payment_id: str) -> Payment | None:

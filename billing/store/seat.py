@@ -11,7 +11,9 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
+from billing.paused import Part
 from billing.seat import SeatBook, SeatEvent, book_of
+from kernel.period import Period
 
 _n = tables.seat_counts.c
 _e = tables.seat_events.c
@@ -75,15 +77,11 @@ async def asked(connection: AsyncConnection, subscription_id: str) -> dict[str, 
 
 
 async def books(
-    connection: AsyncConnection, customer_id: str, *, term: int, since_ms: int, until_ms: int
+    connection: AsyncConnection, customer_id: str, *, parts: Sequence[Part], until_ms: int, days: Period | None
 ) -> dict[str, SeatBook]:
-    """Read the books of a customer's period by feature id, from `since_ms` up to, but without, `until_ms`.
-
-    `since_ms` is when the period began under the terms `term`: its first day, or later on that day the instant of
-    subscribing or of a change of plan. A period that begins now has the same instant twice, and what is held then.
-    """
+    """Read the books of a customer's period by feature id, up to, but without, `until_ms`; see `seat.book_of`."""
     by_feature = (await history(connection, [customer_id]))[customer_id]
     return {
-        feature_id: book_of(events, term=term, since_ms=since_ms, until_ms=until_ms)
+        feature_id: book_of(events, parts=parts, until_ms=until_ms, days=days)
         for feature_id, events in by_feature.items()
     }

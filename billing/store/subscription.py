@@ -1,6 +1,6 @@
 """Subscriptions in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -128,6 +128,20 @@ async def plan_in_use(connection: AsyncConnection, plan_id: str) -> bool:
     """Tell whether a subscription that is not over is on the plan or moves to it (R-PLAN-10)."""
     query = select(_s.id).where(_on(plan_id), _s.status.not_in(_OVER)).limit(1)
     return (await connection.execute(query)).first() is not None
+
+
+async def currency_in_use(
+    connection: AsyncConnection, plan_id: str, price_id: str | None, currencies: Collection[str]
+) -> str | None:
+    """Name the first of the currencies in which a subscription that is not over pays the plan, or moves to it.
+
+    With a `price_id` only those at this price of it count, beside those that move to the plan. None: nobody does.
+    """
+    here = _s.plan_id == plan_id if price_id is None else _s.price_id == price_id
+    query = select(_s.currency).where(
+        or_(here, _s.scheduled_plan_id == plan_id), _s.status.not_in(_OVER), _s.currency.in_(currencies)
+    )
+    return (await connection.execute(query.order_by(_s.currency).limit(1))).scalar_one_or_none()
 
 
 def _on(plan_id: str) -> Any:

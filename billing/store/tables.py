@@ -78,6 +78,22 @@ payments = Table(
     Index("ix_payments_page", "organization_id", "created_ms", "id"),
 )
 
+# What went back to the card of a payment, once an invoice; together never more than the payment.
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("organization_id", String(40), ForeignKey("organizations.id"), nullable=False),
+    Column("customer_id", String(40), ForeignKey("customers.id"), nullable=False),
+    Column("payment_id", String(40), ForeignKey("payments.id"), nullable=False),
+    Column("invoice_id", String(40), ForeignKey("invoices.id"), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Unique("invoice_id", name="uq_refunds_invoice"),
+    Index("ix_refunds_payment", "payment_id"),
+)
+
 # Add-ons that were switched on; what each grants and costs stands in the subscription's terms. `next_day` is when its
 # next month is charged on a free plan.
 subscription_addons = Table(

@@ -8,10 +8,10 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import SubscriptionAddon, base_line, cycle_of, opened
+from billing.addon import SubscriptionAddon, cycle_of, opened
+from billing.addon_invoice import month_invoice
 from billing.frozen import PeriodTerms
 from billing.gateway.paying import collect
-from billing.invoice import RECURRING, Basis, InvoiceDraft, Source, source_of
 from billing.showing import shown_terms
 from billing.store import account as accounts
 from billing.store import addon as addons
@@ -22,7 +22,7 @@ from billing.subscription import Subscription
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
-from kernel.period import DAY_MS, Period
+from kernel.period import DAY_MS
 
 _BATCH: Final = 50
 
@@ -52,7 +52,11 @@ async def _renew(connection: AsyncConnection, listed: SubscriptionAddon, real_ms
         return False
     now_ms = organization.now_ms(real_ms)
     current = await _priced(connection, subscription, addon, now_ms)
-    draft = await _draft(connection, subscription, addon, current, month)
+    account = await accounts.read(connection, subscription.customer_id)
+    granted = current.feature(addon.feature_id)
+    assert account is not None, "who has a subscription has an account"
+    assert granted is not None, "the terms in force have what is active"
+    draft = month_invoice(addon, granted, current, account.cut)
     if not draft.total_minor:
         return False
     invoice = await invoices.write(connection, draft, now_ms)
@@ -73,33 +77,3 @@ async def _priced(
         await terms.put(connection, subscription.id, priced)
         await accounts.raise_rev(connection, [subscription.customer_id])
     return priced
-
-
-async def _draft(
-    connection: AsyncConnection,
-    subscription: Subscription,
-    addon: SubscriptionAddon,
-    current: PeriodTerms,
-    month: Period,
-) -> InvoiceDraft:
-    account = await accounts.read(connection, subscription.customer_id)
-    granted = current.feature(addon.feature_id)
-    assert account is not None, "who has a subscription has an account"
-    assert granted is not None, "the terms in force have what is active"
-    issued_ms = month.start * DAY_MS
-    return InvoiceDraft(
-        organization_id=subscription.organization_id,
-        customer_id=subscription.customer_id,
-        subscription_id=subscription.id,
-        cut=account.cut,
-        kind=RECURRING,
-        currency=current.currency,
-        plan_name=current.plan_name,
-        period_start_ms=issued_ms,
-        period_end_ms=month.end * DAY_MS,
-        issued_ms=issued_ms,
-        due_ms=issued_ms,
-        lines=(base_line(granted, current, month, account.cut),),
-        source=source_of(Source.ADDON, f"{addon.id}:{month.start}"),
-        basis=Basis(cut=account.cut, terms=(current.term,), facts={"addon": addon.addon_id}),
-    )

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.closing import Close
 from billing.gateway.changing import check_changeable, frozen_for
 from billing.gateway.paying import must_collect
-from billing.invoice import Invoice, Source, source_of
+from billing.invoice import Basis, Invoice, InvoiceDraft, Source, source_of
 from billing.showing import in_force
 from billing.store import account as accounts
 from billing.store import close as closes
@@ -66,17 +66,22 @@ async def _switch(connection: AsyncConnection, close: CloseRow, counted: Counted
     current = in_force(subscription, await terms.of(connection, subscription.id))
     account = await accounts.new_term(connection, close.organization_id, close.customer_id)
     bought = await frozen_for(connection, subscription, current, plan, target.interval, account.terms, close.end_us)
-    drawn = {key: one.drawn for key, one in counted.pool.items()}
-    held = await held_at(connection, subscription, current, counted.totals, drawn, close.end_us)
+    held = await held_at(connection, subscription, current, counted.totals, counted.drawn, close.end_us)
     value = Close(subscription=subscription, cut=close.cut, bill=close.bill)
     draft, following = charged_change(value, current, bought, held, organization)
-    sourced = msgspec.structs.replace(draft, source=source_of(Source.CHANGE, close.id))
-    invoice = await invoices.write(connection, sourced, now_ms)
+    invoice = await invoices.write(connection, changed_by(draft, close, counted), now_ms)
     await must_collect(connection, organization, invoice, real_ms)
     await _give_back(connection, invoice, returned(current, following, held))
     await write_switch(connection, subscription, following, now_ms)
     await _settle(connection, close, invoice.id, real_ms, None)
     return Settled(settled=1, invoices=1)
+
+
+def changed_by(draft: InvoiceDraft, close: CloseRow, counted: Counted) -> InvoiceDraft:
+    """Say what made the invoice, and by which AI prices its overdrafts came."""
+    versions = counted.price_versions(draft.lines)
+    basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), price_versions=versions)
+    return msgspec.structs.replace(draft, source=source_of(Source.CHANGE, close.id), basis=basis)
 
 
 async def _give_back(connection: AsyncConnection, invoice: Invoice, amount: Money) -> None:

@@ -17,11 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account
 from aggregator.store import UsageStore
-from billing.agreement import RawDraws, difference
-from billing.closing import Window, WindowUsage
+from billing.agreement import difference
 from billing.lifecycle import due_of
 from billing.store import close as closes
-from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.subscription import Subscription
@@ -29,8 +27,9 @@ from billing.worker.addons import renew_due
 from billing.worker.changing import settle_change
 from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
-from billing.worker.settled import Counted, Settled
+from billing.worker.settled import Settled, counted_at
 from billing.worker.settling import settle, stop
+from billing.worker.stepping import step, step_all
 from catalog.gateway import Catalog
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
@@ -173,7 +172,7 @@ class Closer:
                 return
             else:
                 async with self._sql.transaction() as connection:
-                    if not await cuts.take(connection, live, self._clock.now_ms()):
+                    if not await step(connection, live, self._clock.now_ms()):
                         return
                 await self._relay.show(customer_id)
 
@@ -214,7 +213,7 @@ class Closer:
         taken: list[str] = []
         for at in range(0, len(due), BATCH_CUSTOMERS):
             async with self._sql.transaction() as connection:
-                taken += await cuts.take_all(connection, due[at : at + BATCH_CUSTOMERS], real_ms)
+                taken += await step_all(connection, due[at : at + BATCH_CUSTOMERS], real_ms)
         # A step without a cut, such as a resume, is shown here; the others are shown as they are settled.
         async with self._sql.snapshot() as connection:
             unseen = await closes.without_cut(connection, taken)
@@ -279,7 +278,7 @@ class Closer:
         """
         organization = ready[0].organization_id
         wanted = {close.customer_id: close.cut for close in ready}
-        counted = await self._counted(organization, wanted)
+        counted = await counted_at(self._usage_store, organization, wanted)
         agreed, doubted, stopped = [], [], 0
         for close in ready:
             both = counted[close.customer_id]
@@ -312,17 +311,6 @@ class Closer:
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped), doubted
-
-    async def _counted(self, organization: str, wanted: Mapping[str, int]) -> dict[str, Counted]:
-        """Read what RAW counts of customers, each at its cut."""
-        counted = {customer: Counted() for customer in wanted}
-        for row in await self._usage_store.totals_at_cut(organization, wanted):
-            window = Window(row.feature, row.term, row.window)
-            counted[row.customer].totals[window] = WindowUsage(end=row.window_end, units=row.units)
-        for drew in await self._usage_store.draws_at_cut(organization, wanted):
-            drawn = RawDraws(end=drew.window_end, drawn=drew.at_cut)
-            counted[drew.customer].pool[drew.term, drew.window] = drawn
-        return counted
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True):

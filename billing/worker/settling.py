@@ -1,7 +1,6 @@
 """Settling closes: one transaction writes invoices and outbox and lets the next cuts come (DESIGN 3.8 e)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -10,7 +9,7 @@ from billing.closing import Close, plan_close
 from billing.drawing import draws_of
 from billing.gateway.paying import collect, past_due
 from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
-from billing.payment import Collected
+from billing.payment import FAILED
 from billing.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
@@ -24,8 +23,6 @@ from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
-
-_FAILED: Final = frozenset({Collected.DECLINED, Collected.NO_CARD})
 
 
 async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
@@ -53,17 +50,19 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
             subscription = own[close.subscription_id]
             value = close_of(close, subscription)
             extra = lines_of_close(value, periods[subscription.id], seated[close.customer_id])
-            drawn = {key: one.drawn for key, one in counted[close.customer_id].pool.items()}
+            own_count = counted[close.customer_id]
             draft = plan_close(
                 value,
                 periods[subscription.id],
-                counted[close.customer_id].totals,
+                own_count.totals,
                 billed[subscription.id],
-                draws_of(subscription, periods[subscription.id], drawn, top_ups[close.customer_id]),
+                draws_of(subscription, periods[subscription.id], own_count.drawn, top_ups[close.customer_id]),
                 extra,
             )
-            invoice = None if draft is None else await invoices.write(connection, sourced(draft, close, extra), now_ms)
-            if invoice is not None and await collect(connection, organization, invoice, real_ms) in _FAILED:
+            invoice = None
+            if draft is not None:
+                invoice = await invoices.write(connection, sourced(draft, close, extra, own_count), now_ms)
+            if invoice is not None and await collect(connection, organization, invoice, real_ms) in FAILED:
                 await past_due(connection, subscription, now_ms)
             await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
             await accounts.settle_cut(connection, close.customer_id, close.cut)
@@ -71,10 +70,11 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
     return done
 
 
-def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line]) -> InvoiceDraft:
-    """Say what made the invoice, and which counts of seats it charged."""
+def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line], counted: Counted) -> InvoiceDraft:
+    """Say what made the invoice, which counts of seats it charged, and by which AI prices its overdrafts came."""
     held = {line.feature_id: int(line.used) for line in seat_lines if line.feature_id and line.used}
-    basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), seats=held)
+    versions = counted.price_versions(draft.lines)
+    basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), seats=held, price_versions=versions)
     return msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id), basis=basis)
 
 

@@ -6,7 +6,7 @@ found is remembered only as long as the version stands. Source: DESIGN 3.3, 3.4,
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,6 +36,8 @@ AddonChanged = Callable[[bytes, str], Awaitable[None]]
 CustomerArchived = Callable[[bytes, bytes], Awaitable[None]]
 PlanInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
+# Of a plan (its id), at one of its prices or (None) at any, in which of some currencies a subscription pays.
+CurrencyInUse = Callable[[AsyncConnection, str, str | None, Collection[str]], Awaitable[str | None]]
 
 
 class Catalog:
@@ -44,7 +46,7 @@ class Catalog:
     `on_plan_changed(organization, plan id)`, `on_addon_changed(organization, add-on id)` and
     `on_customer_archived(organization, customer)` are awaited after the commit; `plan_in_use(connection, plan id)` is
     asked within the transaction that would remove the plan, as is `addon_in_use(connection, add-on id)` within the one
-    that would archive an add-on (R-ADDON-11).
+    that would archive an add-on (R-ADDON-11), and `currency_in_use` within one that would drop regional prices.
     """
 
     def __init__(self, sql: Sql, live: Live, clock: Clock, *, customers_max: int = CUSTOMERS_CACHED_MAX) -> None:
@@ -57,6 +59,7 @@ class Catalog:
         self.on_customer_archived: CustomerArchived | None = None
         self.plan_in_use: PlanInUse | None = None
         self.addon_in_use: AddonInUse | None = None
+        self.currency_in_use: CurrencyInUse | None = None
         self._deployment: Deployment | None = None
         self._organizations: dict[bytes, Organization] = {}
         self._principals: dict[str, Principal] = {}

@@ -1,5 +1,6 @@
 """Prices of plans in other currencies over HTTP (contract rows 61, 62 and 66)."""
 
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Final
 
@@ -155,12 +156,13 @@ async def _set_rates(conn: AsyncConnection, caller: Caller, plan: Plan, currency
 async def drop_region(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], currency: FromPath[str]
 ) -> Response[bytes]:
-    """New subscribers pay the plan's own currency; those who pay in it take the change at their renewal (R-REG-7)."""
+    """New subscribers pay the plan's own currency; refused while a subscription pays in it (R-REG-4)."""
     caller.must_write(_RESOURCE)
     changed: list[str] = []
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
+        await _unused(conn, caller, plan, None, {currency.lower()})
         await store.remove_currency(conn, plan, currency.lower(), caller.now_ms)
         changed[:] = [plan.id]
         return {**caller.object("plan_regional_pricing"), "id": plan.id, "deleted": True}
@@ -185,6 +187,8 @@ async def set_overrides(
     async def work(conn: AsyncConnection) -> object:
         plan = check_ungrouped(await store.load_plan(conn, caller.organization.id, plan_ref))
         price = _price_of(plan, price_id)
+        dropped = await store.currencies_by_hand(conn, price) - {wanted.currency.lower() for wanted in made.overrides}
+        await _unused(conn, caller, plan, price, dropped)
         await store.clear_regional_price(conn, price, caller.now_ms)
         for wanted in made.overrides:
             currency = currency_of(wanted.currency, caller.organization.currency)
@@ -207,18 +211,29 @@ async def set_overrides(
 async def drop_overrides(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
 ) -> Response[bytes]:
-    """From then on the price follows the exchange rates."""
+    """From then on the price follows the exchange rates; refused while a subscription pays one of them."""
     caller.must_write(_RESOURCE)
     changed: list[str] = []
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
         price = _price_of(plan, price_id)
+        await _unused(conn, caller, plan, price, await store.currencies_by_hand(conn, price))
         await store.clear_regional_price(conn, price, caller.now_ms)
         changed[:] = [plan.id]
         return {**caller.object("plan_regional_pricing"), "id": price.id, "deleted": True}
 
     return await once(request, caller, work, after=told(caller, changed))
+
+
+async def _unused(
+    conn: AsyncConnection, caller: Caller, plan: Plan, price: PlanPrice | None, currencies: Collection[str]
+) -> None:
+    """Raise Rejected `price_in_use` while a subscription pays in one of the currencies (contract row 62, R-REG-4)."""
+    asked = caller.catalog.currency_in_use
+    used = None if asked is None else await asked(conn, plan.id, None if price is None else price.id, currencies)
+    if used is not None:
+        raise rejected("price_in_use", f"Customers pay the plan {plan.code} in {used.upper()}.")
 
 
 def _price_of(plan: Plan, price_id: str) -> PlanPrice:

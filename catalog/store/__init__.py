@@ -35,6 +35,7 @@ from catalog.store.price import create_price, remove_price, save_price
 from catalog.store.promo import create_promo, has_redeemed, list_promos, load_promo, redeem, save_promo
 from catalog.store.region import (
     clear_regional_price,
+    currencies_by_hand,
     manual_price,
     put_exchange_rate,
     put_regional_price,
@@ -70,6 +71,7 @@ __all__ = [
     "create_price",
     "create_promo",
     "create_seat_type",
+    "currencies_by_hand",
     "delete_customer",
     "ensure_deployment",
     "export_document",

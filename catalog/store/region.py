@@ -76,6 +76,12 @@ async def manual_price(conn: AsyncConnection, price: PlanPrice, currency: str) -
     return ManualPrice() if row is None else _manual(row)
 
 
+async def currencies_by_hand(conn: AsyncConnection, price: PlanPrice) -> set[str]:
+    """Tell the currencies in which something of a price is set by hand."""
+    query = select(regional_prices.c.currency).where(regional_prices.c.price_id == price.id)
+    return set(await conn.scalars(query))
+
+
 async def clear_regional_price(conn: AsyncConnection, price: PlanPrice, now_ms: int) -> None:
     """Drop what is set by hand of a price in all currencies."""
     await _touch(conn, price.plan, now_ms)

@@ -14,6 +14,7 @@ from ingest.gateway.call import Call, CatalogReader
 from ingest.head import Head, read_head
 from ingest.pressure import OVERLOADED, Pressure, Ticket
 from ingest.refusal import Asked, RefusalQuota, RefusedRequest, refused_request
+from ingest.replay import Firsts, as_first, repeated
 from kernel import ids, limits
 from kernel.clock import Clock
 from kernel.errors import Refusal, Retryable
@@ -58,13 +59,18 @@ class UsageRoutes:
         telemetry: Telemetry,
         refusals: RefusalSink,
         quota: RefusalQuota | None = None,
+        firsts: Firsts | None = None,
     ) -> None:
-        """`refusals` is handed what was refused, within the quota (None: one of its own); it must not wait."""
+        """`refusals` is handed what was refused, within the quota (None: one of its own); it must not wait.
+
+        `firsts` finds what the first answers of repeats said; without it they go without draws and costs.
+        """
         self._admission = admission
         self._catalog = catalog
         self._clock = clock
         self._telemetry = telemetry
         self._refusals = refusals
+        self._firsts = firsts
         self._quota = quota or RefusalQuota()
         self._pressure = Pressure()
         # Unique by the process, then by number: a fresh id a request would cost as much as reading its event.
@@ -114,9 +120,20 @@ class UsageRoutes:
                 return None, error_answer(body, request_id)
             call = Call(head, body, batch=batch, at_ms=self._admission.stamp(), request_id=request_id)
             await self._admission.submit(call)
+            await self._recall(call)
             return call, _answer(call)
         finally:
             ticket.leave()
+
+    async def _recall(self, call: Call) -> None:
+        """Let repeats say what their first answers said (decision 12)."""
+        repeats = {} if call.refusal is not None or self._firsts is None else repeated(call.settled)
+        if not repeats or self._firsts is None or call.organization is None:
+            return
+        found = await self._firsts(call.organization.id, list(repeats.values()))
+        for index, position in repeats.items():
+            if position in found:
+                call.settled[index] = as_first(call.settled[index], found[position])
 
     async def _send(self, send: Send, answer: Answer, request_id: str) -> None:
         headers = [

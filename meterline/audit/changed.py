@@ -27,16 +27,17 @@ class Changer:
         self._seller = seller
         self._addons = {row["id"]: row for row in books.addons}
         invoices = {row["id"]: row for row in books.invoices}
-        self._paid: dict[tuple[str, int, str], list[tuple[int, int]]] = defaultdict(list)
+        self._paid: dict[tuple[str, int, str], list[tuple[Row, int]]] = defaultdict(list)
         for line in books.lines:
             if line["kind"] in _PARTS and line["feature_id"] is not None:
                 invoice = invoices[line["invoice_id"]]
                 key = invoice["subscription_id"], line["term"], line["feature_id"]
-                self._paid[key].append((invoice["period_start_ms"], line["amount_minor"]))
-        self._months: dict[tuple[str, int], int] = {}
+                self._paid[key].append((invoice, line["amount_minor"]))
+        self._months: dict[tuple[str, str, int], int] = {}
         for invoice in books.invoices:
-            for term in invoice["basis"]["terms"]:
-                month = _activation(invoice), int(term)
+            row = self._addons.get(_activation(invoice))
+            if row is not None:
+                month = invoice["subscription_id"], row["feature_id"], int(invoice["basis"]["terms"][0])
                 self._months[month] = max(self._months.get(month, 0), invoice["issued_ms"])
 
     def sides(self, invoice: Row, close: Row) -> tuple[Row, Row] | None:
@@ -55,7 +56,7 @@ class Changer:
         """Tell what a change owes beside usage; None when no terms give it, or not its days."""
         found = self.sides(invoice, close)
         stated = invoice["days_remaining"], invoice["days_in_cycle"]
-        if found is None or stated not in _shares(found[0], close["through_day"]):
+        if found is None or stated not in self._shares(found[0], close["through_day"]):
             return None
         old, new = found
         share = Fraction(*stated)
@@ -88,15 +89,30 @@ class Changer:
             base = old["base_minor"] - taken
         yield "", base
         for rule in old["features"]:
-            key = invoice["subscription_id"], old["term"], rule["feature"]
-            paid = sum(minor for at, minor in self._paid[key] if at >= old["since_day"] * DAY_MS)
             if not rule["enabled"]:
                 continue
+            paid = self._part_paid(invoice, old, rule["feature"])
             if rule["kind"] == "seats":
                 added = (one.amount_minor * times for one, times in grown.items() if one.feature == rule["feature"])
                 yield rule["feature"], paid + sum(added)
             elif rule.get("addon"):
                 yield rule["feature"], min(paid, rule.get("baseMinor", 0))
+
+    def _part_paid(self, change: Row, old: Row, feature: str) -> int:
+        """Sum what a period's seats of a type or an add-on were charged by invoices that were not void at a change.
+
+        One that was voided at the very instant of it may have been void before or after: then its basis says.
+        """
+        parts, at_ms = self._terms.parts(old), change["issued_ms"]
+        charged = [
+            (invoice["voided_ms"], minor)
+            for part in parts
+            for invoice, minor in self._paid[change["subscription_id"], part["term"], feature]
+            if invoice["period_start_ms"] >= parts[0]["since_day"] * DAY_MS
+        ]
+        later = sum(minor for voided_ms, minor in charged if voided_ms is None or voided_ms >= at_ms)
+        before = sum(minor for voided_ms, minor in charged if voided_ms is None or voided_ms > at_ms)
+        return later if later == change["basis"]["facts"]["partsPaid"].get(feature, 0) else before
 
     def of_addon(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed] | None:
         """Tell what an add-on owes when it is switched on, or for a month of it on a free plan.
@@ -115,10 +131,40 @@ class Changer:
         if invoice["kind"] != "addon_activation":
             kind = "addon_base"
         elif terms["interval"] is not None:
-            amount = _part(amount, _activated(terms, day))
-        if terms["interval"] is None and invoice["issued_ms"] < self._months[_activation(invoice), term] and lines:
+            amount = _part(amount, self._activated(terms, day))
+        last_ms = self._months[invoice["subscription_id"], row["feature_id"], int(term)]
+        if terms["interval"] is None and invoice["issued_ms"] < last_ms and lines:
             amount = lines[0]["amount_minor"]
         return Counter({one: 1 for one in [Owed(kind, row["feature_id"], term, amount)] if amount})
+
+    def _shares(self, old: Row, day: int) -> list[tuple[int, int]]:
+        """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
+        full, start = 0, _begin(old)
+        first = start
+        while month_of(old["anchor_day"], start)[1] <= day:
+            start, full = month_of(old["anchor_day"], start)[1], full + 1
+        days = 30 * MONTHS[old["interval"]]
+        used = 30 * full + min(30, day - start + 1)
+        actual = max(0, old["until_day"] - 1 - day), old["until_day"] - first
+        return [(max(0, days - used), days), actual]
+
+    def _activated(self, terms: Row, day: int) -> Fraction:
+        """Tell the share of a period that an activation pays; a trial's rest is one of the first regular period."""
+        left, days = max(0, terms["until_day"] - 1 - day), self._terms.days(terms)
+        if terms["trial"]:
+            end = terms["until_day"]
+            for _ in range(MONTHS[terms["interval"]]):
+                end = month_of(terms["until_day"], end)[1]
+            days = end - terms["until_day"]
+        return Fraction(left, days)
+
+    def month_left(self, invoice: Row, charged: int) -> int:
+        """Tell what was left of a month of an add-on when it ended, in minor units, that day used (R-CHG-13)."""
+        row = self._addons[_activation(invoice)]
+        begin, end = invoice["period_start_ms"] // DAY_MS, invoice["period_end_ms"] // DAY_MS
+        if row["ended_ms"] is None:
+            return 0
+        return _part(charged, Fraction(max(0, end - 1 - row["ended_ms"] // DAY_MS), end - begin))
 
 
 def _activation(invoice: Row) -> str:
@@ -136,23 +182,11 @@ def _part(minor: int, share: Fraction) -> int:
     return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
 
 
-def _shares(old: Row, day: int) -> list[tuple[int, int]]:
-    """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
-    full, start = 0, old["since_day"]
-    while month_of(old["anchor_day"], start)[1] <= day:
-        start, full = month_of(old["anchor_day"], start)[1], full + 1
-    days = 30 * MONTHS[old["interval"]]
-    used = 30 * full + min(30, day - start + 1)
-    actual = max(0, old["until_day"] - 1 - day), old["until_day"] - old["since_day"]
-    return [(max(0, days - used), days), actual]
-
-
-def _activated(terms: Row, day: int) -> Fraction:
-    """Tell the share of a period that an activation pays; a trial's rest is one of the first regular period."""
-    left, days = max(0, terms["until_day"] - 1 - day), terms["until_day"] - terms["since_day"]
-    if terms["trial"]:
-        end = terms["until_day"]
-        for _ in range(MONTHS[terms["interval"]]):
-            end = month_of(terms["until_day"], end)[1]
-        days = end - terms["until_day"]
-    return Fraction(left, days)
+def _begin(period: Row) -> int:
+    """Tell the day from which a change counts the months of a period; one that was paused is counted from its end."""
+    day = period["since_day"]
+    if period["anchor_day"] == period["until_day"]:
+        day = period["until_day"]
+        for _ in range(MONTHS[period["interval"]]):
+            day = month_of(period["anchor_day"], day - 1)[0]
+    return int(day)

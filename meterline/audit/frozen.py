@@ -112,6 +112,19 @@ class FrozenTerms:
         _, extra, short = pool.left(record, _rule(terms), key[1])
         return extra, short
 
+    def parts(self, period: Row) -> list[Row]:
+        """List the terms of a billing period, the last being `period`: several when it was paused (T56)."""
+        found = [period]
+        while found[0]["anchor_day"] == found[0]["until_day"]:
+            before = [row for row in self.of(period["subscription_id"]) if row["term"] < found[0]["term"]]
+            found.insert(0, max(before, key=lambda row: (row["term"], row["since_day"])))
+        return found
+
+    def days(self, period: Row) -> int:
+        """Count the days of a billing period without its pauses: those with which it began (R-PRO-3, R-SEAT-9)."""
+        first = self.parts(period)[0]
+        return int(first["until_day"] - first["since_day"])
+
     def charged(self, subscription: Row) -> Iterable[Row]:
         """List the billing periods that have begun and are charged in advance.
 

@@ -205,10 +205,7 @@ class InvoiceAudit:
                 charged[close["subscription_id"], close["base_term"], close["through_day"]] += 1
         for invoice in self._books.invoices:
             subscription, source = invoice["subscription_id"], invoice["source"].partition(":")[0]
-            if source == "start" and self._terms.of(subscription):
-                first = self._terms.of(subscription)[0]
-                charged[subscription, first["term"], first["since_day"]] += 1
-            elif source == "change":
+            if source in ("start", "change"):
                 day = invoice["period_start_ms"] // 86_400_000
                 charged[subscription, invoice["basis"]["terms"][-1], day] += 1
         for subscription in self._books.subscriptions:
@@ -218,8 +215,9 @@ class InvoiceAudit:
                 findings.same("base line", where, "times that it was charged", times, 1)
 
     def _returned(self) -> dict[str, int]:
-        """Tell what changes of plan gave back of top-ups, by invoice: of a balance that none follows (AMB-20)."""
+        """Tell what changes of plan gave back by invoice: of top-ups (AMB-20), of an add-on's month (R-CHG-13)."""
         found = {}
+        granting = {credit["invoice_id"] for credit in self._books.credits}
         for invoice in self._books.invoices:
             source, _, made_by = invoice["source"].partition(":")
             close = self._closes.get(made_by)
@@ -228,6 +226,9 @@ class InvoiceAudit:
                 day, customer = close["through_day"], invoice["customer_id"]
                 left = self._terms.top_ups_left(customer, sides[0], day, self._beyond, close["cut"])
                 found[invoice["id"]] = _minor(left, sides[0]["currency"])
+            elif source == "addon" and invoice["id"] in granting:  # it ended with its free plan
+                charged = sum(line["amount_minor"] for line in self._lines[invoice["id"]] if line["kind"] != CREDIT)
+                found[invoice["id"]] = self._changer.month_left(invoice, charged)
         return found
 
     def _used(self, key: UsageKey, cut: int | None) -> Decimal:

@@ -11,6 +11,7 @@ from meterline.audit.frozen import Row
 from meterline.audit.report import Findings
 from meterline.audit.rows import Books
 
+_TAKEN: Final = frozenset({"credit_applied_minor", "carried_in_minor"})  # a void invoice gave it back
 _DUE_MIN: Final = 50  # minor units: less is carried to the next invoice
 
 
@@ -25,7 +26,7 @@ def check_amounts(findings: Findings, invoice: Row, lines: Sequence[Row]) -> Non
     expected = {
         "total_minor": total,
         "credit_applied_minor": applied,
-        "credited_minor": max(0, -total),
+        "credited_minor": max(0, -total) - invoice["refunded_minor"],
         "discount_minor": -_sum_of(lines, "discount"),
         "due_minor": due,
         "carried_out_minor": left - due if owes else 0,
@@ -43,15 +44,24 @@ def check_credits(findings: Findings, books: Books, returned: Mapping[str, int])
     for credit in books.credits:
         used = credit["amount_minor"] - credit["left_minor"]
         findings.same("account credit", credit["id"], "what is applied", spent[credit["id"]], used)
+    back = _by(books.refunds, "payment_id")
+    paid = {row["id"]: row["amount_minor"] for row in books.payments if row["status"] == "succeeded"}
+    for payment, amount in back.items():
+        if amount > paid.get(payment, 0):
+            findings.add("account credit", payment, "more was refunded than it paid")
     sides = {
         "credit_applied_minor": _by(books.applications, "invoice_id"),
         "credited_minor": _by(books.credits, "invoice_id"),
+        "refunded_minor": _by(books.refunds, "invoice_id"),
         "carried_out_minor": _by(books.carried, "invoice_id"),
         "carried_in_minor": _by(books.carried, "taken_by"),
     }
     for invoice in books.invoices:
         for name, booked in sides.items():
             what = name.removesuffix("_minor")
+            if invoice["voided_ms"] is not None and name in _TAKEN:
+                findings.same("account credit", f"invoice {invoice['id']}", what, 0, booked[invoice["id"]])
+                continue
             told = invoice[name] + (returned.get(invoice["id"], 0) if name == "credited_minor" else 0)
             findings.same("account credit", f"invoice {invoice['id']}", what, told, booked[invoice["id"]])
 

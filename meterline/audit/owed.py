@@ -51,12 +51,12 @@ class Seller:
         return shown(owed)
 
     def of_start(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
-        """Tell what a subscription's first invoice owes."""
-        periods = self._terms.of(invoice["subscription_id"])
-        if not periods:
+        """Tell what the invoice owes with which a subscription begins, or a period of it after a pause."""
+        day = invoice["period_start_ms"] // DAY_MS
+        begun = self._terms.period(invoice["subscription_id"], invoice["basis"]["terms"][0], day)
+        if begun is None:
             return Counter()
-        held = self._held(periods[0], invoice["customer_id"], invoice["issued_ms"], lines)
-        return shown(_advance(periods[0]) + held)
+        return shown(_advance(begun) + self._held(begun, invoice["customer_id"], invoice["issued_ms"], lines))
 
     def of_purchase(self, invoice: Row) -> Counter[Owed]:
         """Tell what a purchase owes: what was bought stands in a row of its own."""
@@ -104,21 +104,26 @@ class Seller:
         period = begun[-1]
         if period["until_day"] <= close["start_day"]:
             return owed
-        since = max(period["since_day"] * DAY_MS, period["start_us"] // 1000), period["term"]
-        days = period["until_day"] - period["since_day"]
+        parts, days = self._terms.parts(period), self._terms.days(period)
+        since = max(parts[0]["since_day"] * DAY_MS, parts[0]["start_us"] // 1000), parts[0]["term"]
+        ends = {int(part["term"]): int(part["until_day"]) for part in parts}
         for rule, events in self._seat_types(close["customer_id"], period):
             if rule["included"] is None or not rule["overage"]:
                 continue
-            paid, grown = int(rule["included"]), Counter[int]()
+            paid, grown = int(rule["included"]), Counter[tuple[int, int]]()
             for event in events:
                 if (event["ts_ms"], event["term"]) < since:
                     held = event["after"]
                     paid = max(int(rule["included"]), held)
+                elif event["term"] > period["term"]:
+                    break  # at the very instant of a change, under the terms that it began
                 elif event["ts_ms"] < end_ms + (close["final"] or close["kind"] == _CHANGE) and event["after"] > paid:
-                    grown[event["ts_ms"] // DAY_MS] += event["after"] - paid
+                    # What came before a pause has the days that were left then.
+                    end = ends.get(event["term"], ends[period["term"]])
+                    grown[event["ts_ms"] // DAY_MS, end] += event["after"] - paid
                     paid = event["after"]
-            for day, seats in grown.items():
-                share = Fraction(max(0, period["until_day"] - 1 - day), days)
+            for (day, end), seats in grown.items():
+                share = Fraction(max(0, end - 1 - day), days)
                 amount = rounded(seats * Fraction(rule["unitPrice"]) * share, period["currency"])
                 owed[Owed("seat_true_up", rule["feature"], period["term"], amount)] += 1
         return owed

@@ -131,6 +131,8 @@ class Books(NamedTuple):
     invoices: Sequence[Mapping[str, Any]]
     lines: Sequence[Mapping[str, Any]]
     credits: Sequence[Mapping[str, Any]]
+    refunds: Sequence[Mapping[str, Any]]
+    payments: Sequence[Mapping[str, Any]]
     applications: Sequence[Mapping[str, Any]]
     carried: Sequence[Mapping[str, Any]]
     numbers: Sequence[Mapping[str, Any]]
@@ -178,8 +180,8 @@ async def books(sql: Sql) -> Books:
                 await rows(
                     "SELECT id, organization_id, customer_id, subscription_id, cut, kind, number, currency,"
                     " total_minor, credit_applied_minor, credited_minor, carried_in_minor, carried_out_minor,"
-                    " due_minor, discount_minor, source, issued_ms, period_start_ms,"
-                    " days_remaining, days_in_cycle,"
+                    " due_minor, discount_minor, source, issued_ms, period_start_ms, period_end_ms,"
+                    " voided_ms, refunded_minor, days_remaining, days_in_cycle,"
                     " CAST(basis AS TEXT) AS basis FROM invoices"
                 ),
                 "basis",
@@ -191,12 +193,14 @@ async def books(sql: Sql) -> Books:
             ),
             credits=await rows("SELECT id, amount_minor, left_minor, invoice_id FROM account_credits"),
             applications=await rows("SELECT credit_id, invoice_id, amount_minor FROM credit_applications"),
+            refunds=await rows("SELECT id, payment_id, invoice_id, amount_minor FROM refunds"),
+            payments=await rows("SELECT id, status, amount_minor FROM payments"),
             carried=await rows("SELECT invoice_id, amount_minor, taken_by FROM carried_amounts"),
             numbers=await rows("SELECT organization_id, last FROM invoice_numbers"),
             packs=await rows("SELECT id, invoice_id, price_minor, term FROM pack_purchases"),
             top_ups=await rows("SELECT id, invoice_id, customer_id, amount_minor, term, window_day FROM top_ups"),
             seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
-            addons=await rows("SELECT id, customer_id, feature_id FROM subscription_addons"),
+            addons=await rows("SELECT id, customer_id, feature_id, ended_ms FROM subscription_addons"),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
         )
 

@@ -256,10 +256,17 @@ class MemoryUsageStore:
                 window_end=ends[customer, pool, term, window],
                 at_cut=_draws(then[1:]),
                 before=_draws(before[1:]),
+                price_versions=self._versions(organization, customer, term, window, cuts[customer]),
             )
             for (customer, pool, term, window), (then, before) in sorted(sums.items())
             if pool
         ]
+
+    def _versions(self, organization, customer, term, window, cut):
+        place = (organization, customer, "counted", term, window)
+        named = ("organization", "customer", "verdict", "term", "window")
+        own = (row for row in self.tables.events.values() if tuple(row[name] for name in named) == place)
+        return tuple(sorted({row["price_version"] for row in own if row["cut"] <= cut and row["pool"]} - {""}))
 
     def _at_cut(self, organization, cuts, by):
         """Sum what counts by window and one more column, up to each customer's cut and up to the one before."""

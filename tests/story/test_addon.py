@@ -10,6 +10,7 @@ from billing.store import tables
 from billing.subscription import ChangeKind, ScheduledChange
 from kernel import ids
 from kernel.period import Interval, parse_instant_us
+from tests.story.judged import proved
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD, DECLINED
 
@@ -271,6 +272,27 @@ async def test_on_a_free_plan_an_addon_runs_its_own_months(world: World) -> None
     await switch_off(world, made, "sso-access")
     await world.now("2026-06-01T00:00:00Z")
     assert len(await world.invoices("acme")) == 3
+    await world.call("PATCH", "/addons/sso-access", {"basePrice": 7000})
+    assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 7000
+    await proved(world)
+
+
+async def test_an_addon_that_is_switched_on_again_has_the_price_of_the_period(world: World) -> None:
+    """R-PRICE-1, R-ADDON-5, R-ADDON-10: 50.00 until the renewal, though it costs 80.00 now."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    await world.call("PATCH", "/addons/sso-access", {"basePrice": 8000})
+    await switch_off(world, made, "sso-access")
+    await world.now("2026-03-11T00:00:00Z")
+    [offered] = (await world.call("GET", f"/subscriptions/{made['id']}/addons"))["data"]
+    assert (offered["basePrice"], offered["proratedCharge"]) == (5000, 3226)
+    assert (await switch_on(world, made, "sso-access"))["proratedCharge"] == 3226
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("plan_base", 4900), ("addon_base", 8000)]
+    await proved(world)
 
 
 async def test_a_changed_addon_is_wider_at_once_and_dearer_at_renewal(world: World) -> None:

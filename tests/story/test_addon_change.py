@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import text
 
 from kernel import ids
-from tests.story.judged import judged
+from tests.story.judged import changed, judged, proved
 from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
-from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS, changed
+from tests.story.test_audit_invoices import AMOUNT, LINES, TOTALS
 from tests.story.test_billing import World, world
+from tests.story.test_checkout import CARD
 from tests.story.test_plan_change import change
 from tests.story.test_subscription_life import begin, issued, priced
 
@@ -32,12 +33,6 @@ async def offer(world: World, model: str = "metered") -> str:
     for place, plan in enumerate((world.starter, pro)):
         await world.call("POST", f"/plan-groups/{group}/plans", {"planId": plan, "sortOrder": place})
     return pro
-
-
-async def consistent(world: World) -> None:
-    """The audit finds nothing, and reckons every line."""
-    findings, audit = await judged(world)
-    assert (findings.kept, audit.unjudged, audit.unbilled) == ([], {}, [])
 
 
 async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> None:
@@ -68,7 +63,45 @@ async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> N
     assert (await granted(world, acme, "sso")).addon == ""
     await world.now("2026-05-15T00:00:00Z")
     assert (await issued(world))[-1] == ("2026-05-15", "recurring", [("plan_base", 9900), ("addon_base", 1500)])
-    await consistent(world)
+    await proved(world)
+
+
+@pytest.mark.parametrize("payments", ["none", "simulator"])
+async def test_from_a_free_plan_to_a_paid_one(world: World, payments: str) -> None:
+    """R-CHG-13, R-FREE-6: what the plan has ends, another goes on; both months are credited for the days left."""
+    await world.now("2026-03-01T00:00:00Z")
+    pro = await offer(world)
+    acme = await world.customer("acme")
+    await world.call("PATCH", "/organization", {"payments": payments})
+    if payments == "simulator":
+        await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
+    made = await begin(world, planCode="free")
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-04-16T00:00:00Z")
+    asked = {"customerId": "acme", "planId": pro}
+    paid = await world.call("POST", "/subscriptions", asked)
+    if payments == "simulator":
+        assert sorted(one["slug"] for one in await active(world)) == ["sms", "sso-access"]
+        seen = (await world.http.get(paid["checkoutUrl"])).json()
+        assert (seen["lineItems"][-1]["amount"], seen["amountDue"]) == (-3033, 9900 + 1500 - 3033)
+        await world.call("POST", "/checkout/" + paid["checkoutUrl"].rpartition("/")[2], {"number": CARD})
+    assert [one["slug"] for one in await active(world)] == ["sms"]
+    assert (await granted(world, acme, "sms_messages")).addon
+    # After the 16th 14 of April's 30 days are left, of 50.00 and of 15.00.
+    *_, (_, kind, lines) = await issued(world)
+    assert (kind, lines) == (
+        "recurring",
+        [("plan_base", 9900), ("addon_base", 1500), ("account_credit_applied", -2333 - 700)],
+    )
+    await world.now("2026-05-16T00:00:00Z")
+    assert (await issued(world))[-1][2] == [("plan_base", 9900), ("addon_base", 1500)]
+    await proved(world)
+    if payments == "none":
+        await changed(
+            world, "UPDATE account_credits SET amount_minor = amount_minor + 1 WHERE amount_minor = :m", m=700
+        )
+        assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 
 async def test_one_of_another_model_ends(world: World) -> None:
@@ -86,7 +119,7 @@ async def test_one_of_another_model_ends(world: World) -> None:
     assert lines[3:] == [("proration_charge", 4950), ("proration_charge", 2500)]
     assert [one["slug"] for one in await active(world)] == ["sso-access"]
     assert await granted(world, acme, "sms_messages") is None
-    await consistent(world)
+    await proved(world)
 
 
 async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
@@ -114,7 +147,7 @@ async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
     # 23.33 were paid for the period from 16 March; 14 of its 30 days are left. A longer interval is charged in full.
     lines = (await issued(world))[-1][2]
     assert (lines[1], lines[3]) == (("proration_credit", -1089), ("proration_charge", 5000))
-    await consistent(world)
+    await proved(world)
 
 
 @pytest.mark.parametrize(("plan", "left"), [("pro", ["sms"]), ("starter", ["sso-access", "sms"])])
@@ -135,7 +168,7 @@ async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list
     await world.now("2026-03-15T00:00:00Z")
     assert ("addon_base", 5000) not in (await issued(world))[-1][2] or plan == "starter"
     assert ("addon_base", 1500) in (await issued(world))[-1][2]
-    await consistent(world)
+    await proved(world)
 
 
 async def test_the_audit_finds_a_cent_more_on_any_line(world: World) -> None:
@@ -159,4 +192,4 @@ async def test_the_audit_finds_a_cent_more_on_any_line(world: World) -> None:
             await changed(world, TOTALS, **values)
             if cent == 1:
                 assert (await judged(world))[0].kinds.keys() & LINES, row.kind
-    await consistent(world)
+    await proved(world)

@@ -33,10 +33,14 @@ async def stored(api, count):
     """List the chat's events, newest first, once RAW has so many."""
     async with asyncio.timeout(60):
         while True:
-            page = await api.call("GET", "/usage/events", customerId="acme", featureCode="chat")
-            if len(page["data"]) == count:
-                return page["data"]
+            found = await listed(api)
+            if len(found) == count:
+                return found
             await asyncio.sleep(0.1)
+
+
+async def listed(api):
+    return (await api.call("GET", "/usage/events", customerId="acme", featureCode="chat"))["data"]
 
 
 async def test_tokens_are_priced_and_drawn_on_the_balance(server):
@@ -102,5 +106,17 @@ async def test_tokens_are_priced_and_drawn_on_the_balance(server):
         ):
             refused = await track(api, feature, expect=status, **members)
             assert refused["error"]["code"] == code
+        # The same request again, before and after the row is there, is told the first answer, at that one's prices.
+        sent = {"customerId": "acme", "featureCode": "chat", "model": "gpt-4o", "inputTokens": 7, "outputTokens": 3}
+        key = {"idempotency-key": "the-same"}
+        first = await api.call("POST", "/usage/events", sent, headers=key)
+        assert first["costs"]["priceVersion"]
+        assert first["consumption"]["costDecimal"] == "0.000078"
+        assert await api.call("POST", "/usage/events", sent, headers=key) == first
+        async with asyncio.timeout(60):
+            while first["id"] not in {one["id"] for one in await listed(api)}:
+                await asyncio.sleep(0.1)
+        await api.call("PUT", "/ai-models/openai/gpt-4o", OWN)
+        assert await api.call("POST", "/usage/events", sent, headers=key) == first
     _, verdict = server.command("audit")
     assert verdict["differences"] == []

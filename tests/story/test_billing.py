@@ -25,7 +25,7 @@ from billing.gateway.plan_sync import PlanSync
 from billing.routes import ROUTES
 from billing.store import subscription as subscriptions
 from billing.store.addon import addon_in_use
-from billing.store.subscription import plan_in_use
+from billing.store.subscription import currency_in_use, plan_in_use
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog import store as catalog_store
@@ -33,7 +33,7 @@ from catalog.gateway import Catalog
 from catalog.routes import ROUTES as CATALOG_ROUTES
 from catalog.tables import organizations
 from catalog.terms import decode_snapshot
-from ingest.event import NO_DIGEST, NO_REQUEST, UsageEvent, content_digest, encode_usage
+from ingest.event import NO_DIGEST, NO_REQUEST, TokenUse, UsageEvent, content_digest, encode_usage
 from kernel import ids
 from kernel.clock import SystemClock
 from kernel.engine.live.base import READY
@@ -169,7 +169,15 @@ class World:
     async def subscribe(self, reference: str, plan: str = "starter") -> Any:
         return await self.call("POST", "/subscriptions", {"customerId": reference, "planCode": plan})
 
-    async def track(self, customer_id: str, quantity: str, instant: str, *, accepted: str | None = None) -> None:
+    async def track(
+        self,
+        customer_id: str,
+        quantity: str,
+        instant: str,
+        *,
+        accepted: str | None = None,
+        tokens: TokenUse | None = None,
+    ) -> None:
         """Append an event as a gateway would: `instant` is its time, `accepted` the test clock."""
         customer = ids.id_bytes(customer_id)
         organization = self.catalog.organizations()[0]
@@ -185,6 +193,7 @@ class World:
             digest=NO_DIGEST,
             content=content_digest(self.calls, quantity),
             request=NO_REQUEST,
+            tokens=tokens,
         )
         lane = lane_of(customer, LANES)
         offset = await self.log.append(lane, encode_usage("gw_test", [event]))
@@ -240,6 +249,7 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     world.catalog.on_addon_changed = AddonSync(sql, world.relay, world.clock).addon_changed
     world.catalog.on_customer_archived = plans.customer_archived
     world.catalog.plan_in_use = plan_in_use
+    world.catalog.currency_in_use = currency_in_use
     world.catalog.addon_in_use = addon_in_use
     world.plan_sync = plans
     async with world.running():
@@ -622,6 +632,30 @@ async def test_archiving_a_customer_ends_its_subscription(world: World) -> None:
     assert (await world.snapshot(acme)).status == "canceled"
     refusal = await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "free"}, expect=400)
     assert refusal["code"] == "validation_error"
+
+
+async def test_a_regional_price_in_use_stays(world: World) -> None:
+    """R-REG-4, R-REG-7: contract row 62; another price is set, none is dropped, until the subscription is over."""
+    path = f"/plans/{world.starter}"
+    price = (await world.call("GET", path))["prices"][0]["id"]
+    by_hand = {"overrides": [{"currency": "eur", "price": 4500}, {"currency": "jpy", "price": 700_000}]}
+    await world.call("PUT", f"{path}/prices/{price}/regional", by_hand)
+    await world.customer("acme")
+    made = await world.subscribe("acme")
+    async with world.sql.transaction() as connection:
+        await connection.execute(update(tables.subscriptions).values(currency="eur"))
+    less = {"overrides": by_hand["overrides"][1:]}
+    for method, where, body in (
+        ("DELETE", f"{path}/prices/{price}/regional", None),
+        ("DELETE", f"{path}/regional/EUR", None),
+        ("PUT", f"{path}/prices/{price}/regional", less),
+    ):
+        assert (await world.call(method, where, body, expect=409))["code"] == "price_in_use"
+    await world.call("DELETE", f"{path}/regional/jpy")
+    dearer = {"overrides": [{"currency": "eur", "price": 5500}]}
+    await world.call("PUT", f"{path}/prices/{price}/regional", dearer)
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    assert (await world.call("DELETE", f"{path}/prices/{price}/regional"))["deleted"] is True
 
 
 async def test_a_plan_in_use_cannot_be_removed(world: World) -> None:

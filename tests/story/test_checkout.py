@@ -28,7 +28,13 @@ async def test_a_card_that_pays_begins_the_subscription(world: World) -> None:
     assert made["status"] == "pending_payment"
     assert await world.rows(tables.invoices) == []
     del world.http.headers["x-api-key"]
-    done = await world.call("POST", checkout, {"number": CARD})
+    seen = (await world.http.get(made["checkoutUrl"])).json()
+    assert [(one["kind"], one["amount"]) for one in seen["lineItems"]] == [("plan_base", 4900)]
+    assert (seen["object"], seen["planName"], seen["amountDue"]) == ("checkout_session", "starter", 4900)
+    assert (seen["status"], seen["currency"], seen["trialEndsAt"]) == ("pending_payment", "usd", None)
+    assert (await world.call("GET", checkout)) == seen
+    assert await world.rows(tables.invoices) == []
+    done = (await world.http.post(made["checkoutUrl"], json={"number": CARD})).json()
     assert (done["status"], done["subscriptionId"], done["successUrl"]) == (
         "active",
         made["id"],
@@ -39,6 +45,7 @@ async def test_a_card_that_pays_begins_the_subscription(world: World) -> None:
     [payment] = await world.rows(paid_tables.payments)
     assert (payment.status, payment.amount_minor, payment.invoice_id) == ("succeeded", 4900, invoice.id)
     await world.call("POST", checkout, {"number": CARD}, expect=404)
+    assert (await world.http.get(made["checkoutUrl"])).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -78,6 +85,8 @@ async def test_a_renewal_that_is_declined_is_past_due_and_keeps_access(world: Wo
 async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number: str, status: str) -> None:
     """R-TRIAL-3, R-TRIAL-9, R-DUN-6: nothing is charged when the trial begins; a declined charge keeps access."""
     made, checkout = await issued(world, customTrialDays=14)
+    seen = await world.call("GET", checkout)
+    assert (seen["amountDue"], seen["lineItems"], seen["trialEndsAt"]) == (0, [], "2026-01-15T00:00:00.000Z")
     await world.call("POST", checkout, {"number": number})
     assert await world.rows(paid_tables.payments) == []
     await world.now("2026-01-15T00:00:00Z")

@@ -89,8 +89,8 @@ async def test_a_strategy_says_what_becomes_of_subscribers(api, shop):
 
 
 async def test_a_strategy_is_checked(api):
-    """R-PLAN-9: subscribers can only move to a plan that is sold."""
-    for code in ("pro", "gone"):
+    """R-PLAN-9, R-FREE-6: subscribers can only move to a plan that is sold, from a free one to a free one."""
+    for code in ("pro", "gone", "other"):
         await api.plan(code)
         await api.price(code, 1000)
     await api.plan("bare")
@@ -106,6 +106,8 @@ async def test_a_strategy_is_checked(api):
         ("strategy=migrate&planId=bare", "planId"),
     ]:
         await api.invalid("DELETE", f"/plans/pro?{query}", None, field)
+    await api.plan("basic", isFree=True)
+    await api.invalid("DELETE", "/plans/basic?strategy=migrate&planId=other", None, "planId")
     await api.refused("DELETE", "/plans/pro?strategy=migrate&planId=x", status=404, code="plan_not_found")
     assert (await api.call("GET", "/plans/pro"))["deletion"] is None
 

@@ -8,6 +8,7 @@ import pytest
 from billing import tables
 from billing.store import tables as paid_tables
 from tests.story.harness import Api, Server
+from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -169,6 +170,33 @@ async def test_credit_pays_first_and_the_card_the_rest(world: World) -> None:
     assert (await world.call("POST", path, bought))["amountDue"] == 3000
     [payment] = await world.rows(paid_tables.payments)
     assert payment.amount_minor == 3000
+
+
+async def test_what_is_given_goes_back_to_the_card_that_paid(world: World) -> None:
+    """R-INV-5, AMB-19: unless the seller says otherwise, or no payment has so much left."""
+    subscription = await sold(world)
+    await simulator(world)
+    await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
+
+    async def give(amount: int, expect: int = 200, **more: Any) -> Any:
+        body = {"customerId": "acme", "amount": -amount, "reason": "outage", **more}
+        made = await world.call("POST", "/invoices", body, expect=expect)
+        return (made["refunded"], made["creditedToAccount"]) if expect == 200 else made["code"]
+
+    assert await give(500) == (0, 500)
+    assert await give(500, refund=True, expect=404) == "payment_not_found"
+    await world.call("POST", f"/subscriptions/{subscription}/credits", {"creditPackId": await pack(world)})
+    [payment] = await world.rows(paid_tables.payments)
+    assert payment.amount_minor == 3500
+    assert await give(3000) == (3000, 0)
+    assert await give(500, refund=False) == (0, 500)
+    assert await give(501) == (0, 501)
+    assert await give(500, refund=True) == (500, 0)
+    refunds = await world.rows(paid_tables.refunds)
+    assert [(one.payment_id, one.amount_minor) for one in refunds] == [(payment.id, 3000), (payment.id, 500)]
+    await proved(world)
+    await changed(world, "UPDATE refunds SET amount_minor = amount_minor + 1 WHERE amount_minor = 500")
+    assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 
 async def test_a_repeated_purchase_is_paid_and_granted_once(world: World) -> None:

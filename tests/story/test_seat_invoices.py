@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from billing import tables
+from tests.story.judged import proved
 from tests.story.test_billing import World, world
+from tests.story.test_plan_change import seats_offer
+from tests.story.test_subscription_life import begin, issued
 
 __all__ = ["world"]  # a fixture
 
@@ -164,3 +167,33 @@ async def test_initial_seats_are_checked_and_a_new_subscription_begins_with_its_
     await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "team"})
     assert (await invoiced(world))[-1] == [BASE]
     assert [row.count for row in await world.rows(tables.seat_counts)] == [0]
+
+
+async def test_a_pause_keeps_what_was_paid_for_seats(world: World) -> None:
+    """R-SEAT-7, R-SEAT-8, R-PRO-6: growth before an immediate pause is billed, and all of it credited at an upgrade."""
+    await world.now("2026-01-01T00:00:00Z")
+    company = await seats_offer(world)
+    await world.customer("acme")
+    made = await begin(world, planCode="team", initialSeats={"member": 7})
+    seats = {"customerId": "acme", "featureCode": "member"}
+    await world.now("2026-01-05T00:00:00Z")
+    await world.call("PUT", "/seats", {**seats, "count": 9})
+    await world.now("2026-01-11T00:00:00Z")
+    path = f"/subscriptions/{made['id']}"
+    await world.call("POST", f"{path}/pause", {"mode": "immediate", "durationDays": None})
+    await world.now("2026-03-12T00:00:00Z")
+    await world.call("POST", f"{path}/resume")
+    await world.call("PUT", "/seats", {**seats, "count": 6})
+    await world.now("2026-03-16T00:00:00Z")
+    await world.call("PUT", "/seats", {**seats, "count": 10})
+    await proved(world)
+    await world.call("POST", f"{path}/change-plan", {"newPlanId": company})
+    # 50.00 in advance, 2 seats for 26 of 31 days, 1 for 16; half of 59.00 and of 104.84 is left.
+    assert (await issued(world))[-1][2] == [
+        ("proration_credit", -2950),
+        ("proration_credit", -5242),
+        ("proration_charge", 3000),
+        ("seat_true_up", 4194),
+        ("seat_true_up", 1290),
+    ]
+    await proved(world)

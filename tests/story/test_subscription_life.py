@@ -14,6 +14,7 @@ from catalog.tables import organizations
 from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.period import Interval, parse_instant_us
+from tests.story.judged import proved
 from tests.story.test_billing import OVERAGE, World, world
 
 __all__ = ["world"]  # a fixture
@@ -237,6 +238,39 @@ async def test_a_pause_at_the_periods_end_skips_the_renewal(world: World) -> Non
     ]
     back = await world.call("GET", path)
     assert (back["status"], back["nextBillingDate"]) == ("active", day("2026-05-02"))
+
+
+async def test_a_resume_after_a_skipped_renewal_is_paid_or_does_not_come(world: World) -> None:
+    """R-SUB-13, R-DUN-1: contract row 51; by the calendar a declined card makes it past due."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await with_payments(world)
+    path = f"/subscriptions/{made['id']}"
+    await world.call("POST", f"{path}/pause", {"mode": "period_end", "durationDays": None})
+    await world.now("2026-02-15T00:00:00Z")
+    for number, status, code in ((None, 422, "no_payment_method"), ("4000000000000002", 402, "charge_failed")):
+        if number is not None:
+            await world.call("POST", "/customers/acme/payment-method", {"number": number})
+        assert (await world.call("POST", f"{path}/resume", expect=status))["code"] == code
+        assert (await world.call("GET", path))["status"] == "paused"
+        assert len(await issued(world)) == 1
+    await world.call("POST", "/customers/acme/payment-method", {"number": "4242424242424242"})
+    resumed = await world.call("POST", f"{path}/resume")
+    last = (await world.invoices("acme"))[-1]
+    assert (resumed["status"], resumed["invoiceId"], last["status"]) == ("succeeded", last["id"], "paid")
+    assert (await issued(world))[1:] == [("2026-02-15", "recurring", [BASE])]
+    assert (await world.snapshot(acme)).status is SubscriptionStatus.ACTIVE
+    await world.track(acme, "110", "2026-02-20T00:00:00Z")
+    await world.call("POST", f"{path}/pause", {"mode": "period_end", "durationDays": 10})
+    await world.call("POST", "/customers/acme/payment-method", {"number": "4000000000000002"})
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.call("GET", path))["status"] == "past_due"
+    assert (await issued(world))[2:] == [
+        ("2026-03-15", "recurring", [("overage", 150)]),
+        ("2026-03-25", "recurring", [BASE]),
+    ]
+    await proved(world)
 
 
 async def test_a_draft_waits_until_it_is_sent(world: World) -> None:

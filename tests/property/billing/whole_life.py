@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from aggregator.account import Account, DrawKey, Draws
 from aggregator.fold import fold_event, fold_snapshot
-from aggregator.standing import Standing
+from aggregator.standing import Standing, usage_window
 from billing.amount_due import Amounts, Credit, amounts_of, oldest_first
 from billing.beginning import activated, after_trial, first_frame, next_frame, on_trial
 from billing.change import Side, Target
@@ -24,9 +24,9 @@ from billing.first_invoice import first_invoice
 from billing.frozen import PeriodTerms, freeze
 from billing.invoice import InvoiceDraft, InvoiceType, Line, LineKind
 from billing.lifecycle import Command, Decision, decide, due_of
+from billing.paused import parts_of
 from billing.purchase import (
     adjustment_line,
-    draw_window,
     pack_line,
     refused_pack,
     refused_top_up,
@@ -311,7 +311,7 @@ class WholeLife:
                 return
             terms = shown.terms_on(day)
             assert terms is not None, "who may buy has terms"
-            key = terms.number, draw_window(terms, day)
+            key = terms.number, usage_window(shown, terms, day).start
             self.top_ups.append(TopUp(term=key[0], window=key[1], amount=top_up_units(minor, currency)))
             self.top_ups.sort(key=lambda one: (one.term, one.window))
             bought = bare_draft(top_up_line(minor, currency, **at), kind=InvoiceType.BALANCE_TOPUP, currency=currency)
@@ -357,9 +357,7 @@ class WholeLife:
         self.show()
 
     def found(self, current: PeriodTerms) -> Held:
-        since_ms = max(current.since_day * DAY_MS, current.start_us // 1000)
-        until_ms = self.now_us // 1000 + 1
-        book = book_of(self.seats, term=current.term, since_ms=since_ms, until_ms=until_ms)
+        book = book_of(self.seats, parts=parts_of(self.periods, current), until_ms=self.now_us // 1000 + 1)
         drawn, day = self.draws(self.cut), day_of_us(self.now_us)
         return Held(
             periods=self.periods,

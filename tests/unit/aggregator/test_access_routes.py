@@ -21,7 +21,7 @@ from catalog.store.deployment import ensure_deployment
 from catalog.store.key import create_key
 from catalog.store.organization import create_organization
 from catalog.store.version import read_version
-from catalog.terms import FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_snapshot
+from catalog.terms import ConsumptionModel, FeatureTerms, Snapshot, SubscriptionStatus, Terms, encode_snapshot
 from kernel import ids
 from kernel.clock import ManualClock
 from kernel.engine.live.base import READY, FoldWrite, LaneHeader, LaneView, Written
@@ -95,7 +95,7 @@ class Bench:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    async def use(self, units: int, *, next_offset: int = 1, rev: int = 1, included: int = 10) -> None:
+    async def use(self, units: int, *, next_offset: int = 1, rev: int = 1, included: int = 10, **of_terms: Any) -> None:
         """Write what the fold would: the snapshot and so many units in the window of now."""
         window = period_of(TODAY, TODAY, Interval.MONTHLY)
         terms = Terms(
@@ -109,6 +109,7 @@ class Bench:
             features=(
                 FeatureTerms(feature=self.feature, code="calls", kind="metered", included=included * UNITS_PER_ONE),
             ),
+            **of_terms,
         )
         snapshot = Snapshot(
             organization=b"o" * 16,
@@ -321,6 +322,14 @@ async def test_reads_that_wait_together_share_a_look(bench: Bench) -> None:
     answers = await asyncio.gather(*[bench.told("/feature-access/calls", customerId="acme") for _ in range(50)])
     assert all(answer == answers[0] for answer in answers)
     assert CountingLive.looks < 10
+
+
+@pytest.mark.parametrize(("terms", "currency"), [("eur", "eur"), ("", "usd")])
+async def test_money_is_told_in_the_subscriptions_currency(bench: Bench, terms: str, currency: str) -> None:
+    """R-REG-5; terms that say none are older than local currencies."""
+    await bench.use(1, model=ConsumptionModel.BALANCE, pool=10 * UNITS_PER_ONE, currency=terms)
+    told = await bench.told("/feature-access/calls", customerId="acme")
+    assert (told["pool"]["currency"], told["consumption"]["spent"]["currency"]) == (currency, currency)
 
 
 async def test_a_new_snapshot_is_decoded(bench: Bench) -> None:

@@ -254,6 +254,17 @@ def test_a_pool_in_every_era():
     assert (spent["spentDecimal"], "availableUnits" in spent, "unitPrice" in spent) == ("3", False, False)
 
 
+def test_what_tokens_took_is_not_what_others_took():
+    """R-BAL-8, R-AI-12: 3.00 of the pool, of which two mails at 0.75 took 1.50."""
+    feature, shown, account = case("AI, overdraft")
+    mails = FeatureTerms(feature=b"m" * 16, code="mails", kind="metered", unit_price="0.75")
+    under = replace(shown.terms, features=(*shown.terms.features, mails))
+    account.totals[mails.feature, 1, JANUARY] = WindowTotal(end=FEBRUARY, now=2 * ONE, at_cut=0)
+    state = feature_access(feature, replace(shown, terms=under), account, NOW_MS)
+    told = access_wire(state, Dialect.D, "usd")["consumption"]
+    assert (told["spent"]["amount"], told["spentDecimal"], told["unitsUsed"]) == (150, "1.5", 1500)
+
+
 def test_credits_in_every_era():
     """R-ACC-5."""
     state = access("credits with packs")

@@ -5,10 +5,11 @@ from msgspec.structs import replace
 
 from aggregator.account import Account, Draws, decode_account, encode_account
 from aggregator.fold import fold_snapshot
-from aggregator.pool import DRAWN_MAX, Left
+from aggregator.pool import Left
 from aggregator.pool_left import chain_begin, cost_of, left
 from catalog.terms import ConsumptionModel, PoolChain, TopUp
 from ingest.verdict import Verdict
+from kernel.limits import DRAWN_UNITS_MAX
 from tests.unit.aggregator.pool_case import (
     CHAT,
     FEATURES,
@@ -296,7 +297,7 @@ def test_no_balance_is_overdrawn_beyond_what_an_outcome_can_say():
     *_, last, fits = judge(account, under, event(IMAGES, "9"), event(IMAGES, "1"), event(IMAGES, "0.1"))
     assert said(last) == (Verdict.BLOCKED, "insufficient_balance")
     assert fits.verdict is Verdict.COUNTED
-    assert account.draws[1, JANUARY].now.overdraft < DRAWN_MAX
+    assert account.draws[1, JANUARY].now.overdraft < DRAWN_UNITS_MAX
 
 
 def test_a_cut_freezes_the_draws():

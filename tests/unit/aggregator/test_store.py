@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -168,6 +169,22 @@ async def test_a_row_comes_back_exactly(store: UsageStore) -> None:
     )
 
 
+TOKENS_USED = TokenUse(
+    model="anthropic/claude-sonnet-4.6",
+    input=10_000,
+    output=500,
+    cache_read=7_000,
+    cache_write=1_000,
+    input_cost="0.006",
+    output_cost="0.0075",
+    cache_read_cost="0.0021",
+    cache_write_cost="0.00375",
+    base_cost="0.01935",
+    price_version="genai-prices 0.0.30",
+    price_since_ms=T0_MS - 1,
+)
+
+
 async def test_a_correction_is_found_by_its_event_and_an_event_by_its_key(store: UsageStore) -> None:
     """ADR 10."""
     sent, other = event(7, digest=b"k" * 16), event(7, digest=b"h" * 16)
@@ -215,20 +232,7 @@ async def test_draws_that_came_to_nothing_are_known_to_have_been(store: UsageSto
 
 async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageStore) -> None:
     """R-AI-11."""
-    tokens = TokenUse(
-        model="anthropic/claude-sonnet-4.6",
-        input=10_000,
-        output=500,
-        cache_read=7_000,
-        cache_write=1_000,
-        input_cost="0.006",
-        output_cost="0.0075",
-        cache_read_cost="0.0021",
-        cache_write_cost="0.00375",
-        base_cost="0.01935",
-        price_version="genai-prices 0.0.30",
-        price_since_ms=T0_MS - 1,
-    )
+    tokens = TOKENS_USED
     drawn = Drawn(
         pool="balance",
         cost=23_220_000,
@@ -296,7 +300,10 @@ async def test_short_and_whole_rows_share_an_insert(store: UsageStore) -> None:
 async def test_draws_at_cut_sum_each_customer_up_to_its_own_cut_and_the_one_before(store: UsageStore) -> None:
     def drew(cut: int, amount: int, **changes: object) -> tuple[UsageEvent, Outcome]:
         drawn = Drawn(pool="balance", cost=9, plan=amount, packs=0, top_ups=2 * amount, overdraft=3 * amount, left=0)
-        return event(1, feature=CALLS if cut % 2 else TOKENS), counted(cut, drawn=drawn, **changes)
+        used = event(1, feature=CALLS if cut % 2 else TOKENS)
+        if cut > 1:
+            used = msgspec.structs.replace(used, tokens=msgspec.structs.replace(TOKENS_USED, price_version=f"e{cut}"))
+        return used, counted(cut, drawn=drawn, **changes)
 
     later = {"window": WINDOW_END, "window_end": WINDOW_END + 30}
     await write(store, 0, 0, drew(1, 1), drew(2, 10), drew(3, 100), drew(2, 7, **later), (event(1), counted(1)))
@@ -315,6 +322,7 @@ async def test_draws_at_cut_sum_each_customer_up_to_its_own_cut_and_the_one_befo
             window_end=end,
             at_cut=draws(at_cut),
             before=draws(before),
+            price_versions=("e2",),
         )
 
     found = await store.draws_at_cut(ORG_TEXT, {customer_text(1): 2, customer_text(2): 5})

@@ -3,7 +3,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.purchase import PackPurchase, TopUpPurchase, draw_window, refused_pack, refused_top_up
+from aggregator.standing import usage_window
+from billing.purchase import PackPurchase, TopUpPurchase, refused_pack, refused_top_up
 from catalog.definition import CreditPack
 from catalog.terms import ConsumptionModel, Snapshot, SubscriptionStatus, Terms
 from kernel.period import DAY_US
@@ -128,7 +129,8 @@ def test_the_least_top_up(minor, refusal):
 )
 def test_a_purchase_counts_in_the_draw_window_that_holds_it(on, changes, window):
     """R-TOPUP-3, R-INT-1, R-TRIAL-7: monthly from the anchor on every interval, by days in a trial."""
-    assert draw_window(terms(**changes), day(on)) == day(window)
+    shown = snapshot(terms=terms(**changes))
+    assert usage_window(shown, shown.terms, day(on)).start == day(window)
 
 
 def test_what_is_paid_is_what_is_granted():

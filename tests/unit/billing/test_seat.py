@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from billing.invoice import LineKind
+from billing.paused import Part, days_of, parts_of
 from billing.seat import (
     Operation,
     SeatBook,
@@ -14,11 +15,12 @@ from billing.seat import (
     refusal_of,
     seat_feature,
     seat_lines,
+    true_up_lines,
 )
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal, Rejected
-from kernel.period import DAY_MS, Interval, boundary
+from kernel.period import DAY_MS, DAY_US, Interval, boundary
 from tests.unit.billing.make import day, granted, period
 
 MEMBER, ADMIN = "ftr_member", "ftr_admin"
@@ -211,12 +213,42 @@ def test_a_book_divides_events_by_time_and_at_one_instant_by_terms():
     start, end = (one * DAY_MS for one in JANUARY)
     events = [event(1, 3, start - 1, 1), event(2, 4, start, 1), event(3, 6, start, 2), event(4, 7, end - 1, 2)]
     later = [*events, event(5, 9, end, 2)]
-    found = book_of(later, term=2, since_ms=start, until_ms=end)
+    found = book_of(later, parts=[Part(2, start, 0)], until_ms=end)
     assert (found.at_start, [one.after for one in found.changes], found.at_end) == (4, [6, 7], 7)
-    renewed = book_of(later, term=1, since_ms=start, until_ms=end)
-    assert (renewed.at_start, [one.after for one in renewed.changes]) == (3, [4, 6, 7])
-    assert book_of(later, term=2, since_ms=end, until_ms=end).at_end == 7
-    assert book_of([], term=1, since_ms=start, until_ms=end) == SeatBook()
+    ended = book_of(later, parts=[Part(1, start, 0)], until_ms=end)
+    assert (ended.at_start, [one.after for one in ended.changes]) == (3, [4])
+    assert book_of(later, parts=[Part(2, end, 0)], until_ms=end).at_end == 7
+    assert book_of([], parts=[Part(1, start, 0)], until_ms=end) == SeatBook()
+
+
+def test_a_pause_is_cut_out_of_a_book():
+    """R-SEAT-7, R-SEAT-8, R-SEAT-9: one paid level for both parts, and each change has the days that were left."""
+    begun = msgspec.structs.replace(terms(), anchor_day=JANUARY[0], start_us=JANUARY[0] * DAY_US)
+    shift = 60
+    rest = msgspec.structs.replace(
+        begun,
+        term=2,
+        since_day=JANUARY[0] + 10 + shift,
+        until_day=JANUARY[1] + shift,
+        anchor_day=JANUARY[1] + shift,
+        start_us=(JANUARY[0] + 10 + shift) * DAY_US,
+    )
+    parts, days = parts_of([begun, rest], rest), days_of([begun, rest], rest)
+    assert [(part.term, part.shift) for part in parts] == [(1, shift), (2, 0)]
+    assert days is not None
+    assert (days.end - days.start, days.end) == (31, rest.until_day)
+    assert days_of([begun, rest], begun) is None
+    events = [
+        event(1, 7, JANUARY[0] * DAY_MS - 1, 1),
+        event(2, 9, (JANUARY[0] + 4) * DAY_MS, 1),
+        event(3, 2, (JANUARY[0] + 5) * DAY_MS, 1),
+        event(4, 10, (JANUARY[0] + shift + 20) * DAY_MS, 2),
+    ]
+    held = book_of(events, parts=parts, until_ms=(JANUARY[1] + shift) * DAY_MS, days=days)
+    made = true_up_lines(rest, {MEMBER: held}, currency="usd", term=2, cut=1)
+    # 2 seats with 26 of 31 days left, 1 with 10
+    assert [(line.quantity, line.amount_minor) for line in made] == [("2", 4194), ("1", 806)]
+    assert "2026-01-05: 26 of 31 days" in made[0].description
 
 
 def feature(code, kind=FeatureKind.SEATS, seat_type=None):

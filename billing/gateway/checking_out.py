@@ -1,0 +1,64 @@
+"""What a checkout charges when it is completed now: shown to the customer before the card is given. It changes nothing.
+
+It is made by the functions that charge it, from the plan as it is sold now and the discount that the checkout froze.
+A trial, and a first period that costs nothing, only keep the card (R-TRIAL-3, R-DISC-10).
+"""
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from billing.amount_due import Amounts
+from billing.beginning import activated, first_frame, on_trial
+from billing.first_invoice import first_invoice
+from billing.frozen import freeze
+from billing.gateway.addon_moving import given_back
+from billing.invoice import InvoiceDraft
+from billing.showing import in_force
+from billing.store import account as accounts
+from billing.store import credit, terms
+from billing.store import seat as seats
+from billing.store import subscription as subscriptions
+from billing.store.addon import with_addons
+from billing.store.plan import offered
+from billing.subscription import Subscription
+from catalog.definition import Organization
+from catalog.terms import SubscriptionStatus
+from kernel.errors import rejected
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkout charges now; a trial's begins after `trial_end_day`, and has no draft."""
+
+    draft: InvoiceDraft | None
+    amounts: Amounts | None
+    trial_end_day: int | None = None
+
+
+async def quoted(
+    connection: AsyncConnection, organization: Organization, subscription: Subscription, real_ms: int
+) -> Quote:
+    """Tell what completing a subscription's checkout charges now. Raises Rejected `plan_unavailable`."""
+    now_ms = organization.now_ms(real_ms)
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    if plan is None:
+        raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
+    if subscription.status is SubscriptionStatus.TRIALING:
+        begun = on_trial(subscription, now_ms, started=True)
+        return Quote(draft=None, amounts=None, trial_end_day=begun.trial_end_day)
+    begun = activated(subscription, now_ms)
+    discount = in_force(subscription, await terms.of(connection, subscription.id)).discount
+    first = freeze(plan, first_frame(begun), discount=discount)
+    account = await accounts.read(connection, subscription.customer_id)
+    assert account is not None, "who has a subscription has an account"
+    live = await subscriptions.live_of(connection, subscription.customer_id)
+    held: dict[str, int] = {}
+    back_minor = 0
+    if live is not None:
+        first = await with_addons(connection, live, first, in_force(live, await terms.of(connection, live.id)))
+        held = await seats.counts(connection, subscription.customer_id)
+        back = await given_back(connection, organization, live, begun, plan, now_ms)
+        back_minor = sum(one.amount.minor for one in back)
+    asked = await seats.asked(connection, subscription.id)
+    held |= {feature: count for feature, (_, count) in asked.items()}
+    draft = first_invoice(begun, first, held, account.cut)
+    return Quote(draft=draft, amounts=await credit.due_of(connection, draft, more_minor=back_minor))
