@@ -66,6 +66,14 @@ async def settle_cut(connection: AsyncConnection, customer_id: str, cut: int) ->
     return settled.rowcount == 1
 
 
+async def settle_cuts(connection: AsyncConnection, cuts: Mapping[str, int]) -> None:
+    """Say that open cuts are settled: `{customer: cut}`; those that another settled stay as they are."""
+    change = update(tables.accounts).where(_a.customer_id == bindparam("customer"), _a.open_cut == bindparam("taken"))
+    if cuts:
+        rows = [{"customer": customer_id, "taken": cut} for customer_id, cut in cuts.items()]
+        await connection.execute(change.values(open_cut=None), rows)
+
+
 async def hidden(connection: AsyncConnection, now_ms: int, limit: int) -> list[str]:
     """List customers whose revision LIVE is not known to show, and that no relay holds at `now_ms`."""
     rows = await connection.execute(

@@ -89,8 +89,7 @@ async def announce(
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
         following = await _same_plan(shelf, subscription, current, frame, spent)
-    joined = await with_addons(connection, subscription, following, current, shelf)
-    await terms.put(connection, subscription.id, joined)
+    await terms.add(connection, subscription.id, await with_addons(connection, subscription, following, current, shelf))
 
 
 async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:

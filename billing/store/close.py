@@ -1,11 +1,11 @@
 """Closes in SQL: cuts that were taken, and how far each came."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
@@ -145,6 +145,17 @@ async def settle(
         )
     )
     return settled.rowcount == 1
+
+
+async def settle_all(connection: AsyncConnection, invoiced: Mapping[str, str | None], now_ms: int) -> None:
+    """Settle closes that are at their cut, each with its invoice: `{close: invoice}` (None: nothing to bill)."""
+    change = update(tables.closes).where(_c.id == bindparam("close"), _c.state == CloseState.CUT)
+    change = change.values(
+        state=CloseState.SETTLED, invoice_id=bindparam("invoice"), settled_ms=now_ms, live=None, raw=None
+    )
+    if invoiced:
+        rows = [{"close": close_id, "invoice": invoice_id} for close_id, invoice_id in invoiced.items()]
+        await connection.execute(change, rows)
 
 
 async def stop(connection: AsyncConnection, close: CloseRow, live: dict[str, str], raw: dict[str, str]) -> bool:

@@ -5,6 +5,7 @@ that is not void.
 All functions run in the transaction that writes the invoice. Source: R-CHG-11, R-INV-12; ADR 9.
 """
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -79,16 +80,42 @@ async def left_of(connection: AsyncConnection, customer_id: str, currency: str) 
     return sum(one.left_minor for one in await _left(connection, customer_id, currency))
 
 
-async def due_of(connection: AsyncConnection, draft: InvoiceDraft, more_minor: int = 0) -> Amounts:
+class Balance(msgspec.Struct, kw_only=True):
+    """What a customer has left and owes in one currency, in minor units."""
+
+    credit_minor: int = 0
+    carried_minor: int = 0
+
+
+async def balances(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[tuple[str, str], Balance]:
+    """Read what customers have left and owe, by customer and currency; absent where there is neither."""
+    found: dict[tuple[str, str], Balance] = {}
+    left = select(_c.customer_id, _c.currency, func.sum(_c.left_minor))
+    left = left.where(_c.customer_id.in_(customer_ids), _c.left_minor > 0).group_by(_c.customer_id, _c.currency)
+    for customer_id, currency, minor in await connection.execute(left):
+        found.setdefault((customer_id, currency), Balance()).credit_minor = int(minor)
+    owed = select(_k.customer_id, _k.currency, func.sum(_k.amount_minor))
+    owed = owed.where(_k.customer_id.in_(customer_ids), _k.taken_by.is_(None)).group_by(_k.customer_id, _k.currency)
+    for customer_id, currency, minor in await connection.execute(owed):
+        found.setdefault((customer_id, currency), Balance()).carried_minor = int(minor)
+    return found
+
+
+async def due_of(
+    connection: AsyncConnection,
+    draft: InvoiceDraft,
+    known: Mapping[tuple[str, str], Balance] | None = None,
+    more_minor: int = 0,
+) -> Amounts:
     """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency.
 
-    `more_minor` is credit that would be granted before the draft is written.
+    `known` are the balances of its customer and others, when the transaction has read them. `more_minor` is credit
+    that would be granted before the draft is written.
     """
-    left = await _left(connection, draft.customer_id, draft.currency)
-    waiting = select(func.coalesce(func.sum(_k.amount_minor), 0)).where(*_waiting(draft))
-    carried = (await connection.execute(waiting)).scalar_one()
-    credit_minor = more_minor + sum(one.left_minor for one in left)
-    return amounts_of(draft, credit_minor=credit_minor, carried_minor=int(carried))
+    if known is None:
+        known = await balances(connection, [draft.customer_id])
+    balance = known.get((draft.customer_id, draft.currency), Balance())
+    return amounts_of(draft, credit_minor=more_minor + balance.credit_minor, carried_minor=balance.carried_minor)
 
 
 async def settle(connection: AsyncConnection, invoice: Invoice, reason: str) -> None:

@@ -11,6 +11,7 @@ from billing import tables
 from billing.closing import Billed, Window
 from billing.invoice import OUTSTANDING, PAID, VOID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
 from billing.store import credit
+from billing.store.credit import Balance
 from kernel import ids
 from kernel.period import Period
 from kernel.quantity import to_units
@@ -28,14 +29,19 @@ def _invoice(row: Row[Any]) -> Invoice:
     return msgspec.convert(row, Invoice, from_attributes=True)
 
 
-async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> Invoice:
+async def write(
+    connection: AsyncConnection,
+    draft: InvoiceDraft,
+    now_ms: int,
+    known: Mapping[tuple[str, str], Balance] | None = None,
+) -> Invoice:
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
     Account credit is applied and carried amounts are booked (`billing.amount_due`). One on which nothing is due is paid
-    at once. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
+    at once; `known` as in `credit.due_of`. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
     """
     assert draft.source is not None, "an invoice that is written has a source"
-    amounts = await credit.due_of(connection, draft)
+    amounts = await credit.due_of(connection, draft, known)
     invoice = Invoice(
         id=ids.new_id(ids.INVOICE, now_ms),
         number=await _next_number(connection, draft.organization_id),

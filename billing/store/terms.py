@@ -16,6 +16,11 @@ _t = tables.subscription_terms.c
 async def put(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
     """Write a period's terms; those of the same number that start on the same day are replaced."""
     await drop(connection, subscription_id, period)
+    await add(connection, subscription_id, period)
+
+
+async def add(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
+    """Write terms of which there are none with the same number and start."""
     await connection.execute(insert(tables.subscription_terms).values(subscription_id=subscription_id, **_row(period)))
 
 

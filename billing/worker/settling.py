@@ -13,8 +13,8 @@ from billing.payment import FAILED
 from billing.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
+from billing.store import credit, purchase, terms
 from billing.store import invoice as invoices
-from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow, CloseState
@@ -46,6 +46,8 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         customers = [close.customer_id for close in waiting]
         top_ups = await purchase.top_ups_of(connection, customers)
         seated = await seats.history(connection, customers)
+        known = await credit.balances(connection, customers)  # one close a customer: none changes another's
+        invoiced: dict[str, str | None] = {}
         for close in waiting:
             subscription = own[close.subscription_id]
             value = close_of(close, subscription)
@@ -61,12 +63,13 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
             )
             invoice = None
             if draft is not None:
-                invoice = await invoices.write(connection, sourced(draft, close, extra, own_count), now_ms)
+                invoice = await invoices.write(connection, sourced(draft, close, extra, own_count), now_ms, known)
             if invoice is not None and await collect(connection, organization, invoice, real_ms) in FAILED:
                 await past_due(connection, subscription, now_ms)
-            await closes.settle(connection, close, None if invoice is None else invoice.id, now_ms)
-            await accounts.settle_cut(connection, close.customer_id, close.cut)
+            invoiced[close.id] = None if invoice is None else invoice.id
             done = done + Settled(settled=1, invoices=invoice is not None)
+        await closes.settle_all(connection, invoiced, now_ms)
+        await accounts.settle_cuts(connection, {close.customer_id: close.cut for close in waiting})
     return done
 
 
