@@ -56,7 +56,7 @@ class Auditor:
             await balance.compare(lane, end)
         self._compare_accounts(books)
         tally = self._history.tally
-        invoices = InvoiceAudit(books, tally.usage, tally.ends, tally.beyond)
+        invoices = InvoiceAudit(books, tally.usage, tally.ends, tally.drawn)
         await asyncio.to_thread(invoices.check, self._findings)
         return self._finish(books, invoices, started_ms)
 

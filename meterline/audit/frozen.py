@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from kernel.money import minor_places
 from meterline.audit.decoding import UNITS, AccountRecord, TermsRule
-from meterline.audit.pool import Pool, PoolWindow, window_of
+from meterline.audit.pool import Four, Pool, PoolKey, window_of
 from meterline.audit.rows import Books
 
 Row = Mapping[str, Any]
 UsageKey = tuple[str, str, int, int]  # customer, feature, term, first day of the window
-# customer -> (term, first day) -> what was drawn beyond the plan's part, by cut
-Beyond = Mapping[str, Mapping[tuple[int, int], Mapping[int, Decimal]]]
+# customer -> draw window -> what was drawn of each part of the pool, by cut
+Drawn = Mapping[str, Mapping[PoolKey, Mapping[int, Four]]]
 MONTHS: Final = {"monthly": 1, "quarterly": 3, "yearly": 12}
 _ZERO: Final = Decimal(0)
 
@@ -82,27 +82,28 @@ class FrozenTerms:
             return None
         return found[0], self.end(customer, term, window_of(_rule(found[0]), first)[1])
 
-    def overdraft(self, customer: str, key: tuple[int, int], beyond: Beyond, cut: int | None) -> Decimal:
+    def overdraft(self, customer: str, key: tuple[int, int], drawn: Drawn, cut: int | None) -> Decimal:
         """Tell what a draw window has beyond its balance by a cut, in the major unit (R-BAL-3, R-TOPUP-4)."""
         terms = self.at(customer, *key)
         if not terms or not terms[0]["overdraft"]:
             return _ZERO
-        return self._left(customer, terms[0], key, beyond, cut)[1]
+        return self._left(customer, terms[0], key, drawn, cut)[1]
 
-    def top_ups_left(self, customer: str, terms: Row, day: int, beyond: Beyond, cut: int) -> Decimal:
+    def top_ups_left(self, customer: str, terms: Row, day: int, drawn: Drawn, cut: int) -> Decimal:
         """Tell what is left on a day of a balance's top-ups by a cut, in the major unit (AMB-20)."""
         if terms["model"] != "balance":
             return _ZERO
         key = terms["term"], window_of(_rule(terms), day)[0]
-        return self._left(customer, terms, key, beyond, cut)[0]
+        return self._left(customer, terms, key, drawn, cut)[0]
 
     def _left(
-        self, customer: str, terms: Row, key: tuple[int, int], beyond: Beyond, cut: int | None
+        self, customer: str, terms: Row, key: tuple[int, int], drawn: Drawn, cut: int | None
     ) -> tuple[Decimal, Decimal]:
         pool = Pool()
-        for each, by_cut in beyond.get(customer, {}).items():
-            amount = sum((drawn for at, drawn in by_cut.items() if cut is None or at <= cut), _ZERO)
-            pool.windows[each] = PoolWindow(0, now=(_ZERO, _ZERO, amount, _ZERO))
+        for each, by_cut in drawn.get(customer, {}).items():
+            for at, four in by_cut.items():
+                if cut is None or at <= cut:
+                    pool.take(each, 0, four)
         places = minor_places(terms["currency"])
         bought = tuple(
             (row["term"], row["window_day"], Decimal(row["amount_minor"]).scaleb(-places))

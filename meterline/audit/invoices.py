@@ -12,7 +12,7 @@ from typing import Final
 
 from kernel.money import minor_places
 from meterline.audit.changed import Changer
-from meterline.audit.frozen import Beyond, FrozenTerms, Row, UsageKey
+from meterline.audit.frozen import Drawn, FrozenTerms, Row, UsageKey
 from meterline.audit.ledger import check_amounts, check_credits, check_numbers
 from meterline.audit.owed import Owed, Seller
 from meterline.audit.report import Findings, Unbilled
@@ -44,11 +44,11 @@ CountedUsage = dict[UsageKey, dict[int, Decimal]]
 class InvoiceAudit:
     """One look at all invoices, with usage and draws by cut as the rows have them."""
 
-    def __init__(self, books: Books, usage: CountedUsage, ends: Mapping[UsageKey, int], beyond: Beyond) -> None:
+    def __init__(self, books: Books, usage: CountedUsage, ends: Mapping[UsageKey, int], drawn: Drawn) -> None:
         self._books = books
         self._usage = usage
         self._ends = ends
-        self._beyond = beyond
+        self._drawn = drawn
         self._terms = FrozenTerms(books)
         self._seller = Seller(books, self._terms)
         self._changer = Changer(books, self._terms, self._seller)
@@ -165,7 +165,7 @@ class InvoiceAudit:
 
     def _check_draws(self, findings: Findings, billed: Mapping[UsageKey, list[Row]]) -> None:
         """After each settled close, the lines of every ended draw window sum to its overdraft (R-BAL-3)."""
-        drawn = {(customer, _POOL, *window) for customer, windows in self._beyond.items() for window in windows}
+        drawn = {(customer, _POOL, *window) for customer, windows in self._drawn.items() for window in windows}
         for key in drawn | {key for key in billed if key[1] == _POOL}:
             customer, _, *place = key
             owner = self._terms.owner(customer, key[2])
@@ -178,7 +178,7 @@ class InvoiceAudit:
                 where = f"{_name(key)} at cut {close['cut']}"
                 over = _ZERO
                 if window[1] <= close["through_day"]:
-                    over = self._terms.overdraft(customer, (place[0], place[1]), self._beyond, close["cut"])
+                    over = self._terms.overdraft(customer, (place[0], place[1]), self._drawn, close["cut"])
                 have = sum(line["amount_minor"] for line in lines)
                 findings.same("invoice window", where, "overdraft", have, _minor(over, window[0]["currency"]))
                 units = sum((Decimal(line["quantity"]) for line in lines), _ZERO)
@@ -224,7 +224,7 @@ class InvoiceAudit:
             sides = None if source != "change" or close is None else self._changer.sides(invoice, close)
             if close is not None and sides is not None and sides[1]["model"] != "balance":
                 day, customer = close["through_day"], invoice["customer_id"]
-                left = self._terms.top_ups_left(customer, sides[0], day, self._beyond, close["cut"])
+                left = self._terms.top_ups_left(customer, sides[0], day, self._drawn, close["cut"])
                 found[invoice["id"]] = _minor(left, sides[0]["currency"])
             elif source == "addon" and invoice["id"] in granting:  # it ended with its free plan
                 charged = sum(line["amount_minor"] for line in self._lines[invoice["id"]] if line["kind"] != CREDIT)

@@ -71,7 +71,7 @@ class Pool:
             return
         window = self.windows.setdefault(key, PoolWindow(end))
         window.end = max(window.end, end)
-        window.now = _plus(window.now, four)
+        window.now = plus(window.now, four)
         self.packs += four[PACKS]
 
     def freeze(self) -> None:
@@ -171,7 +171,8 @@ def _told(rest: Decimal) -> Decimal:
     return max(-_TOLD_MAX, min(_TOLD_MAX, rest))
 
 
-def _plus(one: Four, other: Four) -> Four:
+def plus(one: Four, other: Four) -> Four:
+    """Add draws part by part."""
     return one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3]
 
 

@@ -12,6 +12,7 @@ from kernel.quantity import canonical
 from meterline.audit.decoding import Attempt, Position, event_id
 from meterline.audit.invoices import CountedUsage
 from meterline.audit.judge import COUNTED, Ruling
+from meterline.audit.pool import NOTHING, Four, PoolKey, plus
 from meterline.audit.report import FeatureSum, Findings, KeySet, OrganizationReport
 from meterline.audit.rows import Stored
 
@@ -53,8 +54,8 @@ class Tally:
         self.verdicts: Counter[str] = Counter()
         self.usage: CountedUsage = defaultdict(dict)
         self.ends: dict[tuple[str, str, int, int], int] = {}
-        # By customer, draw window and cut: what was drawn of top-ups and beyond them.
-        self.beyond: dict[str, dict[tuple[int, int], dict[int, Decimal]]] = defaultdict(lambda: defaultdict(dict))
+        # By customer, draw window and cut: what was drawn of each part of the pool.
+        self.drawn: dict[str, dict[PoolKey, dict[int, Four]]] = defaultdict(lambda: defaultdict(dict))
         self._counted: dict[bytes, tuple[int, Position]] = {}
 
     def rule(self, attempt: Attempt, ruling: Ruling) -> None:
@@ -73,9 +74,9 @@ class Tally:
         cuts = self.usage[window]
         cuts[row.cut] = _EXACT.add(cuts.get(row.cut, _ZERO), attempt.quantity)
         self.ends[window] = row.window_end
-        if drawn := row.taken.top_ups + row.taken.overdraft:
-            cuts = self.beyond[customer][row.term, row.window]
-            cuts[row.cut] = _EXACT.add(cuts.get(row.cut, _ZERO), drawn)
+        if any(row.taken.four):
+            parts = self.drawn[customer][row.term, row.window]
+            parts[row.cut] = plus(parts.get(row.cut, NOTHING), row.taken.four)
         if attempt.digest:
             before = self._counted.get(attempt.digest)
             if before is not None and attempt.effective_ms - before[0] <= KEY_MEMORY_MS:

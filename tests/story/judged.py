@@ -20,7 +20,7 @@ async def judged(world: World) -> tuple[Findings, InvoiceAudit]:
     for (epoch, lane), end in (await progress(world.raw)).items():
         for row in await stored_events(world.raw, epoch, lane, 0, end):
             tally.row(row, findings)
-    audit = InvoiceAudit(await books(world.sql), tally.usage, tally.ends, tally.beyond)
+    audit = InvoiceAudit(await books(world.sql), tally.usage, tally.ends, tally.drawn)
     audit.check(findings)
     return findings, audit
 
