@@ -64,7 +64,7 @@ def event(key, value=15, **more):
 
 async def test_killed_at_every_step_and_across_a_cut(cold_server):
     server = cold_server
-    server.program = [sys.executable, "-c", DIES, "billing.worker.closer:Closer._wait_for_cuts"]
+    server.program = [sys.executable, "-c", DIES, "billing.worker.cut_wait:CutWait.frozen"]
     server.start()
     async with Api(server) as api:
         calls = await api.feature("calls")

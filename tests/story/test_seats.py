@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from billing import tables
+from billing.paused import Part
 from billing.store import seat as seat_store
 from catalog.definition import Feature, FeatureKind
 from catalog.store import create_feature
@@ -183,7 +184,8 @@ async def test_the_books_of_a_period_are_what_happened_in_it(world: World) -> No
     made = await world.call("PUT", "/seats", member(8))
     await world.now("2026-02-01T00:00:00Z")
     await world.call("PUT", "/seats", member(9))
-    january = {"term": 1, "since_ms": 1767225600000, "until_ms": 1769904000000}
+    january, end_ms = [Part(1, 1767225600000, 0)], 1769904000000
     async with world.sql.snapshot() as connection:
-        [book] = (await seat_store.books(connection, made["customerId"], **january)).values()
+        found = await seat_store.books(connection, made["customerId"], parts=january, until_ms=end_ms, days=None)
+    [book] = found.values()
     assert (book.at_start, [(one.before, one.after) for one in book.changes]) == (0, [(0, 6), (6, 8)])
