@@ -190,7 +190,7 @@ def _usage_line(
     """
     total = totals[window]
     terms = granting(periods, window)
-    granted = None if terms is None else terms.feature(window.feature)
+    granted = None if terms is None else terms.of_window(window.start).feature(window.feature)
     if terms is None or granted is None or terms.model is not ConsumptionModel.METERED:
         return None
     end = _end(periods, window.term, total.end)

@@ -30,7 +30,7 @@ def draws_of(
         terms = period_at([one for one in periods if one.term == term], start)
         if terms is None or terms.model is not ConsumptionModel.BALANCE:
             continue
-        left = left_in(sums, 0, _granted(top_ups), terms_of(subscription, terms), start)
+        left = left_in(sums, 0, _granted(top_ups), terms_of(subscription, terms.of_window(start)), start)
         found[DrawWindow(term, start)] = Drawn(overdraft=left.overdraft, plan=drawn.plan, top_ups=drawn.top_ups)
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from billing.discount import Discount
-from catalog.definition import Plan, PlanFeature, PlanPrice
+from catalog.definition import FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
 from kernel.period import Interval, Period, period_of
@@ -55,6 +55,17 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             margin=self.margin,
             addon=self.addon,
         )
+
+
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """What was less before it was raised: it still holds for usage windows that began before `before_day`.
+
+    `pool` is what such a window had; `included` pairs a feature's id with the quantity that it included.
+    """
+
+    before_day: int
+    pool: str
+    included: tuple[tuple[str, str], ...] = ()
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +115,8 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
 
     `pool` is a decimal string: credits, or money in the major unit. `discount` is the one that runs in this period, as
     it stood when the period was frozen; a trial's is the one that its first paid period will have. `paid_minor` is what
-    the base was paid with; None: the price net of the discount, in full (R-PRO-6).
+    the base was paid with; None: the price net of the discount, in full (R-PRO-6). `earlier` tells, oldest first, what
+    windows of the period had that were over before a quantity was raised.
     """
 
     plan_id: str
@@ -118,6 +130,7 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     overdraft: bool = False
     discount: Discount | None = None
     paid_minor: int | None = None
+    earlier: tuple[Earlier, ...] = ()
 
     @property
     def free(self) -> bool:
@@ -132,6 +145,18 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
     def feature(self, feature_id: str) -> FrozenFeature | None:
         """Tell what it grants of a feature; None when it grants nothing."""
         return next((granted for granted in self.features if granted.feature == feature_id), None)
+
+    def of_window(self, first_day: int) -> "PeriodTerms":
+        """Tell what they were for the window that begins on `first_day`: what is raised later does not reach back."""
+        stood, pool = dict[str, str](), self.pool
+        for earlier in reversed(self.earlier):
+            if first_day < earlier.before_day:
+                stood, pool = {**stood, **dict(earlier.included)}, earlier.pool
+        features = tuple(
+            msgspec.structs.replace(granted, included=stood.get(granted.feature, granted.included))
+            for granted in self.features
+        )
+        return msgspec.structs.replace(self, features=features, pool=pool) if stood or pool != self.pool else self
 
 
 def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: Discount | None = None) -> PeriodTerms:
@@ -200,7 +225,7 @@ def frozen_feature(granted: PlanFeature, frame: Frame) -> FrozenFeature:
 
 def framed(period: PeriodTerms, frame: Frame) -> PeriodTerms:
     """Put terms into another frame as they are: what a subscriber keeps when the plan itself is gone (R-PLAN-8)."""
-    return msgspec.structs.replace(period, **_members(frame))
+    return msgspec.structs.replace(period, **_members(frame), earlier=())
 
 
 def refrozen(period: PeriodTerms, plan: Plan) -> PeriodTerms:
@@ -229,6 +254,32 @@ def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
         price = msgspec.structs.replace(price, amount_minor=current.base_minor)
     offered = canonical(plan.pool_of(price))
     return offered if current.free else max(current.pool, offered, key=Decimal)
+
+
+def raised(before: PeriodTerms, after: PeriodTerms, day: int) -> PeriodTerms:
+    """Keep what windows had that are over on `day`, when `before` is widened to `after`: closed months stay (R-INT-4).
+
+    A billing period of one window has none; neither has a free plan, which bills nothing.
+    """
+    first_day = before.window_of(day).start
+    stood = dict[str, str]()
+    for old in before.features:
+        new = after.feature(old.feature)
+        metered = old.kind == FeatureKind.METERED.value
+        if metered and old.included is not None and new is not None and new.included != old.included:
+            stood[old.feature] = old.included
+    if before.free or first_day <= before.since_day or not (stood or after.pool != before.pool):
+        return after
+    kept = [one for one in before.earlier if one.before_day != first_day]
+    known = next((one for one in before.earlier if one.before_day == first_day), None)
+    if known is not None:  # of two raises in one window the first tells what the windows before had
+        stood = {**stood, **dict(known.included)}
+    added = Earlier(
+        before_day=first_day,
+        pool=before.pool if known is None else known.pool,
+        included=tuple(sorted(stood.items())),
+    )
+    return msgspec.structs.replace(after, earlier=(*kept, added))
 
 
 def wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:

@@ -39,15 +39,17 @@ class Reproduction(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def as_it_stood(periods: Sequence[PeriodTerms], invoice: Invoice, lines: Sequence[Line]) -> list[PeriodTerms]:
-    """Put back what was included when the invoice was written, for quantities that were raised since (R-BH-1).
+    """Put back the included seats of the period that begins with the invoice, for those raised since (R-BH-1).
 
-    A window's are those of the terms in force when it began, a seat's those of the period that begins with the invoice.
+    Of usage the terms themselves tell what a window had (`PeriodTerms.of_window`).
     """
     stood: dict[tuple[int, int, str], str] = {}
     for line in lines:
-        if line.feature_id is None or line.included is None or line.kind is LineKind.SEAT_TRUE_UP:
+        if line.feature_id is None or line.included is None or line.window is not None:
+            continue  # of the plan as a whole, or of usage
+        if line.kind is LineKind.SEAT_TRUE_UP:
             continue
-        day = invoice.period_start_ms // DAY_MS if line.window is None else line.window.start
+        day = invoice.period_start_ms // DAY_MS
         begun = [one.since_day for one in periods if one.term == line.term and one.since_day <= day]
         if begun:
             stood[line.term, max(begun), line.feature_id] = line.included

@@ -98,7 +98,8 @@ subscriptions = Table(
 # free plan. `features` is a list of {feature, code, name, kind, enabled, included, overage, unitPrice, credits, margin,
 # addon, slug, baseMinor, paidApart}; `included` is a decimal string, null is unlimited. `pool` is a decimal string;
 # `discount` is {source, name, type, value, cycles_left}. Top-ups add up from the window `chain_window` of the term
-# `chain_term` on.
+# `chain_term` on. `earlier` is a list of {before_day, pool, included}: what windows had that were over before a
+# quantity was raised; its `included` is a list of [feature, quantity].
 subscription_terms = Table(
     "subscription_terms",
     metadata,
@@ -126,6 +127,7 @@ subscription_terms = Table(
     Column("overdraft", Boolean, nullable=False),
     Column("discount", JSON(none_as_null=True)),
     Column("paid_minor", BigInteger),  # what the base was paid with, when that is not its price net of the discount
+    Column("earlier", JSON, nullable=False, server_default=text("'[]'")),
 )
 
 # `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw` keep both sides).

@@ -26,6 +26,7 @@ from billing.explanation.period import (
 )
 from billing.explanation.terms import terms_wire
 from billing.explanation.usage import overdraft_why, usage_why
+from billing.frozen import PeriodTerms
 from billing.invoice import Line, LineKind
 from kernel.period import date_of, instant_text
 from kernel.quantity import canonical, from_units
@@ -73,7 +74,7 @@ def line_wire(line_id: str, line: Line, fact: Fact) -> dict[str, Any]:
             "amount": why.amount.minor,
             "agrees": why.amount.minor == line.amount_minor,
         },
-        "terms": None if why.terms is None else terms_wire(why.terms, line.feature_id),
+        "terms": None if why.terms is None else _terms(why.terms, line),
         "window": _window(line),
         "events": _events(line_id, line, fact),
     }
@@ -104,3 +105,9 @@ def _events(line_id: str, line: Line, fact: Fact) -> dict[str, Any] | None:
         "priceVersions": sums.price_versions,
         "href": f"/invoices/{fact.invoice.id}/lines/{line_id}/events",
     }
+
+
+def _terms(terms: PeriodTerms, line: Line) -> dict[str, Any]:
+    """Spell the terms as they were for the line's window."""
+    stood = terms if line.window is None else terms.of_window(line.window.start)
+    return terms_wire(stood, line.feature_id)

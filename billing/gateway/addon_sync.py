@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.addon import opened
+from billing.frozen import raised
 from billing.showing import shown_terms
 from billing.store import account as accounts
 from billing.store import addon as addons
@@ -19,6 +20,7 @@ from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
+from kernel.period import DAY_MS
 
 _PAGE: Final = 100
 
@@ -57,6 +59,7 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, now_m
     for granted in sold.features:
         if granted.addon:
             wanted[current.since_day] = opened(wanted[current.since_day], granted)
+    wanted[current.since_day] = raised(current, wanted[current.since_day], now_ms // DAY_MS)
     for period in periods:
         if period.since_day > current.since_day:
             wanted[period.since_day] = await with_addons(connection, subscription, period, current)

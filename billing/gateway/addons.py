@@ -20,7 +20,7 @@ from billing.addon import (
     switched_on,
 )
 from billing.addon_invoice import activation_invoice
-from billing.frozen import PeriodTerms
+from billing.frozen import PeriodTerms, raised
 from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
 from billing.gateway.canceling import loaded
 from billing.gateway.paying import must_collect
@@ -79,6 +79,7 @@ async def activate_addon(
     if gateway_of(organization) is not None and await payments.card_of(connection, subscription.customer_id) is None:
         raise rejected("no_payment_method", "The customer has no saved card: save one first.")
     begun, granted = switched_on(current, granted)
+    begun = raised(current, begun, day_of_us(now_ms * 1000))
     charge = activation_charge(current, granted.base_minor, day_of_us(now_ms * 1000), days_of(periods, current))
     row = SubscriptionAddon(
         id=ids.new_id(SUBSCRIPTION_ADDON_ID, real_ms),

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.frozen import PeriodTerms, freeze, refrozen, widened
+from billing.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.gateway.canceling import carry_out, end_now
 from billing.lifecycle import Command
 from billing.showing import announced, in_force
@@ -95,7 +95,7 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, plan:
         if period is None or period.plan_id != plan.id or (period.until_day is not None and period.until_day <= day):
             continue  # another plan's, or it is over and only waits to be closed
         begun = period is current or day >= period.since_day
-        wanted = widened(period, plan)
+        wanted = raised(period, widened(period, plan), day)
         if not begun:
             wanted = await with_addons(connection, subscription, refrozen(period, plan), current)
         if wanted != period:

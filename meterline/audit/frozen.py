@@ -66,7 +66,7 @@ class FrozenTerms:
         for row in self.at(customer, term, window):
             for rule in row["features"]:
                 if rule["feature"] == feature:
-                    return row, rule
+                    return row, _of_window(row, rule, window)
         return None
 
     def end(self, customer: str, term: int, end: int) -> int:
@@ -87,7 +87,9 @@ class FrozenTerms:
         terms = self.at(customer, *key)
         if not terms or not terms[0]["overdraft"]:
             return _ZERO
-        return self._left(customer, terms[0], key, drawn, cut)[1]
+        later = [one["pool"] for one in terms[0]["earlier"] if key[1] < one["before_day"]]
+        stood = {**terms[0], "pool": later[0]} if later else terms[0]
+        return self._left(customer, stood, key, drawn, cut)[1]
 
     def top_ups_left(self, customer: str, terms: Row, day: int, drawn: Drawn, cut: int) -> Decimal:
         """Tell what is left on a day of a balance's top-ups by a cut, in the major unit (AMB-20)."""
@@ -135,6 +137,15 @@ class FrozenTerms:
             paid = row["interval"] is not None and not row["trial"]
             if paid and row["anchor_day"] != row["until_day"] and row["since_day"] <= subscription["period_start_day"]:
                 yield row
+
+
+def _of_window(row: Row, rule: Row, window: int) -> Row:
+    """Say what a feature's rule was for a window that was over before a quantity was raised (R-BH-1, R-INT-4)."""
+    for earlier in row["earlier"]:
+        for feature, included in earlier["included"]:
+            if window < earlier["before_day"] and feature == rule["feature"]:
+                return {**rule, "included": included}
+    return rule
 
 
 def _rule(row: Row) -> TermsRule:

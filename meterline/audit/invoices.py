@@ -135,11 +135,11 @@ class InvoiceAudit:
             for close in settled:
                 have = sum(line["amount_minor"] for line in lines if line["cut"] <= close["cut"])
                 ended = end <= close["through_day"] or close["final"]
-                owed = self._rate(key, close["cut"], lines) if ended else 0
+                owed = self._rate(key, close["cut"]) if ended else 0
                 findings.same("invoice window", f"{_name(key)} at cut {close['cut']}", "what is invoiced", have, owed)
             self._check_usage_lines(findings, key, lines)
             if settled and settled[-1]["final"] and any(cut > settled[-1]["cut"] for cut in self._usage.get(key, {})):
-                late = self._rate(key, None, lines) - self._rate(key, settled[-1]["cut"], lines)
+                late = self._rate(key, None) - self._rate(key, settled[-1]["cut"])
                 self.unbilled.append(Unbilled(key[0], key[1], _day(key[3]), late))
 
     def _check_usage_lines(self, findings: Findings, key: UsageKey, lines: Sequence[Row]) -> None:
@@ -152,7 +152,7 @@ class InvoiceAudit:
                 findings.add("invoice line", where, "no frozen terms charge its usage")
                 continue
             used = self._used(key, line["cut"])
-            included = self._included(key, line["cut"], lines)
+            included = self._included(key)
             beyond = _ZERO if included is None else max(_ZERO, _EXACT.subtract(used, included))
             stated = None if line["included"] is None else Decimal(line["included"])
             findings.same("invoice line", where, "used", Decimal(line["used"]), used)
@@ -238,25 +238,17 @@ class InvoiceAudit:
                 total = _EXACT.add(total, quantity)
         return total
 
-    def _included(self, key: UsageKey, cut: int | None, lines: Sequence[Row]) -> Decimal | None:
-        """Tell what a window includes; None when it is unlimited.
-
-        A quarter or a year has windows that were billed before its quantities were raised (R-BH-1): then the last line
-        by the cut says what stood then, and it cannot have been more than now.
-        """
+    def _included(self, key: UsageKey) -> Decimal | None:
+        """Tell what a window includes; None when it is unlimited."""
         found = self._terms.granting(key)
-        if found is None or not found[1]["overage"]:
+        if found is None or not found[1]["overage"] or found[1]["included"] is None:
             return None
-        stood = [line["included"] for line in lines if cut is None or line["cut"] <= cut]
-        included = None if found[1]["included"] is None else Decimal(found[1]["included"])
-        if found[0]["interval"] != "monthly" and stood and stood[-1] is not None:
-            return Decimal(stood[-1]) if included is None else min(included, Decimal(stood[-1]))
-        return included
+        return Decimal(found[1]["included"])
 
-    def _rate(self, key: UsageKey, cut: int | None, lines: Sequence[Row]) -> int:
+    def _rate(self, key: UsageKey, cut: int | None) -> int:
         """Rate a window: max(0, used - included) x price, halves away from zero, in minor units (R-METER-2)."""
         found = self._terms.granting(key)
-        included = self._included(key, cut, lines)
+        included = self._included(key)
         if found is None or found[0]["model"] != "metered" or included is None:
             return 0
         beyond = max(_ZERO, _EXACT.subtract(self._used(key, cut), included))

@@ -166,11 +166,13 @@ async def books(sql: Sql) -> Books:
                 await rows(
                     "SELECT t.subscription_id, t.term, since_day, until_day, t.start_us, t.anchor_day, t.currency,"
                     ' t."interval", trial, window_days, chain_term, chain_window, base_minor, paid_minor, model, pool,'
-                    " overdraft, CAST(features AS TEXT) AS features, CAST(discount AS TEXT) AS discount"
+                    " overdraft, CAST(features AS TEXT) AS features, CAST(discount AS TEXT) AS discount,"
+                    " CAST(earlier AS TEXT) AS earlier"
                     " FROM subscription_terms t JOIN subscriptions s ON s.id = t.subscription_id WHERE s.started"
                 ),
                 "features",
                 "discount",
+                "earlier",
             ),
             closes=await rows(
                 "SELECT id, organization_id, customer_id, subscription_id, cut, kind, base_term, start_day,"

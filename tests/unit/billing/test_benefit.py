@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from billing.beginning import after_trial, first_frame, next_frame
-from billing.frozen import chain_of, chain_to, freeze, refrozen, widened
+from billing.frozen import chain_of, chain_to, framed, freeze, raised, refrozen, widened
 from billing.subscription import TRIAL_WINDOW_DAYS
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
 from catalog.terms import ConsumptionModel, PoolChain, SubscriptionStatus
@@ -242,3 +242,32 @@ def test_a_new_price_in_the_subscriptions_currency_is_taken_at_renewal():
     dearer = plan(granted, priced={"regional": (RegionalPrice(currency="brl", amount_minor=60000),)})
     assert widened(current, dearer).base_minor == 50000
     assert following(current, dearer).base_minor == 60000
+
+
+def quarter(**changes):
+    """Terms of a quarter from the anchor on, and the first days of its three windows."""
+    first = frozen(plan(calls(), seats(), **changes))
+    windows = [ANCHOR, day("2026-02-28"), day("2026-03-31")]
+    return msgspec.structs.replace(first, until_day=day("2026-04-30")), windows
+
+
+def test_what_is_raised_in_a_later_month_does_not_reach_back():
+    """R-INT-4, R-BH-1, R-BH-3: closed months of a quarter keep what they had; a month that runs has the most."""
+    terms, windows = quarter(model=ConsumptionModel.CREDITS, included=Decimal(50))
+    for moment, included, pool in ((5, 150, 60), (40, 300, 60), (45, 400, 70), (46, 350, 65), (70, 400, 80)):
+        offered = plan(
+            calls(included=Decimal(included)), seats(), model=ConsumptionModel.CREDITS, included=Decimal(pool)
+        )
+        terms = raised(terms, widened(terms, offered), ANCHOR + moment)
+    told = [(one.features[0].included, one.pool) for one in map(terms.of_window, windows)]
+    assert told == [("150", "60"), ("400", "70"), ("400", "80")]
+    assert [one.before_day for one in terms.earlier] == windows[1:]
+    assert framed(terms, terms).earlier == ()
+
+
+def test_seats_and_a_month_of_its_own_have_nothing_earlier():
+    """R-SEAT-11: raised seats lift the level of the whole billing period."""
+    terms, _ = quarter()
+    assert raised(terms, widened(terms, plan(calls(), seats(included=Decimal(9)))), ANCHOR + 40).earlier == ()
+    monthly = frozen(BEFORE)
+    assert raised(monthly, widened(monthly, plan(calls(included=Decimal(150)))), ANCHOR + 20).earlier == ()

@@ -1,4 +1,5 @@
 from billing.closing import Billed, Window, WindowUsage, plan_close
+from billing.frozen import Earlier
 from kernel.period import DAY_MS, Interval, boundary
 from kernel.quantity import to_units
 from tests.unit.billing.make import ANCHOR, FEATURE, close, day, granted, period
@@ -90,3 +91,15 @@ def test_lines_come_in_one_order_whatever_order_the_totals_came_in():
     backward = plan_close(close(0, cut=1), periods, dict(reversed(totals.items())), {})
     assert forward == backward
     assert [line.feature_code for line in forward.lines[1:]] == sorted(feature.code for feature in features)
+
+
+def test_a_closed_month_of_a_quarter_is_not_rated_anew_when_a_quantity_is_raised():
+    """R-INT-4, R-BH-1: the month that runs has what was raised; the one before is billed up, and so is late usage."""
+    raised = Earlier(before_day=boundary(ANCHOR, 1, Interval.MONTHLY), pool="0", included=((FEATURE, "10"),))
+    quarter = period(0, granted(included="50"), until_day=boundary(ANCHOR, 3, Interval.MONTHLY), earlier=(raised,))
+    billed = {window(0): Billed(units=to_units("100"), minor=150, cut=1)}
+    second = close(1, cut=2, final=True)
+    used = {window(0): usage(0, "110"), window(1): usage(1, "60")}
+    assert lines(plan_close(second, [quarter], used, billed)) == [("overage", "10", 15)]
+    late = {**used, window(0): usage(0, "120")}
+    assert lines(plan_close(second, [quarter], late, billed)) == [("overage", "10", 15), ("late_usage", "10", 15)]

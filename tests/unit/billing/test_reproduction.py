@@ -6,7 +6,8 @@ import pytest
 from billing.amount_due import amounts_of
 from billing.invoice import Basis, Invoice, InvoiceDraft, LineKind
 from billing.reproduction import as_it_stood, compared, not_made_again
-from tests.unit.billing.make import FEATURE, draft, granted, line, period
+from kernel.period import DAY_MS
+from tests.unit.billing.make import ANCHOR, FEATURE, draft, granted, line, period
 
 
 def stored(made: InvoiceDraft, **changes) -> Invoice:
@@ -55,11 +56,11 @@ def test_changed_missing_and_unknown_lines_are_told() -> None:
     assert not_made_again(stored(MADE), LINES).verdict == "unjudged"
 
 
-def test_quantities_that_were_raised_since_stand_as_the_lines_say() -> None:
-    """R-BH-1: the window's terms alone are put back."""
+def test_seats_that_were_raised_since_stand_as_the_lines_say() -> None:
+    """R-BH-1: those of the period that begins with the invoice; of usage the terms tell what a window had."""
     terms = [period(0, granted(included="99")), period(1, granted(included="99"))]
-    billed = line(
-        150, LineKind.OVERAGE, feature_id=FEATURE, included="10", window=terms[1].window_of(terms[1].since_day)
-    )
-    first, second = as_it_stood(terms, stored(MADE), [billed])
+    begun = stored(MADE, period_start_ms=terms[1].since_day * DAY_MS)
+    held = line(150, LineKind.SEATS, feature_id=FEATURE, included="10")
+    used = line(150, LineKind.OVERAGE, feature_id=FEATURE, included="7", window=terms[0].window_of(ANCHOR))
+    first, second = as_it_stood(terms, begun, [held, used])
     assert (first.features[0].included, second.features[0].included) == ("99", "10")
