@@ -6,7 +6,7 @@ from tests.conftest import SOAK
 from tests.simulation import soak, unreached
 from tests.simulation.mutation import MUTATIONS
 
-SEEDS = 10_000 if SOAK else 200
+SEEDS = 10_000 if SOAK else 150
 FOUND_WITHIN = 1_000
 # Where the short form begins to look for each bug, and how far it looks; the soak begins at 0. They change with every
 # await of the product; `python -m tests.simulation 0:1000 --mutations` tells them.

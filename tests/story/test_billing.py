@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -228,19 +229,46 @@ class World:
         return None if state.snapshot is None else decode_snapshot(state.snapshot)
 
 
+class Template:
+    """SQL as a story finds it, with its organization and plans: made by the first story, copied by the others."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        self._copy(sqlite3.connect(path), self._database)
+        self._names = {name: getattr(world, name) for name in ("organization", "calls", "starter", "free")}
+
+    def put_into(self, world: World, path: Path) -> None:
+        """Fill the empty SQLite store at `path`, which may be open already."""
+        self._copy(self._database, sqlite3.connect(path))
+        vars(world).update(self._names)
+
+    def _copy(self, source: sqlite3.Connection, target: sqlite3.Connection) -> None:
+        source.backup(target)
+        for one in (source, target):
+            if one is not self._database:
+                one.close()
+
+
+TEMPLATES: list[Template] = []
+
+
 @pytest.fixture
 async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
-    sql = sql_at_full_count
+    sql, path = sql_at_full_count, tmp_path / "test.sqlite"
     raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
     world = World(sql, raw)
-    async with sql.transaction() as connection:
-        await connection.run_sync(metadata.create_all)
-        await catalog_store.ensure_deployment(connection, LANES)
-        organization = await catalog_store.create_organization(connection, "Test", "sandbox", world.clock.now_ms())
-        await catalog_store.create_key(
-            connection, organization, name="test", now_ms=world.clock.now_ms(), secret=SECRET
-        )
-    world.organization = organization.id_text
+    copied = path.exists() and bool(TEMPLATES)
+    if copied:
+        TEMPLATES[0].put_into(world, path)
+    else:
+        async with sql.transaction() as connection:
+            await connection.run_sync(metadata.create_all)
+            await catalog_store.ensure_deployment(connection, LANES)
+            organization = await catalog_store.create_organization(connection, "Test", "sandbox", world.clock.now_ms())
+            await catalog_store.create_key(
+                connection, organization, name="test", now_ms=world.clock.now_ms(), secret=SECRET
+            )
+        world.organization = organization.id_text
     await world.store.create()
     await world.log.create()
     await world.catalog.start()
@@ -253,7 +281,10 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     world.catalog.addon_in_use = addon_in_use
     world.plan_sync = plans
     async with world.running():
-        await world.plans()
+        if not copied:
+            await world.plans()
+            if path.exists():
+                TEMPLATES.append(Template(world, path))
         yield world
     await world.live.close()
     await world.log.close()

@@ -1,7 +1,7 @@
 """Vectors over HTTP: `python -m pytest tests/vectors --vectors FILE` runs every scenario of the file.
 
-Without FILE it runs the shared file and `more.json` beside this module, with METERLINE_SOAK=1 `soak.json` too: files of
-ours, whose figures are reckoned from the rules alone, apart from the product.
+Without FILE it runs the shared file and of `more.json` beside this module every ninth vector, all of them with
+METERLINE_SOAK=1: ours, whose figures are reckoned from the rules alone, apart from the product.
 Each is run under the default policy and once more under each switch of its `then_if`; after each run, one amount after
 the other is changed in what is expected, and each change must be noticed.
 """
