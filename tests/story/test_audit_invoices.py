@@ -71,7 +71,7 @@ async def bought(world: World) -> None:
 
 
 async def lived(world: World) -> None:
-    """A trial with a code, a quarter, quantities raised within it, and an end within a month."""
+    """A trial with a code, a quarter, late usage, quantities raised within it, and an end within a month."""
     await world.now("2026-01-01T00:00:00Z")
     acme = await world.customer("acme")
     await priced(world, "quarterly", 12000)
@@ -82,6 +82,7 @@ async def lived(world: World) -> None:
     await world.track(acme, "111", "2026-01-10T00:00:00Z")
     await world.now("2026-02-10T00:00:00Z")
     await world.track(acme, "44", "2026-02-11T00:00:00Z")
+    await world.track(acme, "70", "2026-01-11T00:00:00Z")
     await world.call("PATCH", f"/plans/{world.starter}/features/calls", {"includedAmount": 20})
     await world.now("2026-03-10T00:00:00Z")
     await world.track(acme, "88", "2026-03-11T00:00:00Z")
