@@ -7,7 +7,7 @@ import string
 
 from tests.story.harness import SOAK, Api
 
-REQUESTS = 10_000 if SOAK else 2_000
+REQUESTS = 10_000 if SOAK else 1_000
 VALID_SHARE = 0.4
 CALLERS = 16
 JUNK = [

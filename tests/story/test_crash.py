@@ -12,7 +12,7 @@ import pytest
 from tests.story.cluster import started
 from tests.story.harness import SOAK, Api
 
-KILLS = 20 if SOAK else 5
+KILLS = 20 if SOAK else 3
 CUSTOMERS = 20
 WRITERS = 12
 INCLUDED, PRICE = 10, Decimal("0.013")

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.story.harness import SOAK, Api
 
-ROUNDS = 1_000 if SOAK else 200
+ROUNDS = 1_000 if SOAK else 100
 CALLERS = 16
 
 

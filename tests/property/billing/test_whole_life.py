@@ -35,7 +35,7 @@ STARTS = (
     "2026-03-15",
     "2026-01-01",
 )
-FEWER = settings(max_examples=200 if SOAK else 40)  # a whole life is some hundred plain examples
+FEWER = settings(max_examples=200 if SOAK else 25)  # a whole life is some hundred plain examples
 USAGE = (LineKind.OVERAGE, LineKind.LATE_USAGE)
 
 
