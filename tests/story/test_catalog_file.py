@@ -1,4 +1,4 @@
-"""The catalog as one file, from the command line on a data folder that no server holds."""
+"""The catalog as one file, from the command line: on a data folder that no server holds, and beside a server."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.harness import METERLINE
+from tests.story.harness import METERLINE, Server
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/catalog.toml"
 
@@ -24,8 +24,11 @@ def meterline(tmp_path):
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if done.stdout else " ".join(done.stderr.split())
 
-    run("org", "create", "Shop")
-    return run
+    server = Server(tmp_path).start()  # commands are quick beside it
+    yield run
+    server.stop()
+    run("catalog", "export", str(tmp_path / "cold.toml"))  # nobody holds the folder
+    assert "starter" in (tmp_path / "cold.toml").read_text()
 
 
 def catalog(meterline, verb, file, **how):
