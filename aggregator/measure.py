@@ -16,8 +16,8 @@ LIMIT_REACHED: Final = "included_limit_reached"  # contract 6: the denial word o
 NO_SEATS: Final = "seat_limit_reached"
 
 
-class MeteredMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of a metered plan's feature: `used` 1e-9 units of the window."""
+class _Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one feature `used` 1e-9 units of a window, or of seats that are held, beside what its terms include."""
 
     granted: FeatureTerms
     used: int
@@ -33,12 +33,12 @@ class MeteredMeasure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def current(self) -> Decimal:
-        """Tell what is used in the window."""
+        """Tell what is used or held."""
         return from_units(self.used)
 
     @property
     def included(self) -> Decimal | None:
-        """Tell what is included in the window; None for unlimited."""
+        """Tell what is included; None for unlimited."""
         return None if self.unlimited else from_units(self._included)
 
     @property
@@ -48,8 +48,12 @@ class MeteredMeasure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def overage(self) -> Decimal:
-        """Tell what is used beyond it."""
+        """Tell what is used or held beyond it."""
         return Decimal(0) if self.unlimited else from_units(max(0, self.used - self._included))
+
+
+class MeteredMeasure(_Measure, frozen=True, kw_only=True):
+    """Usage of a metered plan's feature in its window."""
 
     @property
     def overage_enabled(self) -> bool:
@@ -75,41 +79,10 @@ class MeteredMeasure(msgspec.Struct, frozen=True, kw_only=True):
         return self.used + units > self._included and Decimal(self.granted.unit_price) > 0
 
 
-class SeatMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """Seats of one type: `held` 1e-9 seats. With `priced` more than the included ones may be taken, for money."""
+class SeatMeasure(_Measure, frozen=True, kw_only=True):
+    """Seats of one type that are held. With `priced` more than the included ones may be taken, for money."""
 
-    granted: FeatureTerms
-    held: int
     priced: bool
-
-    @property
-    def _included(self) -> int:
-        return self.granted.included or 0
-
-    @property
-    def unlimited(self) -> bool:
-        """Tell whether the terms include any number."""
-        return self.granted.included is None
-
-    @property
-    def current(self) -> Decimal:
-        """Tell how many are held."""
-        return from_units(self.held)
-
-    @property
-    def included(self) -> Decimal | None:
-        """Tell how many are included; None for unlimited."""
-        return None if self.unlimited else from_units(self._included)
-
-    @property
-    def remaining(self) -> Decimal | None:
-        """Tell how many of them are free; None for unlimited."""
-        return None if self.unlimited else from_units(max(0, self._included - self.held))
-
-    @property
-    def overage(self) -> Decimal:
-        """Tell how many are held beyond them."""
-        return Decimal(0) if self.unlimited else from_units(max(0, self.held - self._included))
 
     @property
     def overage_enabled(self) -> bool:
@@ -119,21 +92,21 @@ class SeatMeasure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def denied(self) -> str | None:
         """Tell why none may be used: none is held, and none is to be had (R-ACC-8)."""
-        some = self.unlimited or self.priced or self.held > 0 or self._included > 0
+        some = self.unlimited or self.priced or self.used > 0 or self._included > 0
         return None if some else NO_SEATS
 
     def refusal(self, units: int) -> str | None:
         """Tell whether so many seats more would be refused (R-SEAT-2, R-TRIAL-6)."""
         if self.unlimited or self.priced or not units:
             return None
-        return NO_SEATS if self.held + units > self._included else None
+        return NO_SEATS if self.used + units > self._included else None
 
     def will_be_charged(self, units: int) -> bool:
         """Tell whether so many seats more would be paid for."""
-        return self.priced and not self.unlimited and self.held + units > self._included
+        return self.priced and not self.unlimited and self.used + units > self._included
 
 
 def seats_of(granted: FeatureTerms, count: int, *, paid: bool) -> SeatMeasure:
     """Measure seats: extra ones need a price, and a subscription that is paid and no trial."""
     priced = paid and Decimal(granted.unit_price) > 0
-    return SeatMeasure(granted=granted, held=count * UNITS_PER_ONE, priced=priced)
+    return SeatMeasure(granted=granted, used=count * UNITS_PER_ONE, priced=priced)
