@@ -10,7 +10,6 @@ from typing import Final
 
 from sqlalchemy import Connection, column, inspect, select, table
 
-import billing.store.tables
 import billing.tables
 import catalog.tables
 from kernel.engine.sql.base import Sql, metadata
@@ -18,7 +17,7 @@ from kernel.engine.sql.base import Sql, metadata
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _HEAD: Final = "0010"
 _AT: Final = table("alembic_version", column("version_num"))
-TABLE_MODULES: Final = (catalog.tables, billing.tables, billing.store.tables)
+TABLE_MODULES: Final = (catalog.tables, billing.tables)
 
 __all__ = ["MIGRATIONS", "TABLE_MODULES", "current_revision", "head_revision", "metadata", "migrate"]
 

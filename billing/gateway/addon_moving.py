@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import SubscriptionAddon, frozen_addon, month_left
-from billing.beginning import first_frame
 from billing.gateway.paying import unpaid
-from billing.invoice import Invoice
+from billing.life.beginning import first_frame
+from billing.life.subscription import Subscription
+from billing.money.invoice import Invoice
+from billing.sale.addon import SubscriptionAddon, frozen_addon, month_left
 from billing.store import addon as addons
 from billing.store import credit
 from billing.store import invoice as invoices
-from billing.subscription import Subscription
 from catalog import addon as rule
 from catalog.definition import Organization, Plan
 from catalog.store.addon import load_addon

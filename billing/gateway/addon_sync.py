@@ -7,15 +7,15 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import opened
-from billing.frozen import raised
-from billing.showing import shown_terms
+from billing.life.frozen import raised
+from billing.life.showing import shown_terms
+from billing.life.subscription import Subscription
+from billing.sale.addon import opened
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import with_addons
-from billing.subscription import Subscription
 from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
 from kernel.clock import Clock

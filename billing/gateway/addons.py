@@ -10,7 +10,17 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import (
+from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
+from billing.gateway.canceling import loaded
+from billing.gateway.paying import must_collect
+from billing.gateway.simulator import gateway_of
+from billing.life.frozen import PeriodTerms, raised
+from billing.life.paused import days_of
+from billing.life.showing import shown_terms
+from billing.life.subscription import Subscription
+from billing.money.addon_invoice import activation_invoice
+from billing.money.invoice import Invoice
+from billing.sale.addon import (
     ActivationCharge,
     SubscriptionAddon,
     activation_charge,
@@ -19,15 +29,6 @@ from billing.addon import (
     shut,
     switched_on,
 )
-from billing.addon_invoice import activation_invoice
-from billing.frozen import PeriodTerms, raised
-from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
-from billing.gateway.canceling import loaded
-from billing.gateway.paying import must_collect
-from billing.gateway.simulator import gateway_of
-from billing.invoice import Invoice
-from billing.paused import days_of
-from billing.showing import shown_terms
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import invoice as invoices
@@ -35,7 +36,6 @@ from billing.store import payment as payments
 from billing.store import terms
 from billing.store.addon import with_addons
 from billing.store.plan import offered
-from billing.subscription import Subscription
 from catalog.addon import model_word
 from catalog.definition import Addon, Organization
 from catalog.store.addon import list_addons, load_addon

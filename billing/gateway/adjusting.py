@@ -7,9 +7,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.simulator import gateway_of
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
-from billing.payment import Payment, Refund
-from billing.purchase import adjustment_line
+from billing.money.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
+from billing.money.payment import Payment, Refund
+from billing.sale.purchase import adjustment_line
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import payment as payments

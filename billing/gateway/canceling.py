@@ -3,13 +3,13 @@
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.lifecycle import Command, Decision, Effect, decide
+from billing.life.lifecycle import Command, Decision, Effect, decide
+from billing.life.subscription import ENDED, Subscription
+from billing.life.turning import replaced
 from billing.store import account as accounts
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
-from billing.subscription import ENDED, Subscription
-from billing.turning import replaced
 from catalog.definition import Organization
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal, Rejected, rejected

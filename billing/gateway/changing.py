@@ -7,16 +7,19 @@ transaction that asks for it. Source: section 17 of the rules; contract rows 39 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.change import Side, Target
-from billing.discount import Discount
-from billing.frozen import PeriodTerms, freeze, in_currency
 from billing.gateway.canceling import decided, loaded
 from billing.gateway.discounting import intro_of
 from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import Wish, subscribe
-from billing.invoice import InvoiceType
-from billing.lifecycle import Command
-from billing.showing import in_force
+from billing.life.frozen import PeriodTerms, freeze, in_currency
+from billing.life.lifecycle import Command
+from billing.life.showing import in_force
+from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
+from billing.life.turning import Bill
+from billing.money.invoice import InvoiceType
+from billing.sale.change import Side, Target
+from billing.sale.discount import Discount
+from billing.sale.switching import Path, frame_of_change, path_of
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import terms
@@ -25,9 +28,6 @@ from billing.store.change import write_switch
 from billing.store.close import CloseRow
 from billing.store.cut import open_close
 from billing.store.plan import offered
-from billing.subscription import ChangeKind, ScheduledChange, Subscription
-from billing.switching import Path, frame_of_change, path_of
-from billing.turning import Bill
 from catalog.definition import Organization, Plan, PlanPrice
 from catalog.plan_rule import check_sold
 from catalog.store.plan import load_plan

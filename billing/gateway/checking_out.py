@@ -7,20 +7,20 @@ A trial, and a first period that costs nothing, only keep the card (R-TRIAL-3, R
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.amount_due import Amounts
-from billing.beginning import activated, first_frame, on_trial
-from billing.first_invoice import first_invoice
-from billing.frozen import freeze
 from billing.gateway.addon_moving import given_back
-from billing.invoice import InvoiceDraft
-from billing.showing import in_force
+from billing.life.beginning import activated, first_frame, on_trial
+from billing.life.frozen import freeze
+from billing.life.showing import in_force
+from billing.life.subscription import Subscription
+from billing.money.amount_due import Amounts
+from billing.money.first_invoice import first_invoice
+from billing.money.invoice import InvoiceDraft
 from billing.store import account as accounts
 from billing.store import credit, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.addon import with_addons
 from billing.store.plan import offered
-from billing.subscription import Subscription
 from catalog.definition import Organization
 from catalog.terms import SubscriptionStatus
 from kernel.errors import rejected

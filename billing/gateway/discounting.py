@@ -6,9 +6,9 @@ rules.
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.discount import Discount, DiscountSource, amount_off, leaves_enough
+from billing.life.subscription import Subscription
+from billing.sale.discount import Discount, DiscountSource, amount_off, leaves_enough
 from billing.store import subscription as subscriptions
-from billing.subscription import Subscription
 from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice, PromoCode
 from catalog.promo import cycles_of, redeemed_before, refusal_of
 from catalog.store.promo import has_redeemed, load_promo, redeem

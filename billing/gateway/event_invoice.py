@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from aggregator.row import EventRow
 from aggregator.store.cut import InvoiceLineEvents
-from billing.closing import POOL
-from billing.invoice import Invoice, Line
+from billing.money.closing import POOL
+from billing.money.invoice import Invoice, Line
 from billing.store import invoice as invoices
 from kernel.engine.sql.base import Sql
 

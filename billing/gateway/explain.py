@@ -13,16 +13,16 @@ from aggregator.judgement import Before, judgement_wire, place_of
 from aggregator.row import EventRow, RefusalRow
 from aggregator.store import UsageStore
 from aggregator.usage import EventSums, position_of
-from billing.agreement import difference
-from billing.closing import Window, WindowUsage
-from billing.explanation.fact import Fact
-from billing.explanation.line import line_wire
-from billing.explanation.terms import terms_wire
-from billing.frozen import PeriodTerms
 from billing.gateway.event_invoice import events_of, line_of
 from billing.gateway.upcoming import account_of
-from billing.invoice import Invoice, Line
-from billing.reproduction import as_it_stood
+from billing.life.frozen import PeriodTerms
+from billing.money.agreement import difference
+from billing.money.closing import Window, WindowUsage
+from billing.money.explanation.fact import Fact
+from billing.money.explanation.line import line_wire
+from billing.money.explanation.terms import terms_wire
+from billing.money.invoice import Invoice, Line
+from billing.money.reproduction import as_it_stood
 from billing.store import close as closes
 from billing.store import credit, terms
 from billing.store import invoice as invoices
@@ -30,7 +30,7 @@ from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow, CloseState
 from billing.store.cut import CLOSE_ID
-from billing.wire import number_text
+from billing.wire.invoice import number_text
 from catalog.gateway import Catalog
 from ingest.verdict import Verdict
 from kernel import ids

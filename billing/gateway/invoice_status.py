@@ -12,15 +12,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out
-from billing.invoice import PAID, VOID, Invoice, Line, LineKind
-from billing.lifecycle import Command, Decision, decide
-from billing.paused import parts_of
-from billing.showing import in_force
+from billing.life.lifecycle import Command, Decision, decide
+from billing.life.paused import parts_of
+from billing.life.showing import in_force
+from billing.life.turning import replaced
+from billing.money.invoice import PAID, VOID, Invoice, Line, LineKind
+from billing.sale.switching import base_paid_minor
 from billing.store import credit, terms
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
-from billing.switching import base_paid_minor
-from billing.turning import replaced
 from catalog.definition import Organization
 from kernel.errors import rejected
 from kernel.period import DAY_MS

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.canceling import carry_out, decided, loaded
 from billing.gateway.paying import must_collect
 from billing.gateway.resuming import take_up
-from billing.invoice import Invoice
-from billing.lifecycle import Command
+from billing.life.lifecycle import Command
+from billing.life.subscription import Pause, PauseMode, Subscription
+from billing.life.turning import replaced
+from billing.money.invoice import Invoice
 from billing.store.begin import announce
-from billing.subscription import Pause, PauseMode, Subscription
-from billing.turning import replaced
 from catalog.definition import Organization
 from kernel.period import DAY_US, day_of_us
 

@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out
 from billing.gateway.simulator import gateway_of
-from billing.invoice import OUTSTANDING, PAID, VOID, Invoice, Source, source_of
-from billing.lifecycle import Command, Decision, decide
-from billing.payment import Card, Charge, Collected, Payment, PaymentStatus, SavedCard
+from billing.life.lifecycle import Command, Decision, decide
+from billing.life.subscription import Subscription
+from billing.life.turning import replaced
+from billing.money.invoice import OUTSTANDING, PAID, VOID, Invoice, Source, source_of
+from billing.money.payment import Card, Charge, Collected, Payment, PaymentStatus, SavedCard
 from billing.store import invoice as invoices
 from billing.store import payment as payments
-from billing.subscription import Subscription
-from billing.turning import replaced
 from catalog.definition import Organization
 from kernel import ids
 from kernel.errors import invalid, rejected

@@ -9,18 +9,18 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.gateway.canceling import carry_out, end_now
-from billing.lifecycle import Command
-from billing.showing import announced, in_force
+from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
+from billing.life.lifecycle import Command
+from billing.life.showing import announced, in_force
+from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
+from billing.life.turning import replaced
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import carry_over, with_addons
 from billing.store.begin import announce
 from billing.store.plan import offered
-from billing.subscription import ChangeKind, ScheduledChange, Subscription
-from billing.turning import replaced
 from billing.worker.relay import Relay
 from catalog.definition import Plan
 from catalog.store.organization import load_organization

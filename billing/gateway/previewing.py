@@ -9,19 +9,19 @@ from typing import Final
 import msgspec
 
 from aggregator.account import Account
-from billing.agreement import live_usage
-from billing.change import Target
-from billing.closing import Close, advance_lines
-from billing.drawing import live_draws
-from billing.frozen import PeriodTerms
 from billing.gateway.changing import ChangeWish, Chosen, choose, frozen_for
 from billing.gateway.upcoming import account_of
-from billing.invoice import InvoiceType, Line
+from billing.life.frozen import PeriodTerms
+from billing.life.turning import Bill
+from billing.money.agreement import live_usage
+from billing.money.closing import Close, advance_lines
+from billing.money.drawing import live_draws
+from billing.money.invoice import InvoiceType, Line
+from billing.sale.change import Target
+from billing.sale.switching import Path, charged_change
 from billing.store import account as accounts
 from billing.store import seat as seats
 from billing.store.change import held_at
-from billing.switching import Path, charged_change
-from billing.turning import Bill
 from catalog.definition import Organization
 from kernel.engine.live.base import Live
 from kernel.engine.sql.base import Sql

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.standing import usage_window
 from billing.gateway.paying import must_collect
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source, source_of
-from billing.purchase import (
+from billing.life.subscription import Subscription
+from billing.money.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source, source_of
+from billing.sale.purchase import (
     PACK_CURRENCY,
     PackPurchase,
     TopUpPurchase,
@@ -26,7 +27,6 @@ from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import purchase as purchases
 from billing.store import subscription as subscriptions
-from billing.subscription import Subscription
 from catalog.definition import CreditPack, Organization
 from catalog.terms import Snapshot, Terms
 from kernel import ids

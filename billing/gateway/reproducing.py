@@ -6,14 +6,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
-from billing.addon_invoice import made_again
-from billing.closing import plan_close
-from billing.drawing import draws_of
-from billing.first_invoice import first_invoice
-from billing.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source
-from billing.purchase import adjustment_line, pack_line, top_up_line
-from billing.reproduction import Reproduction, as_it_stood, compared, not_made_again
-from billing.seat_billing import lines_of_close
+from billing.money.addon_invoice import made_again
+from billing.money.closing import plan_close
+from billing.money.drawing import draws_of
+from billing.money.first_invoice import first_invoice
+from billing.money.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source
+from billing.money.reproduction import Reproduction, as_it_stood, compared, not_made_again
+from billing.sale.purchase import adjustment_line, pack_line, top_up_line
+from billing.sale.seat_billing import lines_of_close
+from billing.sale.switching import charged_change
 from billing.store import addon as addons
 from billing.store import close as closes
 from billing.store import invoice as invoices
@@ -21,7 +22,6 @@ from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.change import held_at
-from billing.switching import charged_change
 from billing.worker.changing import changed_by
 from billing.worker.settled import counted_at
 from billing.worker.settling import close_of, sourced

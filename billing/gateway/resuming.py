@@ -8,13 +8,15 @@ resume needs it (contract row 51), the calendar's leaves the subscription past d
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import anew, continued
-from billing.first_invoice import first_invoice
-from billing.frozen import PeriodTerms
 from billing.gateway.paying import collect, past_due
-from billing.invoice import Invoice
-from billing.payment import FAILED
-from billing.showing import in_force
+from billing.life.beginning import anew, continued
+from billing.life.frozen import PeriodTerms
+from billing.life.showing import in_force
+from billing.life.subscription import PauseMode, Subscription
+from billing.life.turning import entered
+from billing.money.first_invoice import first_invoice
+from billing.money.invoice import Invoice
+from billing.money.payment import FAILED
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import seat as seats
@@ -23,8 +25,6 @@ from billing.store import terms
 from billing.store.addon import with_addons
 from billing.store.begin import announce, frozen_or_kept
 from billing.store.plan import offered
-from billing.subscription import PauseMode, Subscription
-from billing.turning import entered
 from catalog.store.organization import load_organization
 from catalog.terms import SubscriptionStatus
 from kernel import ids

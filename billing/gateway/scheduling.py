@@ -7,10 +7,10 @@ what the announced terms say, so the renewal needs no decision of its own.
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out, decided
-from billing.lifecycle import Command
+from billing.life.lifecycle import Command
+from billing.life.subscription import ScheduledChange, Subscription
+from billing.life.turning import replaced
 from billing.store.begin import announce
-from billing.subscription import ScheduledChange, Subscription
-from billing.turning import replaced
 from kernel.errors import rejected
 
 

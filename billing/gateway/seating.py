@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.frozen import FrozenFeature, PeriodTerms
-from billing.seat import Operation, SeatEvent, count_after, refusal_of, seat_feature
-from billing.showing import shown_terms
+from billing.life.frozen import FrozenFeature, PeriodTerms
+from billing.life.showing import shown_terms
+from billing.life.subscription import Subscription
+from billing.sale.seat import Operation, SeatEvent, count_after, refusal_of, seat_feature
 from billing.store import account as accounts
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.subscription import Subscription
 from catalog.definition import Feature, Organization
 from catalog.store.customer import load_customer
 from catalog.store.feature import list_features

@@ -8,7 +8,7 @@ network needs the payment's row committed before it is asked.
 
 from typing import Final
 
-from billing.payment import Card, Charge, PaymentGateway, Refund
+from billing.money.payment import Card, Charge, PaymentGateway, Refund
 from catalog.definition import Organization
 
 # Appendix A of the rules: the cards of 58 countries, each of which pays.

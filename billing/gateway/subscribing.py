@@ -7,24 +7,24 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import activated, first_frame, on_trial
-from billing.discount import DiscountSource
-from billing.frozen import PeriodTerms, freeze, in_currency
 from billing.gateway.addon_moving import take_along
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
-from billing.lifecycle import Command, decide
-from billing.seat_billing import lines_of_start
-from billing.showing import in_force
+from billing.life.beginning import activated, first_frame, on_trial
+from billing.life.frozen import PeriodTerms, freeze, in_currency
+from billing.life.lifecycle import Command, decide
+from billing.life.showing import in_force
+from billing.life.subscription import Subscription
+from billing.life.turning import replaced
+from billing.sale.discount import DiscountSource
+from billing.sale.seat_billing import lines_of_start
 from billing.store import account as accounts
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.begin import charge_first, open_terms
 from billing.store.plan import offered
-from billing.subscription import Subscription
-from billing.turning import replaced
 from catalog.definition import Customer, Organization, Plan, PlanPrice
 from catalog.local_currency import home_currency, paid_currency
 from catalog.plan_rule import check_sold

@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 
 from aggregator.account import Account, decode_account
-from billing.agreement import live_usage
-from billing.closing import Billed, Close, Draws, Window, WindowUsage, plan_close
-from billing.drawing import draws_of, live_draws
-from billing.frozen import PeriodTerms
-from billing.invoice import InvoiceDraft
-from billing.lifecycle import due_of
-from billing.seat_billing import History, lines_of_close
-from billing.showing import announced
+from billing.life.frozen import PeriodTerms
+from billing.life.lifecycle import due_of
+from billing.life.showing import announced
+from billing.life.subscription import Subscription
+from billing.life.turning import turn
+from billing.money.agreement import live_usage
+from billing.money.closing import Billed, Close, Draws, Window, WindowUsage, plan_close
+from billing.money.drawing import draws_of, live_draws
+from billing.money.invoice import InvoiceDraft
+from billing.sale.seat_billing import History, lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
-from billing.subscription import Subscription
-from billing.turning import turn
 from billing.worker.settling import close_of
 from catalog.terms import Snapshot, decode_snapshot
 from kernel import ids

@@ -7,12 +7,12 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import SubscriptionAddon
-from billing.frozen import PeriodTerms
 from billing.gateway.addons import Offered, activate_addon, deactivate_addon, offered_addons
+from billing.life.frozen import PeriodTerms
+from billing.life.showing import shown_terms
 from billing.routes.customer import customer_of
 from billing.routes.shown import shown
-from billing.showing import shown_terms
+from billing.sale.addon import SubscriptionAddon
 from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms

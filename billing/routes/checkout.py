@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.checking_out import quoted
 from billing.gateway.paying import complete_checkout
 from billing.gateway.subscribing import activate, choose_currency
+from billing.life.subscription import Subscription
 from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
 from billing.store import subscription as subscriptions
-from billing.subscription import Subscription
-from billing.wire import invoice_details
+from billing.wire.invoice import invoice_details
 from billing.worker.relay import Relay
 from catalog.definition import Organization
 from catalog.gateway import Catalog

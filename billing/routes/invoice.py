@@ -11,16 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.row import EventRow
 from aggregator.store import UsageStore
 from aggregator.usage_answer import Reader, event_wire
-from billing import wire as shape
 from billing.gateway.adjusting import AdjustmentWish, adjust
 from billing.gateway.event_invoice import events_of
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.upcoming import upcoming
-from billing.invoice import Invoice
+from billing.money.invoice import Invoice
 from billing.routes.customer import customer_of
 from billing.routes.shown import shown
 from billing.store import credit
 from billing.store import invoice as invoices
+from billing.wire import invoice as shape
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.paying import PAYMENT_ID, keep_card
-from billing.payment import Card, Payment
+from billing.money.payment import Card, Payment
 from billing.routes.customer import customer_of
 from billing.store import payment as payments
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list

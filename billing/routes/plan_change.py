@@ -11,8 +11,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing import change_shape as shape
-from billing.agreement import live_usage, used_now
 from billing.gateway.canceling import loaded
 from billing.gateway.changing import (
     ChangeWish,
@@ -25,16 +23,18 @@ from billing.gateway.changing import (
 )
 from billing.gateway.previewing import preview_change
 from billing.gateway.scheduling import schedule
-from billing.invoice import Source, source_of
+from billing.life.showing import announced, shown_terms
+from billing.money.agreement import live_usage, used_now
+from billing.money.invoice import Source, source_of
 from billing.routes.shown import shown
 from billing.routes.subscription_answer import RESOURCE, Counted, checkout_url, counted_of, members
-from billing.showing import announced, shown_terms
+from billing.sale.switching import Path
 from billing.store import close as closes
 from billing.store import credit, terms
 from billing.store import invoice as invoices
 from billing.store import seat as seats
 from billing.store.close import CloseRow, CloseState
-from billing.switching import Path
+from billing.wire import change as shape
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.purchasing import buy_pack, top_up
-from billing.invoice import Invoice
+from billing.money.invoice import Invoice
 from billing.routes.shown import shown
 from billing.worker.relay import Relay
 from catalog import store

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.seating import change_seats
 from billing.routes.customer import customer_of
 from billing.routes.shown import shown
-from billing.seat import Operation, SeatEvent, seat_feature
+from billing.sale.seat import Operation, SeatEvent, seat_feature
 from billing.store import seat as seats
 from billing.worker.relay import Relay
 from catalog.definition import FeatureKind

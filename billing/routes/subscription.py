@@ -8,6 +8,7 @@ from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.subscribing import Wish, subscribe
+from billing.life.showing import shown_terms
 from billing.routes.customer import customer_of
 from billing.routes.subscription_answer import (
     RESOURCE,
@@ -20,7 +21,6 @@ from billing.routes.subscription_answer import (
     shown,
     whole,
 )
-from billing.showing import shown_terms
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.worker.relay import Relay

@@ -8,15 +8,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account
 from aggregator.pool_answer import subscription_pools
-from billing import subscription_shape as shape
-from billing.agreement import live_usage
-from billing.frozen import PeriodTerms
 from billing.gateway.upcoming import seen_of
-from billing.showing import shown_terms
+from billing.life.frozen import PeriodTerms
+from billing.life.showing import shown_terms
+from billing.life.subscription import Subscription
+from billing.money.agreement import live_usage
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.subscription import Subscription
+from billing.wire import subscription as shape
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import Caller, HttpRequest

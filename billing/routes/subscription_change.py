@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.canceling import CancelWish, cancel, loaded, set_end, uncancel
 from billing.gateway.pausing import PauseWish, extend_pause, pause, resume, revoke_pause
 from billing.gateway.subscribing import renew_checkout, send
+from billing.life.subscription import PauseMode, Subscription
 from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load, shown
-from billing.subscription import PauseMode, Subscription
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body

@@ -7,12 +7,12 @@ from litestar.di import NamedDependency
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.store import UsageStore
-from billing import wire as shape
 from billing.gateway import simulated_time
 from billing.gateway.simulated_time import Move
 from billing.store import invoice as invoices
 from billing.store.clock import ClockRun
 from billing.store.close import CloseRow, CloseState
+from billing.wire import invoice as shape
 from billing.worker.closer import Closer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import REPLAYED, once

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.showing import AccountRow, Bought, snapshot_of
+from billing.life.showing import AccountRow, Bought, snapshot_of
 from billing.store import purchase, terms
 from billing.store import subscription as subscriptions
 from catalog.terms import Snapshot

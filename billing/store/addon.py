@@ -6,12 +6,12 @@ import msgspec
 from sqlalchemy import BigInteger, Row, cast, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import SubscriptionAddon, frozen_addon, joined
-from billing.frozen import PeriodTerms
-from billing.store import tables
+from billing import tables
+from billing.life.frozen import PeriodTerms
+from billing.life.subscription import ENDED, Subscription
+from billing.sale.addon import SubscriptionAddon, frozen_addon, joined
 from billing.store.plan import Shelf
 from billing.store.subscription import organization_now, settled_after
-from billing.subscription import ENDED, Subscription
 from billing.tables import subscriptions
 from catalog import addon as rule
 from catalog.definition import Addon, Plan

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.beginning import after_trial, first_frame, keeps_windows, next_frame
-from billing.discount import Discount
-from billing.first_invoice import first_invoice
-from billing.frozen import Frame, PeriodTerms, chain_to, framed, freeze, in_currency
-from billing.showing import in_force
+from billing.life.beginning import after_trial, first_frame, keeps_windows, next_frame
+from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, in_currency
+from billing.life.showing import in_force
+from billing.life.subscription import ScheduledChange, Subscription
+from billing.money.first_invoice import first_invoice
+from billing.sale.discount import Discount
 from billing.store import account as accounts
 from billing.store import invoice as invoices
 from billing.store import terms
 from billing.store.addon import with_addons
 from billing.store.plan import Shelf
-from billing.subscription import ScheduledChange, Subscription
 from catalog.definition import Plan
 from catalog.terms import SubscriptionStatus
 from kernel.period import Interval

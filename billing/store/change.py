@@ -7,11 +7,13 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.closing import Window, WindowUsage
-from billing.drawing import DrawSums, draws_of, top_ups_left
-from billing.frozen import PeriodTerms
-from billing.invoice import VOID, LineKind
-from billing.paused import Part, days_of, parts_of
+from billing.life.frozen import PeriodTerms
+from billing.life.paused import Part, days_of, parts_of
+from billing.life.subscription import Subscription
+from billing.money.closing import Window, WindowUsage
+from billing.money.drawing import DrawSums, draws_of, top_ups_left
+from billing.money.invoice import VOID, LineKind
+from billing.sale.switching import Held, switched
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import invoice as invoices
@@ -19,8 +21,6 @@ from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
-from billing.subscription import Subscription
-from billing.switching import Held, switched
 from kernel.period import DAY_MS, day_of_us
 
 _i = tables.invoices.c

@@ -9,9 +9,9 @@ from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.change import Target
-from billing.invoice import InvoiceType
-from billing.turning import Bill
+from billing.life.turning import Bill
+from billing.money.invoice import InvoiceType
+from billing.sale.change import Target
 
 _c = tables.closes.c
 

@@ -14,8 +14,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.amount_due import Amounts, Credit, amounts_of, oldest_first
-from billing.invoice import Invoice, InvoiceDraft
+from billing.money.amount_due import Amounts, Credit, amounts_of, oldest_first
+from billing.money.invoice import Invoice, InvoiceDraft
 from kernel import ids
 
 CREDIT_ID: Final = "crd_"

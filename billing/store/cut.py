@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.frozen import PeriodTerms
-from billing.showing import AccountRow, announced, in_force
+from billing.life.frozen import PeriodTerms
+from billing.life.showing import AccountRow, announced, in_force
+from billing.life.subscription import Subscription
+from billing.life.turning import Bill, turn
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
@@ -18,8 +20,6 @@ from billing.store.addon import carry_over
 from billing.store.begin import announce
 from billing.store.close import CloseRow, CloseState
 from billing.store.plan import Shelf
-from billing.subscription import Subscription
-from billing.turning import Bill, turn
 from kernel import ids
 
 CLOSE_ID = "cls_"

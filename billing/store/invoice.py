@@ -8,8 +8,19 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.closing import Billed, Window
-from billing.invoice import OUTSTANDING, PAID, VOID, Basis, Invoice, InvoiceDraft, Line, LineKind, Source, source_of
+from billing.money.closing import Billed, Window
+from billing.money.invoice import (
+    OUTSTANDING,
+    PAID,
+    VOID,
+    Basis,
+    Invoice,
+    InvoiceDraft,
+    Line,
+    LineKind,
+    Source,
+    source_of,
+)
 from billing.store import credit
 from billing.store.credit import Balance
 from kernel import ids
@@ -37,8 +48,9 @@ async def write(
 ) -> Invoice:
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
-    Account credit is applied and carried amounts are booked (`billing.amount_due`). One on which nothing is due is paid
-    at once; `known` as in `credit.due_of`. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
+    Account credit is applied and carried amounts are booked (`billing.money.amount_due`). One on which nothing is due
+    is paid at once; `known` as in `credit.due_of`. Raises IntegrityError when an invoice of the same source exists
+    (R-INV-11).
     """
     assert draft.source is not None, "an invoice that is written has a source"
     amounts = await credit.due_of(connection, draft, known)

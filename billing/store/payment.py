@@ -6,9 +6,9 @@ import msgspec
 from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.invoice import OUTSTANDING, PAID
-from billing.payment import Payment, PaymentStatus, Refund, SavedCard
-from billing.store import tables
+from billing import tables
+from billing.money.invoice import OUTSTANDING, PAID
+from billing.money.payment import Payment, PaymentStatus, Refund, SavedCard
 from billing.tables import invoices
 
 _p = tables.payments.c

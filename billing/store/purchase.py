@@ -9,8 +9,9 @@ import msgspec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.purchase import PackPurchase, TopUpPurchase, top_up_units
-from billing.store import seat, tables
+from billing import tables
+from billing.sale.purchase import PackPurchase, TopUpPurchase, top_up_units
+from billing.store import seat
 from catalog.terms import SeatCount, TopUp
 from kernel import ids
 from kernel.quantity import to_units

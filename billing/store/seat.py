@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.paused import Part
-from billing.seat import SeatBook, SeatEvent, book_of
+from billing.life.paused import Part
+from billing.sale.seat import SeatBook, SeatEvent, book_of
 from kernel.period import Period
 
 _n = tables.seat_counts.c

@@ -8,8 +8,8 @@ from sqlalchemy import BigInteger, Row, and_, case, func, insert, literal, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.lifecycle import due_of
-from billing.subscription import ENDED, Subscription
+from billing.life.lifecycle import due_of
+from billing.life.subscription import ENDED, Subscription
 from catalog.definition import SANDBOX
 from catalog.tables import organizations
 

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.frozen import PeriodTerms
+from billing.life.frozen import PeriodTerms
 
 _t = tables.subscription_terms.c
 

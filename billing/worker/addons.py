@@ -8,17 +8,17 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.addon import SubscriptionAddon, cycle_of, opened
-from billing.addon_invoice import month_invoice
-from billing.frozen import PeriodTerms
 from billing.gateway.paying import collect
-from billing.showing import shown_terms
+from billing.life.frozen import PeriodTerms
+from billing.life.showing import shown_terms
+from billing.life.subscription import Subscription
+from billing.money.addon_invoice import month_invoice
+from billing.sale.addon import SubscriptionAddon, cycle_of, opened
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.subscription import Subscription
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql

@@ -7,11 +7,12 @@ refused at its cut leaves a close that billed nothing, and everything else as it
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.closing import Close
 from billing.gateway.changing import check_changeable, frozen_for
 from billing.gateway.paying import must_collect
-from billing.invoice import Basis, Invoice, InvoiceDraft, Source, source_of
-from billing.showing import in_force
+from billing.life.showing import in_force
+from billing.money.closing import Close
+from billing.money.invoice import Basis, Invoice, InvoiceDraft, Source, source_of
+from billing.sale.switching import charged_change, returned
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import credit, terms
@@ -20,7 +21,6 @@ from billing.store import subscription as subscriptions
 from billing.store.change import held_at, write_switch
 from billing.store.close import CloseRow, CloseState
 from billing.store.plan import offered
-from billing.switching import charged_change, returned
 from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids

@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account
 from aggregator.store import UsageStore
-from billing.agreement import difference
-from billing.lifecycle import due_of
+from billing.life.lifecycle import due_of
+from billing.life.subscription import Subscription
+from billing.money.agreement import difference
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
-from billing.subscription import Subscription
 from billing.worker.addons import renew_due
 from billing.worker.changing import settle_change
 from billing.worker.cut_wait import CutWait

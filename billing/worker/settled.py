@@ -6,9 +6,9 @@ import msgspec
 
 from aggregator.account import DrawKey, Draws
 from aggregator.store import UsageStore
-from billing.agreement import RawDraws
-from billing.closing import Window, WindowUsage
-from billing.invoice import Line
+from billing.money.agreement import RawDraws
+from billing.money.closing import Window, WindowUsage
+from billing.money.invoice import Line
 
 
 async def counted_at(usage_store: UsageStore, organization: str, cuts: Mapping[str, int]) -> "dict[str, Counted]":

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from billing.agreement import Difference
-from billing.closing import Close, plan_close
-from billing.drawing import draws_of
 from billing.gateway.paying import collect, past_due
-from billing.invoice import Basis, InvoiceDraft, Line, Source, source_of
-from billing.payment import FAILED
-from billing.seat_billing import lines_of_close
+from billing.life.subscription import Subscription
+from billing.money.agreement import Difference
+from billing.money.closing import Close, plan_close
+from billing.money.drawing import draws_of
+from billing.money.invoice import Basis, InvoiceDraft, Line, Source, source_of
+from billing.money.payment import FAILED
+from billing.sale.seat_billing import lines_of_close
 from billing.store import account as accounts
 from billing.store import close as closes
 from billing.store import credit, purchase, terms
@@ -18,7 +19,6 @@ from billing.store import invoice as invoices
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow, CloseState
-from billing.subscription import Subscription
 from billing.worker.settled import Counted, Settled
 from catalog.store.organization import load_organization
 from kernel import ids

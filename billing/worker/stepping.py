@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.resuming import take_up_when_due
-from billing.lifecycle import Command, Due, due_of
+from billing.life.lifecycle import Command, Due, due_of
+from billing.life.subscription import Subscription
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
-from billing.subscription import Subscription
 
 
 async def step(connection: AsyncConnection, listed: Subscription, real_ms: int) -> bool:

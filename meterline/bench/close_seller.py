@@ -12,7 +12,7 @@ from billing.gateway.addons import activate_addon
 from billing.gateway.purchasing import buy_pack
 from billing.gateway.seating import change_seats
 from billing.gateway.subscribing import Wish, subscribe
-from billing.seat import Operation
+from billing.sale.seat import Operation
 from catalog import store
 from catalog.definition import Customer, Feature, Organization
 from catalog.store.customer import create_customer

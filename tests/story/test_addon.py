@@ -3,11 +3,11 @@
 from typing import Any
 
 from aggregator.pool_left import left
+from billing import tables
 from billing.gateway.scheduling import schedule
 from billing.gateway.upcoming import account_of
+from billing.life.subscription import ChangeKind, ScheduledChange
 from billing.store import subscription as subscriptions
-from billing.store import tables
-from billing.subscription import ChangeKind, ScheduledChange
 from kernel import ids
 from kernel.period import Interval, parse_instant_us
 from tests.story.judged import proved

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from billing import tables
-from billing.store import tables as paid_tables
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -42,7 +41,7 @@ async def test_a_card_that_pays_begins_the_subscription(world: World) -> None:
     )
     [invoice] = await world.rows(tables.invoices)
     assert (invoice.status, invoice.source, invoice.due_minor) == ("paid", f"start:{made['id']}", 4900)
-    [payment] = await world.rows(paid_tables.payments)
+    [payment] = await world.rows(tables.payments)
     assert (payment.status, payment.amount_minor, payment.invoice_id) == ("succeeded", 4900, invoice.id)
     await world.call("POST", checkout, {"number": CARD}, expect=404)
     assert (await world.http.get(made["checkoutUrl"])).status_code == 404
@@ -57,7 +56,7 @@ async def test_a_card_that_does_not_pay_changes_nothing(world: World, number: st
     made, checkout = await issued(world)
     assert (await world.call("POST", checkout, {"number": number}, expect=status))["code"] == code
     assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "pending_payment"
-    for table in (tables.invoices, paid_tables.payments, paid_tables.saved_cards):
+    for table in (tables.invoices, tables.payments, tables.saved_cards):
         assert await world.rows(table) == []
     assert (await world.call("POST", checkout, {"number": CARD}))["status"] == "active"
 
@@ -88,12 +87,12 @@ async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number:
     seen = await world.call("GET", checkout)
     assert (seen["amountDue"], seen["lineItems"], seen["trialEndsAt"]) == (0, [], "2026-01-15T00:00:00.000Z")
     await world.call("POST", checkout, {"number": number})
-    assert await world.rows(paid_tables.payments) == []
+    assert await world.rows(tables.payments) == []
     await world.now("2026-01-15T00:00:00Z")
     found = await world.call("GET", f"/subscriptions/{made['id']}")
     assert (found["status"], found["nextBillingDate"]) == (status, "2026-02-15T00:00:00.000Z")
     [invoice] = await world.rows(tables.invoices)
-    [payment] = await world.rows(paid_tables.payments)
+    [payment] = await world.rows(tables.payments)
     assert (payment.invoice_id, payment.amount_minor) == (invoice.id, 4900)
     told = {"active": ("paid", "succeeded"), "past_due": ("outstanding", "failed")}
     assert (invoice.status, payment.status) == told[status]

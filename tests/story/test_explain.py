@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from billing.invoice import InvoiceType, LineKind
+from billing.money.invoice import InvoiceType, LineKind
 from catalog import store
 from tests.story.test_addon import sms, sso, switch_on
 from tests.story.test_addon_change import offer as addons_offer

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from billing import tables
 from billing.gateway.paying import collect
-from billing.payment import Collected
+from billing.money.payment import Collected
 from billing.store import close as closes
 from billing.store import invoice as invoices
 from billing.store.close import CloseRow, CloseState

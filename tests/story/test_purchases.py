@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from billing import tables
-from billing.store import tables as paid_tables
 from tests.story.harness import Api, Server
 from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
@@ -146,7 +145,7 @@ async def test_a_card_pays_a_purchase_and_a_declined_one_changes_nothing(world: 
     assert (await world.call("POST", path, bought, expect=402))["code"] == "charge_failed"
     assert [one["invoiceType"] for one in await world.invoices("acme")] == ["recurring"]
     assert (await shown(world)).packs == 0
-    assert await world.rows(paid_tables.payments) == []
+    assert await world.rows(tables.payments) == []
     await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
     made = await world.call("POST", path, bought)
     paid = await world.call("GET", f"/invoices/{made['invoiceId']}")
@@ -168,7 +167,7 @@ async def test_credit_pays_first_and_the_card_the_rest(world: World) -> None:
     assert first["amountDue"] == 0
     await world.call("POST", "/customers/acme/payment-method", {"number": CARD})
     assert (await world.call("POST", path, bought))["amountDue"] == 3000
-    [payment] = await world.rows(paid_tables.payments)
+    [payment] = await world.rows(tables.payments)
     assert payment.amount_minor == 3000
 
 
@@ -186,13 +185,13 @@ async def test_what_is_given_goes_back_to_the_card_that_paid(world: World) -> No
     assert await give(500) == (0, 500)
     assert await give(500, refund=True, expect=404) == "payment_not_found"
     await world.call("POST", f"/subscriptions/{subscription}/credits", {"creditPackId": await pack(world)})
-    [payment] = await world.rows(paid_tables.payments)
+    [payment] = await world.rows(tables.payments)
     assert payment.amount_minor == 3500
     assert await give(3000) == (3000, 0)
     assert await give(500, refund=False) == (0, 500)
     assert await give(501) == (0, 501)
     assert await give(500, refund=True) == (500, 0)
-    refunds = await world.rows(paid_tables.refunds)
+    refunds = await world.rows(tables.refunds)
     assert [(one.payment_id, one.amount_minor) for one in refunds] == [(payment.id, 3000), (payment.id, 500)]
     await proved(world)
     await changed(world, "UPDATE refunds SET amount_minor = amount_minor + 1 WHERE amount_minor = 500")
@@ -209,7 +208,7 @@ async def test_a_repeated_purchase_is_paid_and_granted_once(world: World) -> Non
     answers = await asyncio.gather(*(world.http.post(path, json=bought, headers=key) for _ in range(8)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
-    assert len(await world.rows(paid_tables.payments)) == len(await world.rows(paid_tables.pack_purchases)) == 1
+    assert len(await world.rows(tables.payments)) == len(await world.rows(tables.pack_purchases)) == 1
     assert (await shown(world)).packs == 500 * 10**9
 
 
@@ -220,7 +219,7 @@ async def test_only_test_cards_are_kept(world: World, number: str) -> None:
     await simulator(world)
     refused = await world.call("POST", "/customers/acme/payment-method", {"number": number}, expect=400)
     assert refused["code"] == "validation_error"
-    assert await world.rows(paid_tables.saved_cards) == []
+    assert await world.rows(tables.saved_cards) == []
 
 
 async def test_without_payments_no_card_is_kept(world: World) -> None:

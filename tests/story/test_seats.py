@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from billing import tables
-from billing.paused import Part
+from billing.life.paused import Part
 from billing.store import seat as seat_store
 from catalog.definition import Feature, FeatureKind
 from catalog.store import create_feature

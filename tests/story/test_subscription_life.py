@@ -8,8 +8,8 @@ from sqlalchemy import update
 from billing import tables
 from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import activate
+from billing.life.subscription import ChangeKind, ScheduledChange
 from billing.store import subscription as subscriptions
-from billing.subscription import ChangeKind, ScheduledChange
 from catalog.tables import organizations
 from catalog.terms import SubscriptionStatus
 from kernel import ids

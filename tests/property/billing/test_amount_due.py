@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.amount_due import DUE_MIN_MINOR, Credit, amounts_of, oldest_first
+from billing.money.amount_due import DUE_MIN_MINOR, Credit, amounts_of, oldest_first
 from tests.unit.billing.make import draft, line
 
 minor = st.integers(min_value=-(10**9), max_value=10**9)

@@ -5,9 +5,9 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
-from billing.discount import Discount, DiscountSource
-from billing.turning import turn
+from billing.life.turning import turn
+from billing.money.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
+from billing.sale.discount import Discount, DiscountSource
 from catalog.definition import DiscountType
 from catalog.terms import ConsumptionModel
 from kernel.period import Interval, Period, boundary, period_of

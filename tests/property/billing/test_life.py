@@ -5,11 +5,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from billing.beginning import activated, after_trial, next_frame, on_trial
-from billing.frozen import framed
-from billing.lifecycle import TRANSITIONS, Command, decide, due_of
-from billing.subscription import ENDED
-from billing.turning import turn
+from billing.life.beginning import activated, after_trial, next_frame, on_trial
+from billing.life.frozen import framed
+from billing.life.lifecycle import TRANSITIONS, Command, decide, due_of
+from billing.life.subscription import ENDED
+from billing.life.turning import turn
 from catalog.terms import SubscriptionStatus as Status
 from kernel.errors import Refusal
 from kernel.period import DAY_MS, DAY_US, Interval, Period

@@ -5,8 +5,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.closing import Billed, Window, WindowUsage, plan_close
-from billing.rating import Allowance, charge, rate
+from billing.money.closing import Billed, Window, WindowUsage, plan_close
+from billing.money.rating import Allowance, charge, rate
 from kernel.money import minor_places
 from kernel.period import Interval, boundary
 from kernel.quantity import from_units, to_units

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aggregator.pool_left import left
-from billing.amount_due import DUE_MIN_MINOR
-from billing.closing import DrawWindow
-from billing.discount import Discount, DiscountSource, amount_off
-from billing.drawing import draws_of
-from billing.invoice import InvoiceType, LineKind
+from billing.money.amount_due import DUE_MIN_MINOR
+from billing.money.closing import DrawWindow
+from billing.money.drawing import draws_of
+from billing.money.invoice import InvoiceType, LineKind
+from billing.sale.discount import Discount, DiscountSource, amount_off
 from catalog.definition import DiscountType, Feature, FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel
 from ingest.verdict import Verdict

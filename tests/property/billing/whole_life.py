@@ -14,18 +14,20 @@ from msgspec.structs import replace
 from aggregator.account import Account, DrawKey, Draws
 from aggregator.fold import fold_event, fold_snapshot
 from aggregator.standing import Standing, usage_window
-from billing.amount_due import Amounts, Credit, amounts_of, oldest_first
-from billing.beginning import activated, after_trial, first_frame, next_frame, on_trial
-from billing.change import Side, Target
-from billing.closing import Billed, Close, Window, WindowUsage, plan_close
-from billing.discount import Discount
-from billing.drawing import DrawSums, draws_of, top_ups_left
-from billing.first_invoice import first_invoice
-from billing.frozen import PeriodTerms, freeze
-from billing.invoice import InvoiceDraft, InvoiceType, Line, LineKind
-from billing.lifecycle import Command, Decision, decide, due_of
-from billing.paused import parts_of
-from billing.purchase import (
+from billing.life.beginning import activated, after_trial, first_frame, next_frame, on_trial
+from billing.life.frozen import PeriodTerms, freeze
+from billing.life.lifecycle import Command, Decision, decide, due_of
+from billing.life.paused import parts_of
+from billing.life.showing import AccountRow, Bought, in_force, snapshot_of
+from billing.life.turning import Bill, turn
+from billing.money.amount_due import Amounts, Credit, amounts_of, oldest_first
+from billing.money.closing import Billed, Close, Window, WindowUsage, plan_close
+from billing.money.drawing import DrawSums, draws_of, top_ups_left
+from billing.money.first_invoice import first_invoice
+from billing.money.invoice import InvoiceDraft, InvoiceType, Line, LineKind
+from billing.sale.change import Side, Target
+from billing.sale.discount import Discount
+from billing.sale.purchase import (
     adjustment_line,
     pack_line,
     refused_pack,
@@ -33,11 +35,9 @@ from billing.purchase import (
     top_up_line,
     top_up_units,
 )
-from billing.seat import Operation, SeatEvent, book_of, refusal_of
-from billing.seat_billing import lines_of_close
-from billing.showing import AccountRow, Bought, in_force, snapshot_of
-from billing.switching import Held, Path, charged_change, frame_of_change, path_of, returned, switched
-from billing.turning import Bill, turn
+from billing.sale.seat import Operation, SeatEvent, book_of, refusal_of
+from billing.sale.seat_billing import lines_of_close
+from billing.sale.switching import Held, Path, charged_change, frame_of_change, path_of, returned, switched
 from catalog.definition import CreditPack, Organization, Plan
 from catalog.terms import Snapshot, SubscriptionStatus, TopUp
 from ingest.verdict import Outcome, Verdict

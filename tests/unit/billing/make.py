@@ -2,11 +2,11 @@
 
 import msgspec
 
-from billing.closing import Close
-from billing.frozen import FrozenFeature, PeriodTerms
-from billing.invoice import RECURRING, InvoiceDraft, InvoiceType, Line, LineKind, amount_line
-from billing.subscription import Subscription
-from billing.turning import Bill
+from billing.life.frozen import FrozenFeature, PeriodTerms
+from billing.life.subscription import Subscription
+from billing.life.turning import Bill
+from billing.money.closing import Close
+from billing.money.invoice import RECURRING, InvoiceDraft, InvoiceType, Line, LineKind, amount_line
 from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.money import Money

@@ -5,9 +5,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.addon import activation_charge, base_lines, components, frozen_addon, joined, opened, refusal_of, shut
-from billing.closing import Window, WindowUsage, plan_close
-from billing.frozen import refrozen, widened
+from billing.life.frozen import refrozen, widened
+from billing.money.closing import Window, WindowUsage, plan_close
+from billing.sale.addon import activation_charge, base_lines, components, frozen_addon, joined, opened, refusal_of, shut
 from catalog.definition import Addon, Feature, FeatureKind, Plan, PlanFeature
 from catalog.terms import ConsumptionModel, SubscriptionStatus
 from kernel.period import Interval, Period

@@ -1,6 +1,6 @@
 from aggregator.account import Account, WindowTotal
-from billing.agreement import difference, live_usage
-from billing.closing import Window, WindowUsage
+from billing.money.agreement import difference, live_usage
+from billing.money.closing import Window, WindowUsage
 from kernel.limits import DAY_MS
 from tests.unit.billing.make import ANCHOR, FEATURE
 

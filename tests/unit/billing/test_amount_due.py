@@ -1,7 +1,7 @@
 import pytest
 
-from billing.amount_due import Credit, amounts_of, oldest_first
-from billing.invoice import InvoiceType, LineKind, kept
+from billing.money.amount_due import Credit, amounts_of, oldest_first
+from billing.money.invoice import InvoiceType, LineKind, kept
 from tests.unit.billing.make import draft, line
 
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.beginning import after_trial, first_frame, next_frame
-from billing.frozen import chain_of, chain_to, framed, freeze, raised, refrozen, widened
-from billing.subscription import TRIAL_WINDOW_DAYS
+from billing.life.beginning import after_trial, first_frame, next_frame
+from billing.life.frozen import chain_of, chain_to, framed, freeze, raised, refrozen, widened
+from billing.life.subscription import TRIAL_WINDOW_DAYS
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
 from catalog.terms import ConsumptionModel, PoolChain, SubscriptionStatus
 from kernel.period import Interval

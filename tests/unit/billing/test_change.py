@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from billing.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
-from billing.proration import Share
+from billing.sale.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
+from billing.sale.proration import Share
 from catalog.definition import UpgradeCharge
 from kernel.period import Interval
 

@@ -1,5 +1,5 @@
-from billing.closing import Billed, Window, WindowUsage, plan_close
-from billing.frozen import Earlier
+from billing.life.frozen import Earlier
+from billing.money.closing import Billed, Window, WindowUsage, plan_close
 from kernel.period import DAY_MS, Interval, boundary
 from kernel.quantity import to_units
 from tests.unit.billing.make import ANCHOR, FEATURE, close, day, granted, period

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.discount import Discount, DiscountSource, amount_off, leaves_enough
+from billing.sale.discount import Discount, DiscountSource, amount_off, leaves_enough
 from catalog.definition import DiscountType
 from kernel.money import Money
 

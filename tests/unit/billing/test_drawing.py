@@ -3,10 +3,10 @@
 import pytest
 
 from aggregator.account import Account, Draws, WindowDraws
-from billing.agreement import RawDraws, difference
-from billing.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
-from billing.drawing import draws_of, live_draws
-from billing.turning import turn
+from billing.life.turning import turn
+from billing.money.agreement import RawDraws, difference
+from billing.money.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
+from billing.money.drawing import draws_of, live_draws
 from catalog.terms import ConsumptionModel, TopUp
 from kernel.period import DAY_MS, Interval, boundary
 from kernel.quantity import to_units

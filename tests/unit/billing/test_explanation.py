@@ -5,11 +5,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.discount import Discount, DiscountSource
-from billing.explanation.fact import Fact
-from billing.explanation.line import _WHY, line_wire, why_of
-from billing.invoice import Basis, Invoice, InvoiceType, Line, LineKind, amount_line
-from billing.seat import Operation, SeatEvent
+from billing.money.explanation.fact import Fact
+from billing.money.explanation.line import _WHY, line_wire, why_of
+from billing.money.invoice import Basis, Invoice, InvoiceType, Line, LineKind, amount_line
+from billing.sale.discount import Discount, DiscountSource
+from billing.sale.seat import Operation, SeatEvent
 from catalog.definition import DiscountType
 from kernel.money import Money
 from kernel.period import DAY_MS, date_of

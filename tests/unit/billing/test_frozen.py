@@ -3,9 +3,9 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from billing.beginning import first_frame
-from billing.frozen import framed, freeze, widened
-from billing.showing import AccountRow, announced, in_force, shown_terms, snapshot_of, terms_of
+from billing.life.beginning import first_frame
+from billing.life.frozen import framed, freeze, widened
+from billing.life.showing import AccountRow, announced, in_force, shown_terms, snapshot_of, terms_of
 from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import SubscriptionStatus, decode_snapshot, encode_snapshot
 from kernel import ids

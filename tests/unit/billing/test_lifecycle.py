@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from billing.lifecycle import TRANSITIONS, Command, Decision, Effect, decide, due_of
-from billing.subscription import ChangeKind, Pause, PauseMode, ScheduledChange
+from billing.life.lifecycle import TRANSITIONS, Command, Decision, Effect, decide, due_of
+from billing.life.subscription import ChangeKind, Pause, PauseMode, ScheduledChange
 from catalog.terms import SubscriptionStatus as Status
 from kernel.errors import Refusal
 from kernel.period import DAY_US, Interval

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.proration import Share, share_left, share_of_amount, share_of_change
+from billing.sale.proration import Share, share_left, share_of_amount, share_of_change
 from catalog.definition import DayCount
 from kernel.period import Interval, day_of, period_of
 

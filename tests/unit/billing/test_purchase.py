@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from aggregator.standing import usage_window
-from billing.purchase import PackPurchase, TopUpPurchase, refused_pack, refused_top_up
+from billing.sale.purchase import PackPurchase, TopUpPurchase, refused_pack, refused_top_up
 from catalog.definition import CreditPack
 from catalog.terms import ConsumptionModel, Snapshot, SubscriptionStatus, Terms
 from kernel.period import DAY_US

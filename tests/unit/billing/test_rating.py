@@ -1,6 +1,6 @@
 import pytest
 
-from billing.rating import Allowance, charge, overage_units, rate
+from billing.money.rating import Allowance, charge, overage_units, rate
 from kernel.quantity import to_units
 
 ONE = 10**9

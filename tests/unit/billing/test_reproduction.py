@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from billing.amount_due import amounts_of
-from billing.invoice import Basis, Invoice, InvoiceDraft, LineKind
-from billing.reproduction import as_it_stood, compared, not_made_again
+from billing.money.amount_due import amounts_of
+from billing.money.invoice import Basis, Invoice, InvoiceDraft, LineKind
+from billing.money.reproduction import as_it_stood, compared, not_made_again
 from kernel.period import DAY_MS
 from tests.unit.billing.make import ANCHOR, FEATURE, draft, granted, line, period
 

@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
-from billing.invoice import LineKind
-from billing.paused import Part, days_of, parts_of
-from billing.seat import (
+from billing.life.paused import Part, days_of, parts_of
+from billing.money.invoice import LineKind
+from billing.sale.seat import (
     Operation,
     SeatBook,
     SeatChange,

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from billing.gateway.simulator import Simulator, gateway_of
-from billing.payment import Card, Charge
+from billing.money.payment import Card, Charge
 from catalog.definition import Organization
 
 ORGANIZATION = Organization(id=b"o" * 16, name="Test", environment="sandbox", payments="simulator")

@@ -2,9 +2,9 @@ from decimal import Decimal
 
 import pytest
 
-from billing import subscription_shape as shape
-from billing.closing import Window, WindowUsage
-from billing.discount import Discount, DiscountSource
+from billing.money.closing import Window, WindowUsage
+from billing.sale.discount import Discount, DiscountSource
+from billing.wire import subscription as shape
 from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.period import DAY_MS, DAY_US

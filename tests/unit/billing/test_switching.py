@@ -3,16 +3,25 @@
 import msgspec
 import pytest
 
-from billing.beginning import next_frame
-from billing.change import Side, Target
-from billing.closing import Close, Drawn, DrawWindow, Window, WindowUsage
-from billing.discount import Discount, DiscountSource
-from billing.frozen import PeriodTerms
-from billing.invoice import InvoiceType
-from billing.seat import SeatBook, SeatChange
-from billing.subscription import ChangeKind, ScheduledChange
-from billing.switching import Held, Path, base_paid_minor, charged_change, frame_of_change, path_of, returned, switched
-from billing.turning import Bill
+from billing.life.beginning import next_frame
+from billing.life.frozen import PeriodTerms
+from billing.life.subscription import ChangeKind, ScheduledChange
+from billing.life.turning import Bill
+from billing.money.closing import Close, Drawn, DrawWindow, Window, WindowUsage
+from billing.money.invoice import InvoiceType
+from billing.sale.change import Side, Target
+from billing.sale.discount import Discount, DiscountSource
+from billing.sale.seat import SeatBook, SeatChange
+from billing.sale.switching import (
+    Held,
+    Path,
+    base_paid_minor,
+    charged_change,
+    frame_of_change,
+    path_of,
+    returned,
+    switched,
+)
 from catalog.definition import DayCount, DiscountType, Organization, UpgradeCharge
 from catalog.terms import ConsumptionModel, SubscriptionStatus
 from kernel.errors import Refusal

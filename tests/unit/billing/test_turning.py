@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from billing.lifecycle import Command, decide, due_of
-from billing.subscription import Pause, PauseMode
-from billing.turning import turn
+from billing.life.lifecycle import Command, decide, due_of
+from billing.life.subscription import Pause, PauseMode
+from billing.life.turning import turn
 from catalog.terms import SubscriptionStatus
 from kernel.period import DAY_US, Interval, boundary, date_of
 from tests.unit.billing.make import ANCHOR, day, period, subscription

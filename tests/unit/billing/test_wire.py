@@ -1,4 +1,4 @@
-from billing import wire
+from billing.wire import invoice as wire
 
 
 def test_numbers_sort_as_text():

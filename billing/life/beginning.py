@@ -1,0 +1,153 @@
+"""How a subscription's row begins: waiting for a payment, on trial, active, resumed. Pure.
+
+Invariant: the anchor is the UTC day on which paid terms begin; nothing but a trial, a resume or a change of plan moves
+it. Source: R-INT-1, R-TRIAL-4, R-TRIAL-5, R-FREE-1, R-SUB-13; contract T56; AMB-24.
+"""
+
+from billing.life.frozen import Frame, PeriodTerms, chain_of, framed
+from billing.life.subscription import TRIAL_WINDOW_DAYS, Subscription
+from billing.life.turning import replaced
+from catalog.terms import PoolChain, SubscriptionStatus
+from kernel.period import DAY_US, Interval, day_of_us, period_of
+
+
+def on_trial(subscription: Subscription, now_ms: int, *, started: bool) -> Subscription:
+    """Begin a trial now; before the card came (`started` False) its end is provisional and nothing is open yet."""
+    day = day_of_us(now_ms * 1000)
+    over = day + subscription.trial_days
+    return replaced(
+        subscription,
+        status=SubscriptionStatus.TRIALING,
+        started=started,
+        trial_end_day=over,
+        anchor_day=day,
+        start_us=now_ms * 1000,
+        period_start_day=day,
+        period_end_day=over,
+        next_day=over,
+        closed_day=day,
+    )
+
+
+def activated(subscription: Subscription, now_ms: int) -> Subscription:
+    """Begin now as active: the first payment came, or the plan is free."""
+    day = day_of_us(now_ms * 1000)
+    interval = subscription.billing_interval
+    return replaced(
+        subscription,
+        status=SubscriptionStatus.ACTIVE,
+        started=True,
+        was_paid=not subscription.free,
+        anchor_day=day,
+        start_us=now_ms * 1000,
+        period_start_day=day,
+        period_end_day=None if interval is None else period_of(day, day, interval).end,
+        next_day=None if interval is None else period_of(day, day, Interval.MONTHLY).end,
+        closed_day=day,
+        checkout_token=None,
+    )
+
+
+def first_frame(subscription: Subscription, chain: PoolChain | None = None) -> Frame:
+    """Frame the terms with which a subscription begins, or those that its checkout shows.
+
+    `chain` is where top-ups add up from, when it takes over those of a free plan.
+    """
+    trial = subscription.status is SubscriptionStatus.TRIALING
+    return Frame(
+        term=subscription.term,
+        since_day=subscription.period_start_day,
+        until_day=subscription.period_end_day,
+        start_us=subscription.start_us,
+        anchor_day=subscription.anchor_day,
+        currency=subscription.currency,
+        interval=subscription.billing_interval,
+        trial=trial,
+        window_days=TRIAL_WINDOW_DAYS if trial else 0,
+        chain_term=None if chain is None else chain.term,
+        chain_window=None if chain is None else chain.window,
+    )
+
+
+def after_trial(subscription: Subscription, current: PeriodTerms, term: int) -> Frame:
+    """Frame the first paid period: it starts on the trial's end day, afresh, but for top-ups (R-TRIAL-5, R-TRIAL-8)."""
+    assert subscription.trial_end_day is not None, "a trial has an end"
+    assert subscription.billing_interval is not None, "only a paid plan has trials"
+    day, chain = subscription.trial_end_day, chain_of(current)
+    return Frame(
+        term=term,
+        since_day=day,
+        until_day=period_of(day, day, subscription.billing_interval).end,
+        start_us=day * DAY_US,
+        anchor_day=day,
+        currency=current.currency,
+        interval=subscription.billing_interval,
+        chain_term=chain.term,
+        chain_window=chain.window,
+    )
+
+
+def next_frame(current: PeriodTerms, interval: Interval | None, new_term: int | None = None) -> Frame:
+    """Frame the period that follows `current`, at another interval perhaps (None: it becomes free).
+
+    It goes on with the same number and the same windows unless `new_term` is given.
+    """
+    day = current.until_day
+    assert day is not None, "a paid plan's period ends"
+    anchor = current.anchor_day
+    if interval is not None and period_of(anchor, day, interval).start != day:
+        anchor = day
+    return Frame(
+        term=current.term if new_term is None else new_term,
+        since_day=day,
+        until_day=None if interval is None else period_of(anchor, day, interval).end,
+        start_us=current.start_us if new_term is None else day * DAY_US,
+        anchor_day=anchor,
+        currency=current.currency,
+        interval=interval,
+        counts_us=current.counts_us if new_term is None else current.first_us,
+    )
+
+
+def keeps_windows(current: PeriodTerms, interval: Interval | None) -> bool:
+    """Tell whether the period that follows at another interval goes on with the same windows."""
+    return next_frame(current, interval).anchor_day == current.anchor_day
+
+
+def continued(subscription: Subscription, current: PeriodTerms, term: int, now_ms: int) -> PeriodTerms:
+    """Take up a period whose rest was kept by a pause: its end moves by the days that the pause lasted (contract T56).
+
+    Windows are counted from the moved end, under a new number; what was bought is taken along.
+    """
+    assert subscription.pause is not None, "it is paused"
+    assert subscription.period_end_day is not None, "a paid plan's period ends"
+    day = day_of_us(now_ms * 1000)
+    end = subscription.period_end_day + day - day_of_us(subscription.pause.effective_us)
+    chain = chain_of(current)
+    frame = Frame(
+        term=term,
+        since_day=day,
+        until_day=end,
+        start_us=now_ms * 1000,
+        anchor_day=end,
+        currency=current.currency,
+        interval=current.interval,
+        chain_term=chain.term,
+        chain_window=chain.window,
+    )
+    return framed(current, frame)
+
+
+def anew(current: PeriodTerms, term: int, now_ms: int) -> Frame:
+    """Frame a new period that starts today: a resume after a pause that began at a period's end (R-SUB-13)."""
+    day = day_of_us(now_ms * 1000)
+    assert current.interval is not None, "only a paid plan is paused"
+    return Frame(
+        term=term,
+        since_day=day,
+        until_day=period_of(day, day, current.interval).end,
+        start_us=now_ms * 1000,
+        anchor_day=day,
+        currency=current.currency,
+        interval=current.interval,
+    )
