@@ -1,13 +1,17 @@
 """What AI models cost and when: names of models, and the price in force at an instant. Pure.
 
 Owns how a model's name is read (R-AI-6) and which of its dated prices holds (R-AI-8). Invariants: prices are added and
-never changed; an organization sees the catalog's prices and its own overrides, never another's.
+never changed; an organization sees the catalog's prices and its own overrides, never another's. A merchant's price
+under a bare name that the catalog did not know is of `own/NAME`; once the catalog knows the name it is an override of the
+model that the name means, and one under that model's whole name goes before it.
 """
 
 import re
 from bisect import bisect_right, insort
 from collections.abc import Iterable
 from typing import Final
+
+from msgspec import structs
 
 from catalog.definition import ModelPrice
 from kernel.errors import Refusal
@@ -42,6 +46,7 @@ _MAKERS: Final = (
 )
 _DATED: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 MODEL_CHARS_MAX: Final = 200
+OWN: Final = "own"  # the provider of a merchant's model whose name came without one
 _NAMED_MAX: Final = 5
 
 _Scope = bytes | None
@@ -60,6 +65,10 @@ def spellings(name: str) -> tuple[str, ...]:
     return name, plain, _DATED.sub("", plain)
 
 
+def _maker(name: str) -> str | None:
+    return next((who for starts, who in _MAKERS if name.startswith(starts)), None)
+
+
 class ModelPriceBook:
     """All dated prices, by model. It only grows."""
 
@@ -67,6 +76,7 @@ class ModelPriceBook:
         self._timelines: dict[tuple[_Scope, str], _Timeline] = {}
         self._names: dict[tuple[_Scope, str, str], set[str]] = {}
         self._bare: dict[tuple[_Scope, str], set[str]] = {}
+        self._own: dict[_Scope, set[str]] = {}
 
     def take(self, prices: Iterable[ModelPrice]) -> None:
         """Add prices; one that is there already changes nothing."""
@@ -78,17 +88,30 @@ class ModelPriceBook:
             for name in (price.name, *price.aliases):
                 for spelled in spellings(name)[:2]:
                     self._names.setdefault((price.organization, price.provider, spelled), set()).add(price.model)
+            if price.provider == OWN:
+                self._own.setdefault(price.organization, set()).add(price.model)
+                continue
             for spelled in spellings(price.name)[:2]:
                 self._bare.setdefault((price.organization, spelled), set()).add(price.model)
 
     def resolve(self, organization: bytes, text: str) -> str | Refusal:
         """Tell which model a name means (R-AI-6): an exact name before another spelling, an own model first.
 
-        A bare name means its maker's model, or the only one of that name. Refusal `model_not_found`.
+        A bare name means its maker's model, or the only one of that name, else the merchant's own one that has no
+        provider; so does the maker's name with it. Refusal `model_not_found`.
         """
         provider, name = model_name(text)
-        maker = provider or next((who for starts, who in _MAKERS if name.startswith(starts)), None)
-        if maker is not None and (model := self._served(organization, maker, name)) is not None:
+        meant = self._meant(organization, text)
+        if provider not in (None, _maker(name)):
+            return meant
+        own = self._names_one(organization, OWN, spellings(name)[:2])
+        return meant if own is None or (isinstance(meant, str) and self._names_same(organization, own, meant)) else own
+
+    def _meant(self, organization: bytes, text: str) -> str | Refusal:
+        """Tell which model a name means beside the merchant's own ones that have no provider."""
+        provider, name = model_name(text)
+        maker = provider or _maker(name)
+        if maker is not None and (model := self._names_one(organization, maker, spellings(name))) is not None:
             return model
         for spelled in spellings(name) if provider is None else ():
             found = {model for scope in (organization, None) for model in self._bare.get((scope, spelled), ())}
@@ -98,13 +121,18 @@ class ModelPriceBook:
                 return _unknown(text, f"It means several ({', '.join(sorted(found)[:_NAMED_MAX])}): name one of them.")
         return _unknown(text, "Name one of GET /ai-models.")
 
-    def _served(self, organization: bytes, provider: str, name: str) -> str | None:
-        for spelled in spellings(name):
+    def _names_one(self, organization: bytes, provider: str, spelled_so: Iterable[str]) -> str | None:
+        for spelled in spelled_so:
             for scope in (organization, None):
                 model = _one_of(self._names.get((scope, provider, spelled), set()), spelled)
                 if model is not None:
                     return model
         return None
+
+    def _names_same(self, organization: bytes, own: str, model: str) -> bool:
+        """Tell whether a merchant's model without a provider has a name of `model`, not that of an undated one."""
+        name, provider = own.partition("/")[2], model.partition("/")[0]
+        return self._names_one(organization, provider, spellings(name)[:2]) == model
 
     def find(self, organization: bytes, text: str, at_ms: int) -> ModelPrice | Refusal:
         """Tell the price of a model in force at an instant: the merchant's own, else the catalog's (R-AI-8)."""
@@ -116,18 +144,39 @@ class ModelPriceBook:
 
     def in_force(self, organization: bytes | None, model: str, at_ms: int) -> ModelPrice | None:
         """Tell the price of one model at an instant, without reading its name; None when there is none."""
-        for scope in dict.fromkeys((organization, None)):
-            timeline = self._timelines.get((scope, model), [])
-            before = bisect_right(timeline, at_ms, key=_since)
-            if before and not timeline[before - 1].ended:
-                return timeline[before - 1]
-        return None
+        override = None if organization is None else self.override_in_force(organization, model, at_ms)
+        if override is None:
+            return self.own_in_force(None, model, at_ms)
+        return override if override.model == model else structs.replace(override, model=model)
 
-    def own_in_force(self, organization: bytes | None, model: str, at_ms: int) -> ModelPrice | None:
-        """Tell the price of one scope alone at an instant; None when it has none or its override has ended."""
+    def override_in_force(self, organization: bytes, model: str, at_ms: int) -> ModelPrice | None:
+        """Tell a merchant's price of a model at an instant: under its whole name, else under a bare one that means it.
+
+        It tells the name that it was made under. None when there is none, or it has ended.
+        """
+        named = (model, *self._bare_overrides(organization, model))
+        return next(filter(None, (self.own_in_force(organization, one, at_ms) for one in named)), None)
+
+    def _bare_overrides(self, organization: bytes, model: str) -> list[str]:
+        """List the merchant's models without a provider whose name means `model`."""
+        return sorted(
+            own
+            for own in self._own.get(organization, ())
+            if own != model
+            and self._names_same(organization, own, model)
+            and self.resolve(organization, own.partition("/")[2]) == model
+        )
+
+    def own_in_force(self, organization: _Scope, model: str, at_ms: int) -> ModelPrice | None:
+        """Tell the price of one scope and name alone at an instant; None when it has none or its override has ended."""
         timeline = self._timelines.get((organization, model), [])
         before = bisect_right(timeline, at_ms, key=_since)
         return timeline[before - 1] if before and not timeline[before - 1].ended else None
+
+    def overrides(self, organization: bytes, model: str) -> list[ModelPrice]:
+        """List all dated prices that a merchant set for a model, under its whole name or a bare one that means it."""
+        named = (model, *self._bare_overrides(organization, model))
+        return [price for one in named for price in self.timeline(organization, one)]
 
     def timeline(self, organization: bytes | None, model: str) -> tuple[ModelPrice, ...]:
         """Tell all dated prices of a model in one scope, oldest first."""
@@ -135,7 +184,13 @@ class ModelPriceBook:
 
     def models(self, organization: bytes | None) -> list[str]:
         """Tell the models that an organization can name, in order; None: those of the catalog."""
-        return sorted({model for scope, model in self._timelines if scope in (None, organization)})
+        known = {model for scope, model in self._timelines if scope in (None, organization)}
+        if organization is not None:
+            known -= {own for own in self._own.get(organization, ()) if self._means_another(organization, own)}
+        return sorted(known)
+
+    def _means_another(self, organization: bytes, own: str) -> bool:
+        return self.resolve(organization, own.partition("/")[2]) != own
 
 
 def _one_of(found: set[str], spelled: str) -> str | None:

@@ -17,6 +17,7 @@ from catalog.definition import ModelPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
+from catalog.model_price import OWN
 from catalog.price_edition import model_id, optional_price, price_text, since_of
 from kernel import wire
 from kernel.errors import Refusal, Rejected
@@ -24,7 +25,6 @@ from kernel.period import instant_text
 from kernel.wire import Wire
 
 _RESOURCE: Final = "plan"
-_OWN: Final = "own"  # the provider of a merchant's model that nobody else serves
 _QUERY: Final = {"provider": "models of this provider alone", **PAGE}
 
 
@@ -93,7 +93,7 @@ async def read(caller: NamedDependency[Caller], model: FromPath[str]) -> Respons
     if isinstance(price, Refusal):
         raise Rejected(price)
     book = caller.catalog.model_prices
-    dated = [*book.timeline(None, price.model), *book.timeline(caller.organization.id, price.model)]
+    dated = [*book.timeline(None, price.model), *book.overrides(caller.organization.id, price.model)]
     history = [{**_price(one), "ended": one.ended} for one in sorted(dated, key=lambda one: one.since_ms)]
     return reply(caller.dialect, {**model_wire(caller, price), "prices": history})
 
@@ -134,7 +134,7 @@ async def end_override(request: HttpRequest, caller: NamedDependency[Caller], mo
     found = book.resolve(caller.organization.id, _named(model))
     if isinstance(found, Refusal):
         raise Rejected(found)
-    current = book.own_in_force(caller.organization.id, found, caller.now_ms)
+    current = book.override_in_force(caller.organization.id, found, caller.now_ms)
     if current is None:
         refusal = Refusal(code="model_not_found", message=f"There is no own price of {found}.", param="model")
         raise Rejected(refusal)
@@ -166,7 +166,7 @@ def _to_be_priced(caller: Caller, name: str) -> str:
     found = caller.catalog.model_prices.resolve(caller.organization.id, name)
     if not isinstance(found, Refusal):
         return found
-    return model_id(name if "/" in name else f"{_OWN}/{name}")
+    return model_id(name if "/" in name else f"{OWN}/{name}")
 
 
 AI_MODELS: Final = Router(

@@ -107,6 +107,21 @@ async def test_a_merchants_own_model_has_a_price_where_the_catalog_has_none(pric
     )
 
 
+async def test_a_price_under_a_bare_name_is_an_override_once_the_catalog_knows_the_model(api):
+    """R-AI-6, R-AI-8: under the whole name goes first, and the bare one holds again when that ends."""
+    assert (await api.call("PUT", "/ai-models/gpt-4o", PRO | {"inputPrice": "7"}))["id"] == "own/gpt-4o"
+    await refresh(api.catalog, packaged_only=True)
+    shown = await api.call("GET", "/ai-models/openai/gpt-4o")
+    assert (shown["id"], shown["inputPrice"], shown["source"]) == ("openai/gpt-4o", "7", "override")
+    assert [one["inputPrice"] for one in shown["prices"]] == ["2.5", "7"]
+    await api.call("PUT", "/ai-models/openai/gpt-4o", PRO | {"inputPrice": "5"})
+    assert price_at(api, "gpt-4o").input == "5"
+    for left in ("7", "2.5"):
+        await api.call("DELETE", "/ai-models/gpt-4o")
+        assert price_at(api, "openai/gpt-4o").input == left
+    await api.refused("DELETE", "/ai-models/gpt-4o", status=404, code="model_not_found")
+
+
 async def test_a_file_adds_dated_prices_once(priced):
     """R-AI-8."""
     head = "model,input,output,cache_read,cache_write,since"

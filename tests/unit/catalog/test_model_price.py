@@ -87,6 +87,45 @@ def test_an_override_holds_for_one_merchant_until_it_ends():
     assert private.models(OTHER) == []
 
 
+def test_an_override_under_a_bare_name_is_one_of_the_model_that_it_means():
+    """R-AI-6, R-AI-8: the catalog learned the model after the merchant had priced it."""
+    bare = price("own/gpt-4o", "7", organization=SELLER)
+    alone = book(bare)
+    assert [named(alone, text) for text in ("gpt-4o", "openai/gpt-4o", "azure/gpt-4o")] == [
+        "own/gpt-4o",
+        "own/gpt-4o",
+        "model_not_found",
+    ]
+    known = [price(f"{provider}/gpt-4o") for provider in ("openai", "azure")]
+    filled = book(bare, *known)
+    told = {text: filled.find(SELLER, text, DAY) for text in ("gpt-4o", "openai/gpt-4o", "azure/gpt-4o")}
+    assert [(one.model, one.input) for one in told.values()] == [
+        ("openai/gpt-4o", "7"),
+        ("openai/gpt-4o", "7"),
+        ("azure/gpt-4o", "1"),
+    ]
+    assert filled.find(OTHER, "gpt-4o", DAY).input == "1"
+    assert filled.models(SELLER) == ["azure/gpt-4o", "openai/gpt-4o"]
+    whole = price("openai/gpt-4o", "5", organization=SELLER)
+    ended = msgspec.structs.replace(whole, since_ms=2 * DAY, ended=True)
+    filled.take([whole, ended])
+    assert [filled.find(SELLER, "gpt-4o", at).input for at in (DAY, 2 * DAY)] == ["5", "7"], "the whole name first"
+    assert len(filled.overrides(SELLER, "openai/gpt-4o")) == 3
+
+
+def test_a_merchants_model_without_a_provider_is_the_last_that_its_name_means():
+    """R-AI-6."""
+    own = price("own/qwen-9", "7", organization=SELLER)
+    several = book(own, price("azure/qwen-9"), price("router/qwen-9"))
+    assert (named(several, "qwen-9"), named(several, "router/qwen-9")) == ("own/qwen-9", "router/qwen-9")
+    assert several.find(SELLER, "router/qwen-9", DAY).input == "1"
+    one = book(own, price("router/qwen-9"))
+    assert (named(one, "qwen-9"), one.find(SELLER, "router/qwen-9", DAY).input) == ("router/qwen-9", "7")
+    dated = book(price("own/gpt-4o-2024-05-13", "7", organization=SELLER), price("openai/gpt-4o"))
+    assert named(dated, "gpt-4o-2024-05-13") == "own/gpt-4o-2024-05-13"
+    assert (named(dated, "gpt-4o"), dated.find(SELLER, "gpt-4o", DAY).input) == ("openai/gpt-4o", "1")
+
+
 def test_a_missing_cache_price_is_the_input_price():
     """R-AI-5."""
     one = price("openai/x", "2", cache_read="0.5")
