@@ -10,7 +10,7 @@ from typing import Final
 from aggregator.account import NOTHING, Account, Draws
 from aggregator.pool_left import draw_window, left
 from aggregator.standing import NO_SUBSCRIPTION, Standing
-from catalog.terms import Snapshot
+from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import Corrected, UsageEvent
 from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.quantity import to_units
@@ -90,6 +90,7 @@ def _told(account: Account, snapshot: Snapshot, pool: str, cost: int, draws: Dra
     """Say what came back, and what the pool in force now has left; nothing of one of another kind."""
     found = draw_window(snapshot, account.clock_ms)
     same = found is not None and found[0].model.value == pool
+    in_money = pool == ConsumptionModel.BALANCE
     return Drawn(
         pool=pool,
         cost=cost,
@@ -98,4 +99,5 @@ def _told(account: Account, snapshot: Snapshot, pool: str, cost: int, draws: Dra
         top_ups=draws.top_ups,
         overdraft=draws.overdraft,
         left=left(account, snapshot, account.clock_ms).told() if same else 0,
+        currency=snapshot.terms.currency if in_money and snapshot.terms is not None else "",
     )

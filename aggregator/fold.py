@@ -150,6 +150,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
         overdraft=draws.overdraft,
         left=left.told(drawn.plan + drawn.beyond),
         margin="" if tokens is None else granted.margin or "0",
+        currency="" if credits_plan else terms.currency,
     )
     return _counted(account, place, limited=not overdraft and not _free(place), drawn=told)
 

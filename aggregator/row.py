@@ -30,7 +30,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Since 1970: `event_time` in microseconds, `at` (effective at), `accepted_at` and `original_at` in milliseconds,
     `window` and `window_end` in days. `quantity` is a decimal string; digest, content and request are hexadecimal.
     `original` and `replays` are ids of events, or empty. What follows `replays` is set on events that drew on a pool or
-    name an AI model: amounts are decimal strings, of a pool with nine places at most, `margin` a percentage, costs of
+    name an AI model: amounts are decimal strings, of a pool with nine places at most, `currency` that of a balance, `margin` a percentage, costs of
     tokens exact in USD, `price_since_ms` in milliseconds since 1970. `corrects` is the id of a corrected event,
     and `correction` the rest of what a correction says of it, as JSON; both are empty for other events.
     """
@@ -71,6 +71,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     drawn_top_ups: str = "0"
     overdraft: str = "0"
     pool_left: str = "0"
+    currency: str = ""
     margin: str = ""
     model: str = ""
     input_tokens: int = 0
@@ -172,7 +173,7 @@ def _correction_values(corrects: Corrected) -> tuple[str, str]:
 
 def _drawn_values(drawn: Drawn) -> tuple[Any, ...]:
     amounts = (drawn.cost, drawn.plan, drawn.packs, drawn.top_ups, drawn.overdraft, drawn.left)
-    return drawn.pool, *(canonical(from_units(amount)) for amount in amounts), drawn.margin
+    return drawn.pool, *(canonical(from_units(amount)) for amount in amounts), drawn.currency, drawn.margin
 
 
 def _metered(
@@ -234,6 +235,7 @@ def drawn_of(row: EventRow) -> Drawn | None:
         overdraft=to_units(row.overdraft),
         left=to_units(row.pool_left),
         margin=row.margin,
+        currency=row.currency,
     )
 
 

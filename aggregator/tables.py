@@ -24,6 +24,7 @@ _POOL_TYPES: Final = {
         ("cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left"),
         _AMOUNT,
     ),
+    "currency": "LowCardinality(String)",
     "margin": "LowCardinality(String)",
     "model": "LowCardinality(String)",
     **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), "UInt64"),

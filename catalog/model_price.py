@@ -2,8 +2,8 @@
 
 Owns how a model's name is read (R-AI-6) and which of its dated prices holds (R-AI-8). Invariants: prices are added and
 never changed; an organization sees the catalog's prices and its own overrides, never another's. A merchant's price
-under a bare name that the catalog did not know is of `own/NAME`; once the catalog knows the name it is an override of the
-model that the name means, and one under that model's whole name goes before it.
+under a bare name that the catalog did not know is of `own/NAME`. Once the catalog knows the name it is an override of
+the model that the name means; one under that model's whole name goes before it.
 """
 
 import re

@@ -50,8 +50,9 @@ class TokenCosts(Wire, frozen=True, gc=False):
     price_version: str
 
 
-def consumption(drawn: Drawn, currency: str) -> Consumption:
-    """Say what an event drew on its pool."""
+def consumption(drawn: Drawn, organization_currency: str) -> Consumption:
+    """Say what an event drew on its pool, in the subscription's currency (R-REG-5), else the organization's."""
+    currency = drawn.currency or organization_currency
     taken = from_units(drawn.plan + drawn.packs + drawn.top_ups + drawn.overdraft)
     rest = from_units(drawn.left)
     credit = drawn.pool == CREDITS

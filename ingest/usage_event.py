@@ -81,7 +81,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """What all answers of a request share.
 
     `codes` are the codes of the features by id, `keys` the bodies' keys by index; `respond_async` says that the client
-    asked not to wait; `currency` is the organization's; `request_id` is the answer's (None: nobody made one).
+    asked not to wait; `currency` is the organization's, where a draw names none; `request_id` is the answer's, None
+    when nobody made one.
     """
 
     dialect: Dialect

@@ -29,7 +29,8 @@ class Drawn(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False
 
     `pool` is `credits` or `balance`. `cost` is more than the four draws together where an AI event took the rest of a
     hard pool (R-BAL-7). `left` is what the pool then had, below zero its overdraft. `margin` is the percentage that was
-    added to the cost of tokens, empty for other events. Source: ADR 9.
+    added to the cost of tokens, empty for other events. `currency` is the subscription's, in lower case: empty of
+    credits, and in outcomes that are older than it. Source: ADR 9.
     """
 
     pool: str
@@ -40,6 +41,7 @@ class Drawn(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False
     overdraft: int
     left: int
     margin: str = ""
+    currency: str = ""
 
 
 class Outcome(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):

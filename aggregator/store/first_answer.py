@@ -8,16 +8,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from aggregator.row import EventRow
+from aggregator.row import drawn_of, tokens_of
 from aggregator.store import UsageStore
-from ingest.event import TokenUse
 from ingest.replay import First, Firsts
 from ingest.verdict import Drawn, decode_outcomes
 from kernel import ids
 from kernel.engine.live.base import Live
 from kernel.errors import Retryable
 from kernel.position import Position
-from kernel.quantity import to_units
 
 # A look is a few milliseconds; a store that takes longer than this is away.
 LOOK_SECONDS: Final = 1
@@ -34,7 +32,7 @@ def firsts(store: UsageStore, live: Live, epoch: int) -> Firsts:
                 for position in dict.fromkeys(positions):
                     row = await store.event(text, position)
                     if row is not None:
-                        found[position] = _first(row)
+                        found[position] = First(tokens_of(row), drawn_of(row))
                     elif position.epoch == epoch and (drawn := await _drawn(live, position)) is not None:
                         found[position] = First(None, drawn)
         except (Retryable, TimeoutError):
@@ -47,34 +45,3 @@ def firsts(store: UsageStore, live: Live, epoch: int) -> Firsts:
 async def _drawn(live: Live, position: Position) -> Drawn | None:
     [kept] = await live.outcomes(position.lane, [position.offset], epoch=position.epoch)
     return None if kept is None else decode_outcomes(kept)[position.index].drawn
-
-
-def _first(row: EventRow) -> First:
-    tokens = drawn = None
-    if row.pool:
-        drawn = Drawn(
-            pool=row.pool,
-            cost=to_units(row.cost),
-            plan=to_units(row.drawn_plan),
-            packs=to_units(row.drawn_packs),
-            top_ups=to_units(row.drawn_top_ups),
-            overdraft=to_units(row.overdraft),
-            left=to_units(row.pool_left),
-            margin=row.margin,
-        )
-    if row.model:
-        tokens = TokenUse(
-            model=row.model,
-            input=row.input_tokens,
-            output=row.output_tokens,
-            cache_read=row.cache_read_tokens,
-            cache_write=row.cache_write_tokens,
-            input_cost=row.input_cost,
-            output_cost=row.output_cost,
-            cache_read_cost=row.cache_read_cost,
-            cache_write_cost=row.cache_write_cost,
-            base_cost=row.base_cost,
-            price_version=row.price_version,
-            price_since_ms=row.price_since_ms,
-        )
-    return First(tokens, drawn)

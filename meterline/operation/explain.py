@@ -21,7 +21,9 @@ from kernel.quantity import canonical, from_units
 if TYPE_CHECKING:
     from meterline.app import App
 
-_DREW: Final = frozenset({"pool", "cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left"})
+_DREW: Final = frozenset(
+    {"pool", "cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left", "currency"}
+)
 _CORRECTS: Final = ("corrects", "correction")
 _TOKENS: Final = frozenset(EVENT_COLUMNS[EVENT_COLUMNS.index("margin") :]).difference(_CORRECTS)
 _SUMS: Final = (

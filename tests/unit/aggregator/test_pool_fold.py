@@ -52,6 +52,13 @@ def test_each_use_costs_credits_times_value():
     assert (one.term, one.window, one.window_end, one.cut, one.limited) == (1, JANUARY, FEBRUARY, 1, True)
 
 
+def test_what_a_balance_gives_is_told_in_the_subscriptions_currency():
+    """R-REG-5."""
+    [of_balance] = judge(Account(), snapshot(balance(currency="jpy")), chat("0.5"))
+    [of_credits] = judge(Account(), snapshot(terms(pool=100, currency="jpy")), event())
+    assert (of_balance.drawn.currency, of_credits.drawn.currency) == ("jpy", "")
+
+
 def test_packs_are_drawn_after_the_plan_and_a_use_beyond_both_is_blocked_whole():
     """R-CREDIT-4, R-CREDIT-5, R-TRACK-19."""
     account, under = Account(), snapshot(terms(pool=25), packs=10 * ONE)

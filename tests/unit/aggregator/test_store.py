@@ -242,6 +242,7 @@ async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageS
         overdraft=4,
         left=-5,
         margin="20",
+        currency="jpy",
     )
     sent = event(1, quantity="10500", tokens=tokens)
     await write(store, 0, 0, (event(1), counted()))
@@ -267,6 +268,7 @@ async def test_what_an_event_drew_and_its_tokens_come_back_exactly(store: UsageS
         "drawn_top_ups": "0.000000003",
         "overdraft": "0.000000004",
         "pool_left": "-0.000000005",
+        "currency": "jpy",
         "margin": "20",
         "model": tokens.model,
         "input_tokens": 10_000,

@@ -235,7 +235,15 @@ def test_a_cursor_names_the_item_that_it_was_made_of(item: EventRow | RefusalRow
 
 COUNTED = Outcome(verdict=Verdict.COUNTED, term=1, window=20_362, window_end=20_393, cut=3)
 DRAWN = Drawn(
-    pool="balance", cost=8_100_000, plan=8_000_000, packs=0, top_ups=100_000, overdraft=0, left=5, margin="20"
+    pool="balance",
+    cost=8_100_000,
+    plan=8_000_000,
+    packs=0,
+    top_ups=100_000,
+    overdraft=0,
+    left=5,
+    margin="20",
+    currency="jpy",
 )
 
 
@@ -252,6 +260,7 @@ def test_a_listed_ai_event_says_what_it_cost_as_its_answer_did(dialect: Dialect)
     listed = EventRow(**dict(zip(EVENT_COLUMNS, values, strict=True)))
     shown = decode(wire.encode(event_wire(listed, "calls", organization, Reader(dialect=dialect, livemode=False))))
     assert {name: shown.get(name) for name in given} == given
+    assert given["consumption"]["deducted"] == Decimal("0.0081"), "yen have no minor unit"
     assert (given["costs"]["subtotal"], given["costs"]["margin"], given["costs"]["total"]) == (
         "0.00675",
         "0.00135",

@@ -80,6 +80,7 @@ def test_what_an_event_took_is_told_in_minor_units_and_exactly():
     assert (told.deducted, told.remaining) == (Decimal("0.81"), Decimal("-0.21"))
     assert (told.deducted_decimal, told.remaining_decimal, told.cost_decimal) == ("0.0081", "-0.0021", "0.0081")
     assert consumption(DRAWN, "jpy").deducted == Decimal("0.0081")
+    assert consumption(replace(DRAWN, currency="jpy"), "usd").deducted == Decimal("0.0081"), "the subscription's"
     credits_ = consumption(replace(DRAWN, pool="credits", cost=9 * 10**9), "usd")
     assert (credits_.deducted, credits_.cost_decimal) == (Decimal("0.0081"), "9")
 
