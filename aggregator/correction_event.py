@@ -17,7 +17,8 @@ from ingest.event import CORRECTION_KEY, NO_REQUEST, Corrected, UsageEvent, cont
 from ingest.verdict import Verdict
 from kernel import ids
 from kernel.errors import invalid, rejected
-from kernel.quantity import EXACT, canonical
+from kernel.limits import PROPERTY_CHARS_MAX
+from kernel.quantity import EXACT, canonical, parse_quantity
 
 REASON: Final = "reason"  # the property that says why
 
@@ -27,6 +28,21 @@ class Correction(msgspec.Struct, frozen=True, kw_only=True):
 
     value: Decimal | None
     reason: str | None = None
+
+
+def checked_value(value: Decimal) -> Decimal:
+    """Tell the value that an event is to count. Raises Rejected `validation_error` for one that no event may have."""
+    try:
+        return parse_quantity(value)
+    except ValueError as error:
+        raise invalid("value", str(error)) from error
+
+
+def checked_reason(reason: str | None) -> str | None:
+    """Tell why an event is corrected. Raises Rejected `validation_error` for words that are too long."""
+    if reason is not None and len(reason) > PROPERTY_CHARS_MAX:
+        raise invalid("reason", f"must have at most {PROPERTY_CHARS_MAX} characters")
+    return reason
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,9 +30,9 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Since 1970: `event_time` in microseconds, `at` (effective at), `accepted_at` and `original_at` in milliseconds,
     `window` and `window_end` in days. `quantity` is a decimal string; digest, content and request are hexadecimal.
     `original` and `replays` are ids of events, or empty. What follows `replays` is set on events that drew on a pool or
-    name an AI model: amounts are decimal strings, of a pool with nine places at most, `currency` that of a balance, `margin` a percentage, costs of
-    tokens exact in USD, `price_since_ms` in milliseconds since 1970. `corrects` is the id of a corrected event,
-    and `correction` the rest of what a correction says of it, as JSON; both are empty for other events.
+    name an AI model: amounts are decimal strings, of a pool with nine places at most, `currency` a balance's, `margin`
+    a percentage, costs of tokens exact in USD, `price_since_ms` in milliseconds since 1970. `corrects` is the id of a
+    corrected event, and `correction` the rest of what a correction says of it, as JSON; both are empty for others.
     """
 
     organization: str

@@ -10,9 +10,8 @@ from litestar import Response, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from aggregator.correction_event import Correction
+from aggregator.correction_event import Correction, checked_reason, checked_value
 from aggregator.routes.corrector import Corrector
-from aggregator.row import EventRow
 from aggregator.store import UsageStore
 from aggregator.usage_answer import Reader, event_wire
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
@@ -23,9 +22,8 @@ from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
-from kernel.errors import invalid, rejected
-from kernel.limits import KEY_BYTES_MAX, PROPERTY_CHARS_MAX
-from kernel.quantity import parse_quantity
+from kernel.errors import invalid
+from kernel.limits import KEY_BYTES_MAX
 from kernel.wire import Wire
 
 _RESOURCE: Final = "usage"
@@ -66,7 +64,7 @@ async def void(
     caller.must_write(_RESOURCE)
     asked = await read_body(request, VoidInput)
     corrector = Corrector(caller, admission, usage_store, log, live, clock)
-    return await _answer(request, caller, corrector, asked, Correction(value=None, reason=_reason(asked)))
+    return await _answer(request, caller, corrector, asked, Correction(value=None, reason=checked_reason(asked.reason)))
 
 
 @post(
@@ -87,12 +85,11 @@ async def amend(
     """A smaller value gives back, a greater one is judged like usage of the difference."""
     caller.must_write(_RESOURCE)
     asked = await read_body(request, AmendInput)
-    try:
-        value = parse_quantity(asked.value)
-    except ValueError as error:
-        raise invalid("value", str(error)) from error
+    value = checked_value(asked.value)
     corrector = Corrector(caller, admission, usage_store, log, live, clock)
-    return await _answer(request, caller, corrector, asked, Correction(value=value, reason=_reason(asked)))
+    return await _answer(
+        request, caller, corrector, asked, Correction(value=value, reason=checked_reason(asked.reason))
+    )
 
 
 async def _answer(
@@ -103,37 +100,13 @@ async def _answer(
         raise invalid("Idempotency-Key", f"must have 1 to {KEY_BYTES_MAX} bytes")
     way = f"{caller.dialect.value} {request.url.path}"
     digest = request_digest(key, way, await request.body(), 0)
-    row = await corrector.correct(await _original(caller, corrector, asked), correction, digest)
+    original = await corrector.find(asked.id, asked.customer_id, asked.event_id or asked.idempotency_key)
+    row = await corrector.correct(original, correction, digest)
     feature = caller.catalog.feature_by_id(ids.id_bytes(row.feature))
     organization = caller.organization
     reader = Reader(dialect=caller.dialect, livemode=organization.livemode, currency=organization.currency)
     code = row.feature if feature is None else feature.code
     return reply(caller.dialect, event_wire(row, code, organization.id_text, reader))
-
-
-async def _original(caller: Caller, corrector: Corrector, asked: VoidInput) -> EventRow:
-    key = asked.event_id or asked.idempotency_key
-    customer = None
-    if asked.customer_id:
-        customer = await caller.catalog.customer(caller.organization.id, asked.customer_id)
-        if customer is None:
-            raise rejected("customer_not_found", f"No customer {asked.customer_id}.", param="customerId")
-    if asked.id:
-        found = await corrector.by_id(asked.id)
-        if customer is not None and found.customer != customer.id_text:
-            raise rejected("event_not_found", f"This customer has no usage event {asked.id}.")
-        return found
-    if not key:
-        raise invalid("id", "is required, or customerId with the event's key")
-    if customer is None:
-        raise invalid("customerId", "is required with the event's key")
-    return await corrector.by_key(customer, key)
-
-
-def _reason(asked: VoidInput) -> str | None:
-    if asked.reason is not None and len(asked.reason) > PROPERTY_CHARS_MAX:
-        raise invalid("reason", f"must have at most {PROPERTY_CHARS_MAX} characters")
-    return asked.reason
 
 
 ROUTES: Final = (Router(path="/usage", route_handlers=[void, amend], dependencies=dict(DEPENDENCIES), tags=["usage"]),)

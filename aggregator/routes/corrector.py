@@ -5,6 +5,7 @@ and in the log, so that two corrections in a row know of each other. Source: ADR
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from aggregator.correction_event import Correction, Sending, check_correctable, correction_digest, correction_event
 from aggregator.fold_slice import generations_read
@@ -15,7 +16,6 @@ from catalog.definition import Customer
 from catalog.gateway.http import Caller
 from ingest.answer import Judged, refusal_of
 from ingest.event import BODY_KEY, HEADER_KEY, NO_REQUEST, UsageEvent, key_digest
-from ingest.gateway import Admission
 from ingest.gateway.call import PreparedCall
 from ingest.key_entry import EntryKind, KeyEntry, decode_entry
 from ingest.verdict import Verdict
@@ -23,18 +23,30 @@ from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
 from kernel.engine.log.base import Log
-from kernel.errors import Rejected, Unavailable, rejected
+from kernel.errors import Rejected, Unavailable, invalid, rejected
 from kernel.lane import lane_of
 from kernel.position import Position
 
 _LOST = frozenset({Verdict.DUPLICATE, Verdict.CONFLICT})
 
 
+class Submission(Protocol):
+    """Takes a correction to its lane and waits for its verdict, as `ingest.gateway.Admission` does."""
+
+    def stamp(self) -> int:
+        """Tell `at` for a request that was just read: real time, which never falls within this process."""
+        ...
+
+    async def submit(self, call: PreparedCall) -> None:
+        """Take a call; returns when its event is settled, or the call refused."""
+        ...
+
+
 class Corrector:
     """Corrects events for one caller."""
 
     def __init__(
-        self, caller: Caller, admission: Admission, store: UsageStore, log: Log, live: Live, clock: Clock
+        self, caller: Caller, admission: Submission, store: UsageStore, log: Log, live: Live, clock: Clock
     ) -> None:
         self._caller = caller
         self._admission = admission
@@ -42,6 +54,27 @@ class Corrector:
         self._log = log
         self._live = live
         self._clock = clock
+
+    async def find(self, event_id: str | None, reference: str | None, key: str | None) -> EventRow:
+        """Find an event by its id, or by the customer and the key under which it was sent.
+
+        Raises Rejected `customer_not_found`, `event_not_found`, and `validation_error` when neither is named whole.
+        """
+        customer = None
+        if reference:
+            customer = await self._caller.catalog.customer(self._caller.organization.id, reference)
+            if customer is None:
+                raise rejected("customer_not_found", f"No customer {reference}.", param="customerId")
+        if event_id:
+            found = await self.by_id(event_id)
+            if customer is not None and found.customer != customer.id_text:
+                raise rejected("event_not_found", f"This customer has no usage event {event_id}.")
+            return found
+        if not key:
+            raise invalid("id", "is required, or customerId with the event's key")
+        if customer is None:
+            raise invalid("customerId", "is required with the event's key")
+        return await self.by_key(customer, key)
 
     async def by_key(self, customer: Customer, key: str) -> EventRow:
         """Find a customer's event by its key, which counts or else is the latest. Raises Rejected `event_not_found`."""

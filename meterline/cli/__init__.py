@@ -5,7 +5,7 @@ import sys
 import typer
 
 from kernel.errors import MeterlineError, Rejected
-from meterline.cli import backup, data, epoch, manage, measure, prices, replay, server
+from meterline.cli import backup, data, epoch, event, manage, measure, prices, replay, server
 from meterline.cli.output import errors, exit_code_of
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (server, data, backup, epoch, replay, manage, prices, measure):
+for group in (server, data, backup, epoch, replay, event, manage, prices, measure):
     group.add_to(app)
 
 __all__ = ["app", "main"]

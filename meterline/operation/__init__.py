@@ -6,7 +6,7 @@ The command line and the operator's socket call these by name; nothing here prin
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from meterline.operation import backup, catalog, explain, export, organization, prices, proof, replay
+from meterline.operation import backup, catalog, event, explain, export, organization, prices, proof, replay
 
 Operation = Callable[[Any, dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -19,6 +19,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "explain": explain.explain,
     "export": export.export,
     "replay": replay.replay,
+    "event_void": event.void,
+    "event_amend": event.amend,
     "org_create": organization.create,
     "org_list": organization.listed,
     "keys_create": organization.create_a_key,
