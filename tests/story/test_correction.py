@@ -143,6 +143,37 @@ async def at_once(api):
     assert await used(api) == 120
 
 
+async def from_the_command_line(server, api):
+    """An operator corrects beside the server, with the same refusals."""
+    event = await track(api, "typo", 6)
+    named = ("typo", "--customer", "acme")
+    _, told = server.command("event", "amend", "typo", "4.5", "--customer", "acme", "--reason", "a typo")
+    assert {**told, "id": ""} == {
+        "id": "",
+        "event": event["id"],
+        "customer": event["customerId"],
+        "number": 1,
+        "void": False,
+        "before": "6",
+        "after": "4.5",
+    }
+    assert (await stored(api, told["id"]))["properties"] == [{"property": "reason", "value": "a typo"}]
+    assert await used(api) == 124.5
+    for words, why in (
+        (("void", "typo"), "is required with the event's key"),
+        (("void", "nope", "--customer", "acme"), "event_not_found"),
+        (("void", *named, "--organization", "org_nobody"), "there is no organization"),
+        (("void", told["id"]), "event_is_correction"),
+        (("amend", *named[:1], "-1", *named[1:]), ""),
+        (("amend", *named[:1], "many", *named[1:]), "is not a number"),
+        (("amend", *named[:1], "4.5", *named[1:]), "no_change_requested"),
+    ):
+        code, said = server.told("event", *words)
+        assert (code, why in said) == (2, True), said
+    assert server.command("event", "void", event["id"])[1]["after"] == "0"
+    assert await used(api) == 120
+
+
 async def test_corrections_before_and_after_the_invoice(server):
     """R-TRACK-20, R-METER-2: what was charged is credited, to the cent."""
     async with Api(server) as api:
@@ -151,6 +182,7 @@ async def test_corrections_before_and_after_the_invoice(server):
         await in_the_open_period(api)
         await under_a_hard_limit(api)
         await at_once(api)
+        await from_the_command_line(server, api)
         await track(api, "chat", 60, customer="bank", feature="chat")  # 15.00 of 10.00
         wrong = await track(api, "chat2", 8, customer="bank", feature="chat")
         assert wrong["consumption"]["remainingDecimal"] == "-7"
