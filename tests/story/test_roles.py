@@ -80,6 +80,27 @@ async def folded(api, sent):
         await asyncio.sleep(0.1)
 
 
+async def correct(cluster, api):
+    """Correct an event of each customer, whose lanes the aggregators share, through both gateways and by command."""
+    before = await counted(api, "free")
+    for number in range(CUSTOMERS):
+        named = {"customerId": f"customer-{number}", "eventId": f"free-{number}"}
+        if number % 2:
+            told = await api.call("POST", "/usage/events/amend", {**named, "value": 3})
+        else:
+            told = await api.call("POST", "/usage/events/void", named)
+        assert (told["verdict"], told["correction"]["number"]) == ("counted", 1)
+    again = await api.call("POST", "/usage/events/void", {"customerId": "customer-0", "eventId": "free-0"}, expect=409)
+    assert again["code"] == "event_voided"
+    _, told = cluster.command("event", "amend", "free-1", "5", "--customer", "customer-1")
+    assert (told["number"], told["before"], told["after"]) == (2, "3", "5")
+    _, told = cluster.command("event", "void", "free-3", "--customer", "customer-3")
+    assert (told["number"], told["after"]) == (2, "0")
+    voided, amended = -(CUSTOMERS // 2 + 1), 2 * (CUSTOMERS // 2)
+    by_command = 2 - 3
+    assert await counted(api, "free") == before + voided + amended + by_command
+
+
 async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
     """Killed, stopped, joined: the lanes are somebody's again, and every answer stays true."""
     async with Api(cluster) as api:
@@ -112,6 +133,9 @@ async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
         # It joins again, and takes its share.
         await started(cluster.aggregators[0])
         assert await settled(cluster) == [8, 8]
+
+        # Each aggregator folds lanes that the other does not; the gateways and the command fold none.
+        await correct(cluster, api)
 
         # In order: the lanes change hands while limited usage goes on, and no client sees an error that lasts.
         running, taken, longest = True, 0, 0.0
