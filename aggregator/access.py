@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import NOTHING, Account
+from aggregator.account import Account
 from aggregator.measure import MeteredMeasure, SeatMeasure, seats_of
-from aggregator.pool_left import cost_of, left
+from aggregator.pool_left import left
 from aggregator.pool_measure import PoolMeasure
-from aggregator.standing import feature_terms, pooled, priced_by_model, window_at
+from aggregator.standing import feature_terms, pooled, window_at
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot, SubscriptionStatus, Terms
 from kernel.period import DAY_MS, Period
@@ -136,28 +136,17 @@ def _measure(
     if granted.kind == FeatureKind.SEATS:
         count = sum(seats.count for seats in snapshot.seats if seats.feature == granted.feature)
         return seats_of(granted, count, paid=not terms.free and snapshot.status in _PAID)
-    total = account.totals.get((granted.feature, terms.number, window.start))
+    key = (granted.feature, terms.number, window.start)
+    total = account.totals.get(key)
     used = 0 if total is None else total.now
     if not pooled(terms):
         return MeteredMeasure(granted=granted, used=used)
-    drawn = account.draws.get((terms.number, window.start))
     return PoolMeasure(
         terms=terms,
         granted=granted,
         used=used,
         left=left(account, snapshot, now_ms),
-        drawn=NOTHING if drawn is None else drawn.now,
-        by_price=_by_price(account, terms, window) if priced_by_model(terms, granted) else 0,
-    )
-
-
-def _by_price(account: Account, terms: Terms, window: Period) -> int:
-    """Sum what a window's usage of features of a fixed price took of the pool, in 1e-9."""
-    totals = {one.feature: account.totals.get((one.feature, terms.number, window.start)) for one in terms.features}
-    return sum(
-        cost_of(terms, one, total.now)
-        for one in terms.features
-        if not priced_by_model(terms, one) and (total := totals[one.feature]) is not None
+        drawn=account.spent.get(key, 0),
     )
 
 

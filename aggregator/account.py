@@ -1,8 +1,9 @@
 """A customer's live state: what has been used and drawn in which window, now and at the last cut. Pure.
 
 Owns the bytes of `{l}a`: `rev` (8 bytes, big-endian), then msgpack of the account's clock, its cut, its totals and,
-where something was ever drawn, its draws. Invariant: an account is a function of its snapshot, its clock and its
-counted rows alone, so that a rebuild is byte-identical (DESIGN 3.9). Amounts are 1e-9 units, 16 bytes signed.
+where something was ever drawn, its draws and what each feature took. Invariant: an account is a function of its
+snapshot, its clock and its counted rows alone, so that a rebuild is byte-identical (DESIGN 3.9). Amounts are 1e-9
+units, 16 bytes signed.
 """
 
 from typing import Final
@@ -39,6 +40,11 @@ class Draws(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.top_ups + self.overdraft
 
     @property
+    def whole(self) -> int:
+        """Tell what was drawn in all."""
+        return self.plan + self.packs + self.top_ups + self.overdraft
+
+    @property
     def empty(self) -> bool:
         """Tell whether nothing was drawn."""
         return not (self.plan or self.packs or self.top_ups or self.overdraft)
@@ -67,7 +73,8 @@ NOTHING: Final = Draws()
 class Account(msgspec.Struct, kw_only=True):
     """One customer's account. `clock_ms` is the greatest accepted_at folded; `cut` the number of cuts folded.
 
-    `packs` is what packs gave in all time: they never expire (R-CREDIT-3), their windows are forgotten.
+    `packs` is what packs gave in all time: they never expire (R-CREDIT-3), their windows are forgotten. `spent` is what
+    each feature's usage of a window took of its pool, while its total is kept; what drew nothing has none.
     """
 
     rev: int = 0
@@ -76,6 +83,7 @@ class Account(msgspec.Struct, kw_only=True):
     totals: dict[WindowKey, WindowTotal] = msgspec.field(default_factory=dict)
     draws: dict[DrawKey, WindowDraws] = msgspec.field(default_factory=dict)
     packs: int = 0
+    spent: dict[WindowKey, int] = msgspec.field(default_factory=dict)
 
     def copy(self) -> "Account":
         """Copy, so that a refused write leaves the original as it was; totals and draws themselves never change."""
@@ -86,6 +94,7 @@ class Account(msgspec.Struct, kw_only=True):
             totals=self.totals.copy(),
             draws=self.draws.copy(),
             packs=self.packs,
+            spent=self.spent.copy(),
         )
 
     def advance(self, clock_ms: int) -> None:
@@ -104,6 +113,7 @@ class Account(msgspec.Struct, kw_only=True):
         """Forget the windows that are forgotten by the clock."""
         for key in [key for key, total in self.totals.items() if self.forgets(total.end)]:
             del self.totals[key]
+            self.spent.pop(key, None)
         for window in [window for window, drawn in self.draws.items() if self._forgets_draws(drawn)]:
             del self.draws[window]
 
@@ -126,19 +136,22 @@ class Account(msgspec.Struct, kw_only=True):
             )
 
     def add_draws(
-        self, key: DrawKey, end: int, draws: Draws, draws_at_cut: Draws = NOTHING, *, drew: bool = False
+        self, key: WindowKey, end: int, draws: Draws, draws_at_cut: Draws = NOTHING, *, drew: bool = False
     ) -> None:
-        """Count draws in a window that ends on `end` (of two ends the later rules).
+        """Count what a feature drew in a window that ends on `end` (of two ends the later rules).
 
         Of sums, `drew` says that they are of draws, even when these came to nothing.
         """
         if draws.empty and not drew:
             return
-        before = self.draws.get(key) or WindowDraws(end=end, now=NOTHING, at_cut=NOTHING)
-        self.draws[key] = WindowDraws(
+        _, term, start = key
+        window = term, start
+        before = self.draws.get(window) or WindowDraws(end=end, now=NOTHING, at_cut=NOTHING)
+        self.draws[window] = WindowDraws(
             end=max(end, before.end), now=before.now + draws, at_cut=before.at_cut + draws_at_cut
         )
         self.packs += draws.packs
+        self.spent[key] = self.spent.get(key, 0) + draws.whole
 
     def freeze(self, cut: int) -> None:
         """Take cut number `cut`: what is used and drawn now is what was at the cut. Source: DESIGN 3.8."""
@@ -151,6 +164,7 @@ class Account(msgspec.Struct, kw_only=True):
 
 _Amounts = tuple[bytes, bytes, bytes, bytes]
 _TotalRow = tuple[bytes, int, int, int, bytes, bytes]
+_SpentRow = tuple[bytes, int, int, bytes]
 _DrawRow = tuple[int, int, int, _Amounts, _Amounts]
 
 
@@ -162,6 +176,7 @@ class _Stored(msgspec.Struct, array_like=True):
     totals: list[_TotalRow]
     draws: list[_DrawRow] = []
     packs: bytes = bytes(16)
+    spent: list[_SpentRow] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -174,12 +189,13 @@ def encode_account(account: Account) -> bytes:
         (*key, total.end, _amount(total.now), _amount(total.at_cut))
         for key, total in sorted(account.totals.items(), key=_by_window)
     ]
-    if not account.draws and not account.packs:
+    if not (account.draws or account.packs or account.spent):
         return account.rev.to_bytes(8, "big") + _encoder.encode((account.clock_ms, account.cut, totals))
     draws = [
         (*key, drawn.end, _amounts(drawn.now), _amounts(drawn.at_cut)) for key, drawn in sorted(account.draws.items())
     ]
-    stored = (account.clock_ms, account.cut, totals, draws, _amount(account.packs))
+    spent = [(*key, _amount(units)) for key, units in sorted(account.spent.items())]
+    stored = (account.clock_ms, account.cut, totals, draws, _amount(account.packs), spent)
     return account.rev.to_bytes(8, "big") + _encoder.encode(stored)
 
 
@@ -220,4 +236,5 @@ def decode_account(data: bytes) -> Account:
             for term, window, end, now, at_cut in stored.draws
         },
         packs=_units(stored.packs),
+        spent={(feature, term, window): _units(units) for feature, term, window, units in stored.spent},
     )

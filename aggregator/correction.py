@@ -61,7 +61,7 @@ def _give_back(account: Account, snapshot: Snapshot, event: UsageEvent, corrects
         cost = cost_left(corrects, change) - corrects.cost
         draws = _returned(account, corrects, -corrects.taken if corrects.void else cost)
     account.add_usage(key, corrects.window_end, change)
-    account.add_draws((corrects.term, corrects.window), corrects.window_end, draws)
+    account.add_draws(key, corrects.window_end, draws)
     return Outcome(
         verdict=Verdict.COUNTED,
         term=corrects.term,

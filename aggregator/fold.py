@@ -120,7 +120,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
     terms, granted, tokens = place.terms, place.granted, event.tokens
     assert terms is not None, "the place is one of a pool"
     assert granted is not None, "the terms grant the feature"
-    _, term, window = place.key
+    _, _, window = place.key
     credits_plan = terms.model is ConsumptionModel.CREDITS
     overdraft = terms.overdraft and not credits_plan
     if event.corrects is None:
@@ -140,7 +140,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
         top_ups=0 if credits_plan else drawn.extra,
         overdraft=drawn.overdraft,
     )
-    account.add_draws((term, window), place.end, draws)
+    account.add_draws(place.key, place.end, draws)
     told = Drawn(
         pool=terms.model.value,
         cost=cost,

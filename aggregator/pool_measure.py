@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from aggregator.account import NOTHING, Draws
 from aggregator.pool import Left, draw, draw_down
 from aggregator.pool_left import cost_of
 from aggregator.standing import priced_by_model
@@ -24,26 +23,20 @@ _NONE: Final = Decimal(0)
 class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of a feature that draws on a pool: `used` 1e-9 units of the window, `left` what the pool has.
 
-    `drawn` is what all its features drew in the window, `by_price` what of that those of a fixed price took.
+    `drawn` is what this usage took of the pool, in 1e-9 of it.
     """
 
     terms: Terms
     granted: FeatureTerms
     used: int
     left: Left
-    drawn: Draws = NOTHING
-    by_price: int = 0
+    drawn: int = 0
 
     @property
     def spent(self) -> int:
-        """Tell what the window's usage took, in 1e-9 of the pool.
-
-        Of tokens what the pool gave beyond what features of a fixed price took; several AI features tell it together.
-        """
+        """Tell what the window's usage took, in 1e-9 of the pool: at its price, or of tokens what their models took."""
         cost = self.cost(self.used)
-        if cost is not None:
-            return cost
-        return max(0, self.drawn.plan + self.drawn.packs + self.drawn.beyond - self.by_price)
+        return self.drawn if cost is None else cost
 
     @property
     def by_model(self) -> bool:

@@ -217,7 +217,7 @@ def rebuilt_account(row: AccountRow, rev: int, cut: int) -> Account:
         key = (part.feature, part.term, part.window)
         account.add_usage(key, part.window_end, part.units, part.units if billed else 0)
         at_cut = part.draws if billed else NOTHING
-        account.add_draws((part.term, part.window), part.window_end, part.draws, at_cut, drew=part.drew)
+        account.add_draws(key, part.window_end, part.draws, at_cut, drew=part.drew)
     account.forget()
     return account
 

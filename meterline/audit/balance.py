@@ -86,6 +86,10 @@ class Balance:
         for window in account.draws.keys() | drawn.keys():
             name = f"draws of term {window[0]} window {window[1]}"
             self._findings.same("live", where, name, account.draws.get(window), drawn.get(window))
+        spent = ledger.kept_spent()
+        for key in account.spent.keys() | spent.keys():
+            name = f"what {ids.id_text(ids.FEATURE, key[0])} took in term {key[1]} window {key[2]}"
+            self._findings.same("live", where, name, account.spent.get(key), spent.get(key))
         self._findings.same("live", where, "packs drawn", account.packs, ledger.pool.packs)
         for key, (_, now, _) in account.totals.items():
             self._history.tally.in_live(ledger.organization, key[0], now)

@@ -194,7 +194,8 @@ class KeyEntry(NamedTuple):
 class LiveAccount(NamedTuple):
     """An account as LIVE keeps it; totals by (feature, term, window): end, now, at the last cut.
 
-    `draws` by (term, window): end, then plan, packs, top-ups and overdraft, now and at the last cut.
+    `draws` by (term, window): end, then plan, packs, top-ups and overdraft, now and at the last cut. `spent` is what
+    each feature's usage of a window took of the pool.
     """
 
     rev: int
@@ -203,6 +204,7 @@ class LiveAccount(NamedTuple):
     totals: dict[tuple[bytes, int, int], tuple[int, Decimal, Decimal]]
     draws: dict[tuple[int, int], tuple[int, tuple[Decimal, ...], tuple[Decimal, ...]]]
     packs: Decimal
+    spent: dict[tuple[bytes, int, int], Decimal]
 
 
 def decode_record(epoch: int, lane: int, offset: int, time_ms: int, data: bytes) -> list[Attempt] | AccountRecord:
@@ -302,7 +304,7 @@ def _rule(fields: Sequence[Any]) -> FeatureRule:
 def decode_account(data: bytes) -> LiveAccount:
     """Read an account: eight bytes of `rev`, then clock, cut, totals, draws and packs, in 16-byte units of 1e-9."""
     clock_ms, cut, rows, *drawn = msgspec.msgpack.decode(data[8:])
-    draw_rows, packs = _padded(drawn, ([], bytes(16)))
+    draw_rows, packs, spent_rows = _padded(drawn, ([], bytes(16), []))
     totals = {
         (feature, term, window): (end, _units(now), _units(at_cut)) for feature, term, window, end, now, at_cut in rows
     }
@@ -310,7 +312,8 @@ def decode_account(data: bytes) -> LiveAccount:
         (term, window): (end, tuple(map(_units, now)), tuple(map(_units, at_cut)))
         for term, window, end, now, at_cut in draw_rows
     }
-    return LiveAccount(int.from_bytes(data[:8], "big"), clock_ms, cut, totals, draws, _units(packs))
+    spent = {(feature, term, window): _units(amount) for feature, term, window, amount in spent_rows}
+    return LiveAccount(int.from_bytes(data[:8], "big"), clock_ms, cut, totals, draws, _units(packs), spent)
 
 
 def _units(data: bytes) -> Decimal:

@@ -20,7 +20,7 @@ from meterline.audit.decoding import (
     TermsRule,
     letter_digest,
 )
-from meterline.audit.pool import Pool, PoolKey, PoolWindow, Taken, cost_of, share_of, window_of
+from meterline.audit.pool import Four, Pool, PoolKey, PoolWindow, Taken, cost_of, share_of, window_of
 
 COUNTED: Final = "counted"
 DEAD: Final = "dead"
@@ -79,6 +79,7 @@ class Ledger:
     cut: int = 0
     windows: dict[WindowKey, Window] = field(default_factory=dict)
     pool: Pool = field(default_factory=Pool)
+    spent: dict[WindowKey, Decimal] = field(default_factory=dict)
 
     @property
     def rev(self) -> int:
@@ -89,6 +90,16 @@ class Ledger:
         """Tell the windows that LIVE keeps by the account's clock."""
         oldest = self.clock_ms // _DAY_MS - KEEP_DAYS
         return {key: window for key, window in self.windows.items() if window.end > oldest}
+
+    def spend(self, key: WindowKey, four: Four) -> None:
+        """Note what a feature's usage of a window took of the pool, or gave back."""
+        if any(four):
+            self.spent[key] = _EXACT.add(self.spent.get(key, _ZERO), sum(four, _ZERO))
+
+    def kept_spent(self) -> dict[WindowKey, Decimal]:
+        """Tell what was taken in the windows that LIVE keeps."""
+        kept = self.kept()
+        return {key: amount for key, amount in self.spent.items() if key in kept}
 
     def kept_draws(self) -> dict[PoolKey, PoolWindow]:
         """Tell the windows whose draws LIVE keeps by the account's clock."""
@@ -198,6 +209,7 @@ class Judge:
             return Ruling("blocked", f"insufficient_{place.terms.model}")
         _count(ledger, attempt, counted)
         ledger.pool.take((counted.term, counted.window), counted.window_end, taken.four)
+        ledger.spend((attempt.feature, counted.term, counted.window), taken.four)
         return counted._replace(taken=taken)
 
     def _remember(self, attempt: Attempt, ruling: Ruling) -> None:
@@ -227,6 +239,7 @@ def _corrected(attempt: Attempt, corrects: Correction, ledger: Ledger, record: A
     back = corrects.taken if corrects.void else corrects.cost - left
     key = corrects.term, corrects.window
     four = ledger.pool.give_back(key, back)
+    ledger.spend((attempt.feature, *key), four)
     day = ledger.clock_ms // _DAY_MS
     if record.end_us is not None:
         day = min(day, (record.end_us - 1) // _DAY_US)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from aggregator.access import feature_access
 from aggregator.access_answer import access_wire, can_use_wire, usage_check_wire
-from aggregator.account import Account, Draws, WindowTotal
+from aggregator.account import Account, Draws, WindowTotal, decode_account, encode_account
 from aggregator.pool_answer import subscription_pools
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import (
@@ -149,7 +149,7 @@ def case(name):
         account.totals[ID, 1, JANUARY] = WindowTotal(end=FEBRUARY, now=to_units(used), at_cut=0)
     if drawn is not None:
         plan, beyond = (to_units(str(amount)) for amount in drawn)
-        account.add_draws((1, JANUARY), FEBRUARY, Draws(plan=plan, overdraft=beyond))
+        account.add_draws((ID, 1, JANUARY), FEBRUARY, Draws(plan=plan, overdraft=beyond))
     what = Feature(id=ID, organization=b"o" * 16, code="it", event_code="it", name="It", kind=KINDS[feature.kind])
     return what, snapshot(under, seats=seats, **change), account
 
@@ -254,15 +254,29 @@ def test_a_pool_in_every_era():
     assert (spent["spentDecimal"], "availableUnits" in spent, "unitPrice" in spent) == ("3", False, False)
 
 
-def test_what_tokens_took_is_not_what_others_took():
-    """R-BAL-8, R-AI-12: 3.00 of the pool, of which two mails at 0.75 took 1.50."""
+def test_each_feature_of_tokens_tells_what_its_own_took():
+    """R-BAL-8, R-AI-12: 3.00 of the pool; another chat took 0.72 beside it, and mails at a fixed price 1.50."""
     feature, shown, account = case("AI, overdraft")
-    mails = FeatureTerms(feature=b"m" * 16, code="mails", kind="metered", unit_price="0.75")
-    under = replace(shown.terms, features=(*shown.terms.features, mails))
-    account.totals[mails.feature, 1, JANUARY] = WindowTotal(end=FEBRUARY, now=2 * ONE, at_cut=0)
-    state = feature_access(feature, replace(shown, terms=under), account, NOW_MS)
-    told = access_wire(state, Dialect.D, "usd")["consumption"]
-    assert (told["spent"]["amount"], told["spentDecimal"], told["unitsUsed"]) == (150, "1.5", 1500)
+    other = FeatureTerms(feature=b"m" * 16, code="other", kind="metered", margin="20")
+    mails = FeatureTerms(feature=b"n" * 16, code="mails", kind="metered", unit_price="0.75")
+    under = replace(shown, terms=replace(shown.terms, features=(*shown.terms.features, other, mails)))
+    judge(
+        account,
+        under,
+        replace(chat("0.5"), feature=other.feature),
+        replace(chat("0.1"), feature=other.feature),
+        event(mails.feature, "2"),
+    )
+
+    def told(id_):
+        state = feature_access(replace(feature, id=id_), under, account, NOW_MS)
+        return access_wire(state, Dialect.D, "usd")["consumption"]["spentDecimal"]
+
+    assert [told(id_) for id_ in (ID, other.feature, mails.feature)] == ["3", "0.72", "1.5"]
+    kept = decode_account(encode_account(account))
+    assert kept == account
+    account.advance(ms("2026-03-09"))
+    assert account.spent == {}, "forgotten with their windows"
 
 
 def test_credits_in_every_era():

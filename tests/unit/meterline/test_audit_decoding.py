@@ -184,11 +184,12 @@ def test_an_account():
 
 def test_an_account_with_draws():
     account = Account(rev=4)
-    account.add_draws((3, 20_000), 20_031, Draws(plan=1, packs=2, top_ups=3, overdraft=4), Draws(plan=-5))
+    account.add_draws((C, 3, 20_000), 20_031, Draws(plan=1, packs=2, top_ups=3, overdraft=4), Draws(plan=-5))
     read = decoding.decode_account(encode_account(account))
     amounts = [tuple(int(amount * 10**9) for amount in four) for four in read.draws[3, 20_000][1:]]
     assert (read.draws[3, 20_000][0], amounts) == (20_031, [(1, 2, 3, 4), (-5, 0, 0, 0)])
     assert read.packs == Decimal("0.000000002")
+    assert read.spent == {(C, 3, 20_000): Decimal("0.00000001")}
 
 
 def test_what_pools_stand_on():

@@ -239,7 +239,7 @@ def _attempt(position, event):
 def _taken(drawn):
     if drawn is None:
         return Taken()
-    pool, *amounts, margin = msgspec.structs.astuple(drawn)
+    pool, *amounts, margin, _currency = msgspec.structs.astuple(drawn)
     return Taken(pool, *(Decimal(amount).scaleb(-9) for amount in amounts), margin)
 
 
@@ -344,6 +344,7 @@ def _both_say_the_same(history):
         fours = msgspec.structs.astuple
         assert draws == {key: (d.end, fours(d.now), fours(d.at_cut)) for key, d in account.draws.items()}
         assert int(ledger.pool.packs * 10**9) == account.packs
+        assert {key: int(amount * 10**9) for key, amount in ledger.kept_spent().items()} == account.spent
         assert decoding.decode_account(encode_account(account)).draws.keys() == draws.keys()
         assert (ledger.rev, ledger.clock_ms, ledger.cut) == (account.rev, account.clock_ms, account.cut)
 
