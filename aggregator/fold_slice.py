@@ -127,7 +127,7 @@ class SliceFold:
         outcomes, changed, judge = self.outcomes.setdefault(offset, []), self.changed, JUDGES[self._header.rules]
         counted, keys = entry_head(EntryKind.COUNTED, self._header.epoch, self._lane, offset), self._keys_now()
         for index, event in enumerate(events, first_index):
-            at_ms = event.at_ms if event.at_ms < time_ms else time_ms
+            at_ms = event.at_ms if event.at_ms < time_ms else time_ms  # noqa: FURB136 - a call for each event
             if at_ms > self.clock_ms:
                 self.clock_ms = at_ms
                 keys = self._keys_now()
