@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from aggregator.account import Account, Draws, WindowTotal
+from aggregator.account import KEEP_WINDOW_DAYS, Account, Draws, WindowTotal
 from aggregator.correction import judge_correction
 from aggregator.first_rules import fold_event_first
 from aggregator.known_key import known_outcome
@@ -23,7 +23,7 @@ from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
 from ingest.verdict import Drawn, Outcome, Verdict
-from kernel.limits import DRAWN_UNITS_MAX
+from kernel.limits import DAY_MS, DRAWN_UNITS_MAX
 from kernel.quantity import to_units
 
 RULES: Final = 2
@@ -67,7 +67,7 @@ def fold_event(
     place = standing.place(event.feature, event.event_time_us, account.clock_ms) if standing else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)
-    if account.forgets(place.end):
+    if place.end <= account.clock_ms // DAY_MS - KEEP_WINDOW_DAYS:  # `Account.forgets`, without its call
         # Its window was billed and forgotten: only an event that overtook a month of the clock comes here.
         return Outcome(verdict=Verdict.REFUSED, code=NO_SUBSCRIPTION)
     units = _units(event.quantity)

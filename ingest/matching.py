@@ -79,7 +79,7 @@ def match_events(
             continue
         assert type(time_us) is int, "a time is in bounds or refused"
         tokens = None if candidate.tokens is None else _priced(candidate, known, time_us // _US)
-        if type(tokens) is Refusal:
+        if isinstance(tokens, Refusal):
             matched.append(tokens)
             continue
         key, digest = _identity(candidate.key, index, sent, secret, organization, customer.id)
