@@ -87,14 +87,8 @@ class Account(msgspec.Struct, kw_only=True):
 
     def copy(self) -> "Account":
         """Copy, so that a refused write leaves the original as it was; totals and draws themselves never change."""
-        return Account(
-            rev=self.rev,
-            clock_ms=self.clock_ms,
-            cut=self.cut,
-            totals=self.totals.copy(),
-            draws=self.draws.copy(),
-            packs=self.packs,
-            spent=self.spent.copy(),
+        return msgspec.structs.replace(
+            self, totals=self.totals.copy(), draws=self.draws.copy(), spent=self.spent.copy()
         )
 
     def advance(self, clock_ms: int) -> None:
@@ -185,9 +179,10 @@ _decoder = msgspec.msgpack.Decoder(_Stored)
 
 def encode_account(account: Account) -> bytes:
     """Encode an account; equal accounts have equal bytes, whatever order their totals and draws arose in."""
+    items = account.totals.items()
     totals = [
         (*key, total.end, _amount(total.now), _amount(total.at_cut))
-        for key, total in sorted(account.totals.items(), key=_by_window)
+        for key, total in (sorted(items, key=_by_window) if len(items) > 1 else items)
     ]
     if not (account.draws or account.packs or account.spent):
         return account.rev.to_bytes(8, "big") + _encoder.encode((account.clock_ms, account.cut, totals))
@@ -203,8 +198,11 @@ def _by_window(item: tuple[WindowKey, WindowTotal]) -> WindowKey:
     return item[0]
 
 
+_NO_AMOUNT: Final = bytes(16)
+
+
 def _amount(units: int) -> bytes:
-    return units.to_bytes(16, "big", signed=True)
+    return units.to_bytes(16, "big", signed=True) if units else _NO_AMOUNT
 
 
 def _units(amount: bytes) -> int:

@@ -12,18 +12,18 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from aggregator.account import Account, Draws, WindowTotal
+from aggregator.account import KEEP_WINDOW_DAYS, Account, Draws, WindowTotal
 from aggregator.correction import judge_correction
 from aggregator.first_rules import fold_event_first
 from aggregator.known_key import known_outcome
 from aggregator.pool import draw, draw_down
 from aggregator.pool_left import cost_of, left_in
-from aggregator.standing import NO_SUBSCRIPTION, Place, Standing
+from aggregator.standing import NO_SUBSCRIPTION, Place, Standing, counted_outcome
 from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
 from ingest.verdict import Drawn, Outcome, Verdict
-from kernel.limits import DRAWN_UNITS_MAX
+from kernel.limits import DAY_MS, DRAWN_UNITS_MAX
 from kernel.quantity import to_units
 
 RULES: Final = 2
@@ -55,7 +55,9 @@ def fold_event(
     no key; of a replay: of its dead letter). `at_ms` is when the event took effect, `lane_clock_ms` the lane's clock
     with this event taken in. Whatever it raises, no total has changed. Source: DESIGN 3.5.4.
     """
-    account.advance(at_ms if event.clock_ms is None else event.clock_ms)
+    clock_ms = at_ms if event.clock_ms is None else event.clock_ms
+    if clock_ms > account.clock_ms:
+        account.advance(clock_ms)
     if entry is not None or event.replays or event.corrects is not None:
         said = known_outcome(entry, event, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
         if said is None and event.corrects is not None:
@@ -65,7 +67,7 @@ def fold_event(
     place = standing.place(event.feature, event.event_time_us, account.clock_ms) if standing else NO_SUBSCRIPTION
     if isinstance(place, str):
         return Outcome(verdict=Verdict.REFUSED, code=place)
-    if account.forgets(place.end):
+    if place.end <= account.clock_ms // DAY_MS - KEEP_WINDOW_DAYS:  # `Account.forgets`, without its call
         # Its window was billed and forgotten: only an event that overtook a month of the clock comes here.
         return Outcome(verdict=Verdict.REFUSED, code=NO_SUBSCRIPTION)
     units = _units(event.quantity)
@@ -80,7 +82,8 @@ def fold_event(
 def _count(account: Account, place: Place, units: int) -> Outcome:
     """Judge metered usage: beyond a hard limit it is blocked whole (R-METER-4).
 
-    Most events come here, so that it does what `Account.add_usage` and `_counted` say without calling them.
+    Most events come here, so that it does what `Account.add_usage` says without calling it, and says again what was
+    said of the place before.
     """
     total = account.totals.get(place.key)
     now = units if total is None else total.now + units
@@ -91,28 +94,10 @@ def _count(account: Account, place: Place, units: int) -> Outcome:
     else:
         end = max(total.end, place.end)
         account.totals[place.key] = WindowTotal(end=end, now=now, at_cut=total.at_cut)
-    _, term, window = place.key
-    return Outcome(
-        verdict=Verdict.COUNTED,
-        term=term,
-        window=window,
-        window_end=place.end,
-        cut=account.cut + 1,
-        limited=place.limit is not None,
-    )
-
-
-def _counted(account: Account, place: Place, *, limited: bool, drawn: Drawn) -> Outcome:
-    _, term, window = place.key
-    return Outcome(
-        verdict=Verdict.COUNTED,
-        term=term,
-        window=window,
-        window_end=place.end,
-        cut=account.cut + 1,
-        limited=limited,
-        drawn=drawn,
-    )
+    cut, said = account.cut + 1, place.counted
+    if said is not None and said.cut == cut:
+        return said
+    return counted_outcome(place.key, place.end, cut, limited=place.limit is not None)
 
 
 def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent, units: int) -> Outcome:
@@ -152,7 +137,8 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
         margin="" if tokens is None else granted.margin or "0",
         currency="" if credits_plan else terms.currency,
     )
-    return _counted(account, place, limited=not overdraft and not _free(place), drawn=told)
+    limited = not overdraft and not _free(place)
+    return counted_outcome(place.key, place.end, account.cut + 1, limited=limited, drawn=told)
 
 
 def _free(place: Place) -> bool:

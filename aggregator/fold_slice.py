@@ -5,7 +5,7 @@ shape of the write. Nothing that it was given changes, so that a refused write i
 Invariant: how a history is cut into slices changes no byte of what is written in the end. Source: DESIGN 3.5.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -17,14 +17,15 @@ from aggregator.known_key import DEAD, ENTRY_OF, still_dead
 from aggregator.standing import Standing
 from catalog.terms import Snapshot, decode_snapshot, encode_snapshot
 from ingest.event import NO_DIGEST, UsageEvent
-from ingest.key_entry import EntryKind, KeyEntry, decode_entry, encode_entry
-from ingest.verdict import Outcome, encode_outcomes
+from ingest.key_entry import EntryKind, KeyEntry, decode_entry, encode_entry, entry_behind, entry_head
+from ingest.verdict import Outcome, Verdict, encode_outcomes
 from kernel.engine.live.base import AccountState, FoldWrite, KeyWrite, LaneHeader
 from kernel.limits import DAY_MS, GENERATION_DROP_MS, GENERATION_MS, GENERATIONS_READ, KEYS_EXACT_DAYS_MAX
 from kernel.position import Position
 
 _DROP_AFTER: Final = GENERATION_DROP_MS // GENERATION_MS
 _FRESH: Final = b""  # no entry is empty
+_COUNTED: Final = Verdict.COUNTED  # by name: looking a member up costs more than comparing it
 
 
 class CustomerState(msgspec.Struct, frozen=True):
@@ -77,11 +78,12 @@ def dead_digest(position: Position) -> bytes:
 def entry_after(event: UsageEvent, outcome: Outcome, position: Position, at_ms: int) -> tuple[bytes, bytes] | None:
     """Tell the digest and the entry that an outcome leaves behind; None when it leaves none.
 
+    What counted under a key left its entry in `SliceFold.usage` already.
     Only the first dead letter of a key leaves one; other attempts on it name it as their original. A replay leaves one
     only when it counts; else the dead letter stays as it was, and may be replayed again.
     """
     kind = ENTRY_OF.get(outcome.verdict)
-    if kind is None or outcome.original or (event.replays and kind is not EntryKind.COUNTED):
+    if kind is None or outcome.original or event.replays:
         return None
     digest = event.digest
     if digest == NO_DIGEST:
@@ -111,7 +113,7 @@ class SliceFold:
         self._states = states
         self._entries: dict[bytes, bytes | None] = dict(known)
         self._fresh: list[bytes] = []
-        self._keys: dict[tuple[int, bytes], bytes] = {}
+        self._keys: dict[int, dict[bytes, bytes]] = {}  # by generation
         self._snapshots: dict[bytes, bytes] = {}
         self._begun_ms: int | None = None
         self.clock_ms = header.clock_ms
@@ -122,24 +124,35 @@ class SliceFold:
 
     def usage(self, offset: int, time_ms: int, events: Sequence[UsageEvent], first_index: int = 0) -> None:
         """Fold the record at `offset`, or its part that begins at `first_index`; the parts come in order."""
-        epoch, lane, outcomes = self._header.epoch, self._lane, self.outcomes.setdefault(offset, [])
+        outcomes, changed, judge = self.outcomes.setdefault(offset, []), self.changed, JUDGES[self._header.rules]
+        counted, keys = entry_head(EntryKind.COUNTED, self._header.epoch, self._lane, offset), self._keys_now()
         for index, event in enumerate(events, first_index):
-            at_ms = min(event.at_ms, time_ms)
-            self.clock_ms = max(self.clock_ms, at_ms)
+            at_ms = event.at_ms if event.at_ms < time_ms else time_ms  # noqa: FURB136 - a call for each event
+            if at_ms > self.clock_ms:
+                self.clock_ms = at_ms
+                keys = self._keys_now()
             if self._begun_ms is None:
                 self._begun_ms = self.clock_ms
-            state = self.changed.get(event.customer) or self._touch(event.customer)
-            outcome = self._judge(state, event, at_ms)
+            state = changed.get(event.customer) or self._touch(event.customer)
+            outcome = self._judge(judge, state, event, at_ms)
             outcomes.append(outcome)
-            if event.digest or outcome is DEAD:
-                left = entry_after(event, outcome, Position(epoch, lane, offset, index), at_ms)
+            if outcome.verdict is _COUNTED:
+                if event.digest:
+                    entry = entry_behind(counted, index, at_ms, event.content, event.request)
+                    self._entries[event.digest] = keys[event.digest] = entry
+            elif event.digest or outcome is DEAD:
+                position = Position(self._header.epoch, self._lane, offset, index)
+                left = entry_after(event, outcome, position, at_ms)
                 if left is not None:
                     digest, entry = left
-                    self._entries[digest] = entry
-                    self._keys[self.clock_ms // GENERATION_MS, digest] = entry
-            if outcome is DEAD:
-                self.dead.append(event.customer)
+                    self._entries[digest] = keys[digest] = entry
+                if outcome is DEAD:
+                    self.dead.append(event.customer)
         self.next = offset + 1
+
+    def _keys_now(self) -> dict[bytes, bytes]:
+        """Tell where entries go while the lane's clock is what it is."""
+        return self._keys.setdefault(generation_of(self.clock_ms), {})
 
     def account(self, offset: int, snapshot: Snapshot) -> bool:
         """Fold an account record; tells whether it took a cut."""
@@ -169,8 +182,9 @@ class SliceFold:
             drop_generations=range(max(0, oldest_generation(self._header.clock_ms)), min(oldest, stored + 1)),
             keys=[
                 KeyWrite(generation=generation, digest=digest, entry=entry)
-                for (generation, digest), entry in self._keys.items()
+                for generation, entries in self._keys.items()
                 if generation >= oldest
+                for digest, entry in entries.items()
             ],
             snapshots=self._snapshots,
             accounts={customer: encode_account(state.account) for customer, state in self.changed.items()},
@@ -184,7 +198,7 @@ class SliceFold:
         self.changed[customer] = state
         return state
 
-    def _judge(self, state: CustomerState, event: UsageEvent, at_ms: int) -> Outcome:
+    def _judge(self, judge: Callable[..., Outcome], state: CustomerState, event: UsageEvent, at_ms: int) -> Outcome:
         entry = None
         if event.digest != NO_DIGEST:
             stored = self._entries.get(event.digest, _FRESH)
@@ -193,7 +207,6 @@ class SliceFold:
             elif stored is not None:
                 self._fresh.append(event.digest)
         try:
-            judge = JUDGES[self._header.rules]
             return judge(state.account, state.standing, event, entry, lane_clock_ms=self.clock_ms, at_ms=at_ms)
         except (MemoryError, TimeoutError):
             raise

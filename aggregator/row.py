@@ -14,7 +14,7 @@ import msgspec
 from catalog.terms import Snapshot, encode_snapshot
 from ingest.event import Corrected, TokenUse, UsageEvent
 from ingest.refusal import RefusedRequest
-from ingest.verdict import Drawn, Outcome
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel import ids
 from kernel.position import Position
 from kernel.quantity import canonical, from_units, to_units
@@ -131,6 +131,7 @@ _POOL_DEFAULTS: Final = EventRow.__struct_defaults__
 _POOL: Final = len(METERED_COLUMNS)
 _DRAWN: Final = EVENT_COLUMNS.index("model") - _POOL
 _PRICED: Final = EVENT_COLUMNS.index("corrects") - _POOL
+_WORDS: Final = {verdict: verdict.value for verdict in Verdict}  # asking a member for its value costs far more
 ACCOUNT_RECORD_COLUMNS: Final = AccountRecordRow.__struct_fields__
 REFUSAL_COLUMNS: Final = RefusalRow.__struct_fields__
 
@@ -188,7 +189,6 @@ def _metered(
 ) -> tuple[Any, ...]:
     """Make the part of a row that every event has, in the order of METERED_COLUMNS."""
     at = min(event.at_ms, record_time_ms)
-    original, replayed = outcome.original_position(), event.replayed()
     return (
         _text(ids.ORGANIZATION, event.organization),
         _text(ids.CUSTOMER, event.customer),
@@ -209,17 +209,21 @@ def _metered(
         event.request.hex(),
         event.properties,
         gateway,
-        outcome.verdict.value,
+        _WORDS[outcome.verdict],
         outcome.code,
         outcome.term,
         outcome.window,
         outcome.window_end,
         outcome.cut,
-        original.event_id() if original is not None else "",
+        _event_id(outcome.original) if outcome.original else "",
         outcome.original_at_ms,
         outcome.limited,
-        replayed.event_id() if replayed is not None else "",
+        _event_id(event.replays) if event.replays else "",
     )
+
+
+def _event_id(position: bytes) -> str:
+    return Position.from_bytes(position).event_id()
 
 
 def drawn_of(row: EventRow) -> Drawn | None:

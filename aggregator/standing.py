@@ -12,6 +12,7 @@ import msgspec
 
 from aggregator.account import WindowKey
 from catalog.terms import LIVE_STATUSES, ConsumptionModel, FeatureTerms, Snapshot, Terms
+from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.limits import START_SLACK_MS
 from kernel.period import DAY_MS, DAY_US, Interval, Period, day_of_us, period_of
 
@@ -28,7 +29,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `end` is the day it ends; `limit` the 1e-9 units that it may hold (None: no hard limit). `terms` and `granted` are
     set where usage draws on a pool: the terms of the draw window, and what they say of the feature, whose usage is
-    priced by AI model when `by_model` is set (R-AI-1).
+    priced by AI model when `by_model` is set (R-AI-1). `counted` is what is said of metered usage that counts there
+    before the snapshot's next cut: one value for all of it.
     """
 
     key: WindowKey
@@ -37,6 +39,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     terms: Terms | None = None
     granted: FeatureTerms | None = None
     by_model: bool = False
+    counted: Outcome | None = None
+
+
+def counted_outcome(key: WindowKey, end: int, cut: int, *, limited: bool, drawn: Drawn | None = None) -> Outcome:
+    """Say that usage counts in the window of `key`, which ends on day `end`, and is billed by cut number `cut`."""
+    _, term, window = key
+    return Outcome(
+        verdict=Verdict.COUNTED, term=term, window=window, window_end=end, cut=cut, limited=limited, drawn=drawn
+    )
 
 
 def window_on(terms: Terms, day: int, until: int | None = None) -> Period:
@@ -158,7 +169,9 @@ class Standing:
         if pooled(terms):
             by_model = priced_by_model(terms, granted)
             return Place(key=key, end=window.end, limit=None, terms=terms, granted=granted, by_model=by_model)
-        return Place(key=key, end=window.end, limit=granted.included if granted.limited else None)
+        limit = granted.included if granted.limited else None
+        counted = counted_outcome(key, window.end, self.snapshot.cut + 1, limited=limit is not None)
+        return Place(key=key, end=window.end, limit=limit, counted=counted)
 
     def _draw_place(self, place: Place, event: tuple[bytes, int], clock_ms: int) -> Place:
         asked = (*event, clock_ms // DAY_MS)

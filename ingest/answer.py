@@ -124,20 +124,24 @@ def batch_answer(settled: Sequence[Settled], elements: Sequence[msgspec.Raw], fr
     failed: list[FailedEvent] = []
     results: list[BatchResult] = []
     saying: dict[str, int] = {}
-    pending = False
+    accepted, pending = 0, False
     for index, each in enumerate(settled):
-        refusal = refusal_of(each)
+        refusal = None if type(each) is Judged and each.outcome.verdict is _COUNTED else refusal_of(each)
         if refusal is None:
             event = _event(each, frame, index)
             successful.append(event)
             results.append(BatchResult(index=index, status="accepted", id=event.id, pending=event.pending))
-            word = "pending" if event.pending is True else "accepted"
-            pending = pending or event.pending is True
+            if type(each) is not Pending:
+                accepted += 1
+                continue
+            word, pending = "pending", True
         else:
             failed.append(FailedEvent(index=index, error=refusal.message, code=refusal.code, data=elements[index]))
             results.append(_failure(index, each, refusal))
             word = refusal.code
         saying[word] = saying.get(word, 0) + 1
+    if accepted:
+        saying["accepted"] = accepted
     if saying.get(UNAVAILABLE.code) == len(settled):
         return msgspec.structs.replace(error_answer(UNAVAILABLE, frame.request_id), saying=saying)
     lists: dict[str, object] = {"successful": successful, "failed": failed, "results": results}

@@ -17,6 +17,9 @@ from kernel.position import Position
 ENTRY_BYTES: Final = 34
 # kind, epoch, lane, offset, index, at, content, request
 _LAYOUT: Final = Struct(">cBH6sH6s8s8s")
+# The same in two parts; `at` is its upper two and its lower four bytes.
+_HEAD: Final = Struct(">cBH6s")
+_BEHIND: Final = Struct(">10sHHI8s8s")
 _POSITION_END: Final = 12
 _AT_END: Final = 18
 _CONTENT_END: Final = 26
@@ -70,6 +73,16 @@ def encode_entry(entry: KeyEntry) -> bytes:
         entry.content,
         entry.request,
     )
+
+
+def entry_head(kind: EntryKind, epoch: int, lane: int, offset: int) -> bytes:
+    """Spell what all entries of one kind that one record leaves begin with."""
+    return _HEAD.pack(kind.encode(), epoch, lane, offset.to_bytes(6, "big"))
+
+
+def entry_behind(head: bytes, index: int, at_ms: int, content: bytes, request: bytes) -> bytes:
+    """Spell an entry as `encode_entry` does, of a head that was spelled before."""
+    return _BEHIND.pack(head, index, at_ms >> 32, at_ms & 0xFFFF_FFFF, content, request)
 
 
 def decode_entry(data: bytes) -> KeyEntry:

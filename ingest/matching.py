@@ -62,6 +62,7 @@ def match_events(
 ) -> list[UsageEvent | Refusal]:
     """Match each candidate with the catalog, index by index; `secret` keys the digests of the deployment."""
     organization, clock_ms, at_ms = known.organization.id, known.organization.clock_ms, sent.at_ms
+    accepted_us = (at_ms if clock_ms is None else clock_ms) * _US
     matched: list[UsageEvent | Refusal] = []
     for index, candidate in enumerate(candidates):
         if type(candidate) is Refusal:
@@ -72,12 +73,12 @@ def match_events(
         if customer is None or feature is None or customer.archived or feature.kind is not _METERED:
             matched.append(_refusal(candidate, customer, feature))
             continue
-        time_us = event_time_us(candidate.time_us, clock_ms, at_ms)
+        time_us = accepted_us if candidate.time_us is None else event_time_us(candidate.time_us, clock_ms, at_ms)
         if type(time_us) is Refusal:
             matched.append(time_us)
             continue
         assert type(time_us) is int, "a time is in bounds or refused"
-        tokens = _priced(candidate, known, time_us // _US)
+        tokens = None if candidate.tokens is None else _priced(candidate, known, time_us // _US)
         if isinstance(tokens, Refusal):
             matched.append(tokens)
             continue

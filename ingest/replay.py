@@ -4,7 +4,7 @@ The fold knows of a repeat only whose it is; what the original drew stands in it
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,8 @@ from ingest.answer import Judged, Settled
 from ingest.event import TokenUse
 from ingest.verdict import Drawn, Verdict
 from kernel.position import Position
+
+_REPEAT: Final = Verdict.REPEAT  # by name: looking a member up costs more than comparing it
 
 
 class First(NamedTuple):
@@ -28,11 +30,14 @@ Firsts = Callable[[bytes, Sequence[Position]], Awaitable[Mapping[Position, First
 def repeated(settled: Sequence[Settled | None]) -> dict[int, Position]:
     """Tell which events are repeats, by index, and where their originals stand."""
     found: dict[int, Position] = {}
-    for index, each in enumerate(settled):
-        if type(each) is Judged and each.outcome.verdict is Verdict.REPEAT:
-            original = each.outcome.original_position()
-            assert original is not None, "a repeat names its original"
-            found[index] = original
+    for index, outcome in [
+        (index, each.outcome)
+        for index, each in enumerate(settled)
+        if type(each) is Judged and each.outcome.verdict is _REPEAT
+    ]:
+        original = outcome.original_position()
+        assert original is not None, "a repeat names its original"
+        found[index] = original
     return found
 
 

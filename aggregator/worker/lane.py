@@ -333,10 +333,10 @@ class LaneWorker:
             del self._states[next(iter(self._states))]
 
     def _count(self, folded: Sequence[FoldedRecord]) -> None:
-        verdicts = Counter(outcome.verdict.value for one in folded for outcome in one.outcomes)
+        verdicts = Counter([outcome.verdict for one in folded for outcome in one.outcomes])
         for verdict, events in verdicts.items():
-            self._telemetry.count(CounterName.EVENTS_FOLDED, events, verdict=verdict)
-        if dead := verdicts[Verdict.DEAD.value]:
+            self._telemetry.count(CounterName.EVENTS_FOLDED, events, verdict=verdict.value)
+        if dead := verdicts[Verdict.DEAD]:
             self._telemetry.count(CounterName.DEAD_LETTERS, dead)
             _log.error("dead letters", lane=self.lane, events=dead, offset=folded[0].record.offset)
 

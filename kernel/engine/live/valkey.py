@@ -327,7 +327,7 @@ class ValkeyLive:
         mask = self._subs - 1
         groups: dict[int, list[Argument]] = {}
         for key in keys:
-            group = key.generation << 16 | int.from_bytes(key.digest[-2:], "big") & mask
+            group = key.generation << 16 | (mask and int.from_bytes(key.digest[-2:], "big") & mask)
             values = groups.get(group)
             if values is None:
                 values = groups[group] = []
@@ -336,7 +336,8 @@ class ValkeyLive:
         hashes |= {name: _flat(values) for name, values in others.items() if values}
         spelled: list[Argument] = [len(hashes)]
         for name, values in hashes.items():
-            spelled += (name, len(values), *values)
+            spelled += (name, len(values))
+            spelled += values
         return spelled
 
 
