@@ -14,6 +14,7 @@ import msgspec
 from aggregator.gateway import Question
 from kernel.errors import MeterlineError
 from kernel.quantity import UNITS_PER_ONE
+from tests.simulation.buyer import Asked
 from tests.simulation.dead import DEADLY
 from tests.simulation.node import HungUpError, Node
 from tests.simulation.seller import Seller
@@ -73,6 +74,7 @@ class Memory(msgspec.Struct):
     """Everything that clients saw."""
 
     operations: list[Operation] = msgspec.field(default_factory=list)
+    asked: list[Asked] = msgspec.field(default_factory=list)
     reads: int = 0
 
 
@@ -81,7 +83,7 @@ class Clients(Seller):
 
     def __init__(self, world: World, chance: random.Random) -> None:
         super().__init__(world, chance)
-        self.memory = Memory()
+        self.memory = Memory(asked=self.asked)
         self._tags = 0
         self._batches = 0
         self.until_s = 0.0

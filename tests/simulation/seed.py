@@ -266,15 +266,21 @@ async def _live_through(world: World, clients: Clients, misfortune: Misfortune) 
     chance = clients.chance
     clients.until_s = BUSY_SECONDS
     tasks = [asyncio.create_task(clients.run(number)) for number in range(CLIENTS)]
+    selling = [asyncio.create_task(_sell(clients, chance.uniform(0, 9))) for _ in range(chance.choice((0, 2, 4, 6)))]
     for _ in range(chance.choice((0, 1, 2, 4))):
         await asyncio.sleep(chance.random() * 3)
         await clients.manage()
     await asyncio.sleep(max(0, BUSY_SECONDS - world.loop.time()))
     misfortune.end()
-    await asyncio.gather(*tasks, *misfortune.busy)
+    await asyncio.gather(*tasks, *selling, *misfortune.busy)
     while world.weather.late:
         await asyncio.sleep(0.1)
     await until_rest(world)
+
+
+async def _sell(clients: Clients, at_s: float) -> None:
+    await asyncio.sleep(at_s)
+    await clients.sell()
 
 
 def filtered(seed: int) -> bool:
