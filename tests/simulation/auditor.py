@@ -14,6 +14,7 @@ from tests.simulation.auditor_bill import audit_bills
 from tests.simulation.auditor_pool import PoolCount
 
 DAY_MS = 86_400_000
+DAY_US = DAY_MS * 1_000
 ONE = 10**9
 MEMORY_MS = 35 * DAY_MS
 SLACK_US = 5 * 60 * 1_000_000
@@ -79,6 +80,7 @@ class Recount:
         self.records: dict[int, int] = {}
         self.findings: list[str] = []
         self.keys: dict[bytes, list[dict]] = defaultdict(list)
+        self.counting: dict[bytes, dict] = {}  # by position: what each event counts with its corrections
         self.known: dict[int, dict[bytes, dict]] = {}  # by lane: what is remembered of each key
         for lane, records in history.items():
             clock_ms = 0
@@ -153,6 +155,8 @@ class Recount:
                 row["verdict"] = "superseded"
                 return
         row["verdict"] = self._verdict(row, ledger)
+        if row["verdict"] == "counted":
+            self._note_counted(row)
         if row["digest"]:
             known[row["digest"]] = row
 
@@ -187,14 +191,53 @@ class Recount:
         return self._by_amount(row, ledger, in_force, granted, (first, end))
 
     def _given_back(self, row, ledger) -> str:
-        """A correction of a metered event: it counts where it says that its event does."""
+        """A correction that takes back: it counts where it says that its event does."""
         term, first, end = row["corrects"][3:6]
         if end <= ledger.clock_ms // DAY_MS - 36:
             return "refused"
+        if row["corrects"][7]:
+            row["drawn"] = self._pool_back(row, ledger, (term, first))
         window = (row["feature"], term, first)
         ledger.totals[window] += row["units"]
         row.update(window=window, end=end, cut=ledger.cut + 1)
         return "counted"
+
+    def _pool_back(self, row, ledger, key) -> tuple:
+        held, model = self.counting[row["corrects"][0]], row["corrects"][7]
+        if row["corrects"][2]:
+            cost, back = -held["cost"], held["taken"]
+        else:
+            units = held["units"]
+            cost = (2 * held["cost"] * (units + row["units"]) + units) // (2 * units) - held["cost"]
+            back = -cost
+        drew = ledger.pool.give_back(key, back)
+        _, end_us, terms, following = ledger.snapshot
+        day = ledger.clock_ms // DAY_MS
+        day = max(day if end_us is None else min(day, (end_us - 1) // DAY_US), terms[3] // DAY_US)
+        in_force, left = _on(day, terms, following), 0
+        if in_force[8] == model:
+            here = in_force[0], month_of(day, in_force[4])[0]
+            plan, extra, short = ledger.pool.left(in_force, ledger.bought, here, month_of)
+            left = plan + extra - short
+        return (model, cost, *drew, left)
+
+    def _note_counted(self, row) -> None:
+        """Sum what an event counts with its corrections, and look whether each says what it counts before."""
+        place = position(1, *row["place"])
+        _, cost, *drew, _ = row.get("drawn", ("", 0, 0, 0, 0, 0, 0))
+        if not row.get("corrects"):
+            self.counting[place] = {"units": row["units"], "cost": cost, "taken": sum(drew), "number": 0, "row": row}
+            return
+        original, number, void, *window, quantity, _, said_cost, said_taken = row["corrects"]
+        held = self.counting[original]
+        said = (number, *window[:2], int(Decimal(quantity) * ONE), said_cost, said_taken)
+        known = (held["number"] + 1, *held["row"]["window"][1:], held["units"], held["cost"], held["taken"])
+        if said != known or held.get("void") or (void and held["units"] != -row["units"]):
+            self.findings.append(f"{row['place']} corrects {said}, by the log {known}")
+        held.update(units=held["units"] + row["units"], cost=held["cost"] + cost, taken=held["taken"] + sum(drew))
+        held.update(number=number, void=void, last=dict(row["properties"]).get("reason", ""))
+        if held["units"] < 0:
+            self.findings.append(f"{row['place']} takes back more than counts")
 
     def _by_amount(self, row, ledger, terms, granted, days) -> str:
         first, end = days
@@ -202,7 +245,8 @@ class Recount:
         used = ledger.totals[window] + row["units"]
         included, overage = granted[4], granted[5]
         if terms[8] != "metered":
-            drawn = ledger.pool.take(row, terms, granted, ledger.bought, window[1:], end, month_of)
+            before = self.counting[row["corrects"][0]]["units"] if row.get("corrects") else 0
+            drawn = ledger.pool.take(row["units"], terms, granted, ledger.bought, window[1:], end, month_of, before)
             if drawn is None:
                 return "blocked"
             row["drawn"] = drawn
@@ -227,6 +271,7 @@ def audit(world, memory) -> list[str]:
     _remembered(world, recount, found)
     _answers(recount, memory, found)
     _keys(recount, found)
+    _wishes(recount, memory, found)
     audit_bills(world.sql.database.raw, recount, memory.asked, found)
     return found
 
@@ -392,3 +437,21 @@ def _keys(recount, found) -> None:
             newer = [one for one in rows if one["place"] < row["place"] and one["verdict"] in ("blocked", "refused")]
             if any(one["at"] > row["at"] for one in newer):
                 found.append(f"{row['place']}: an older attempt counts after a newer one was refused")
+
+
+def _wishes(recount, memory, found) -> None:
+    """Each correction counts once, as it was answered, and the last one says what its event counts."""
+    rows = defaultdict(list)
+    for row in recount.rows.values():
+        if row.get("corrects"):
+            rows[dict(row["properties"]).get("reason", "")].append(row)
+    wished = {wish.tag: wish for wish in memory.wishes}
+    for wish in memory.wishes:
+        counted = [row["id"] for row in rows[wish.tag] if row["verdict"] == "counted"]
+        if len(counted) > 1 or (wish.answer and counted != [wish.answer]):
+            found.append(f"{wish.tag} counts as {counted}, was answered {wish.answer}")
+    for held in recount.counting.values():
+        if held["number"] and held["last"] in wished:
+            value = wished[held["last"]].value
+            if held["units"] != int(Decimal(value or 0) * ONE) or bool(held["void"]) is not (value is None):
+                found.append(f"{held['row']['place']} counts {held['units']}, and was to count {value}")

@@ -16,7 +16,7 @@ from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
 from tests.simulation.pooled import pooled
 from tests.simulation.town import MONTH_END_MS
-from tests.simulation.unreached import rare
+from tests.simulation.unreached import dozing, rare
 from tests.simulation.world import World
 
 BUSY_SECONDS = 10
@@ -91,6 +91,9 @@ class Misfortune:
         for point in rare():
             if chance.random() < 0.4:
                 world.doomed.setdefault(point, (0, chance.choice((0, 0, 1))))
+        for point in dozing():
+            if chance.random() < 0.15:
+                world.dozing[point] = chance.choice((1.2, 2.5, 4))
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if world.settings.keys_exact_days == EXACT_DAYS:
@@ -209,6 +212,7 @@ class Misfortune:
         world.weather.slow.clear()
         world.weather.targets.clear()
         world.doomed.clear()
+        world.dozing.clear()
         world.live.away = world.log.away = False
         for node in world.nodes:
             if node.process is not None:

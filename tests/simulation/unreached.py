@@ -58,9 +58,17 @@ RARE: tuple[tuple[str, str, int], ...] = (
     ("aggregator/worker/sink.py", "_insert", 0),
     ("aggregator/worker/sink.py", "_go_back", 2),
     ("aggregator/worker/sink.py", "_go_back_in", 3),
+    ("billing/worker/changing.py", "settle_change", 3),
+    ("billing/worker/changing.py", "settle_change", 4),
+    ("billing/worker/changing.py", "settle_change", 5),
     ("billing/worker/closer.py", "stop", 0),
+    ("billing/worker/closer.py", "catch_up", 4),
+    ("billing/worker/closer.py", "catch_up", 5),
+    ("billing/worker/closer.py", "catch_up", 6),
     ("billing/worker/closer.py", "one", 0),
+    ("billing/worker/closer.py", "_take_cuts", 4),
     ("billing/worker/relay.py", "stop", 0),
+    ("billing/worker/settling.py", "settle", 11),
     ("catalog/gateway/catalog.py", "current", 0),
     ("catalog/gateway/catalog.py", "current", 1),
     ("catalog/gateway/catalog.py", "current", 2),
@@ -69,6 +77,12 @@ RARE: tuple[tuple[str, str, int], ...] = (
     ("catalog/gateway/catalog.py", "published", 2),
     ("ingest/gateway/admission.py", "close", 0),
     ("ingest/gateway/admission.py", "_freshen", 2),
+)
+
+# Where a process stops for a while (SIGSTOP) in some seeds, so that others overtake it.
+DOZING: tuple[tuple[str, str, int], ...] = (
+    ("billing/worker/closer.py", "_take_cuts", 2),  # its cuts are settled before it has shown them
+    ("billing/worker/closer.py", "catch_up", 4),  # what is due is done by another
 )
 
 
@@ -92,3 +106,9 @@ def listed() -> tuple[Point, ...]:
 def rare() -> tuple[Point, ...]:
     """Tell the awaits that are reached seldom."""
     return _found(RARE)
+
+
+@cache
+def dozing() -> tuple[Point, ...]:
+    """Tell the awaits at which a process stops for a while in some seeds."""
+    return _found(DOZING)
