@@ -13,11 +13,11 @@ from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.paying import complete_checkout, keep_card
 from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import Wish, activate, subscribe
-from billing.payment import Card
+from billing.money.payment import Card
+from billing.sale.switching import Path
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseState
-from billing.switching import Path
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.limits import CHANGE_WAIT_MS

@@ -14,7 +14,7 @@ import msgspec
 
 from billing.gateway.paying import complete_checkout
 from billing.gateway.subscribing import Wish, activate, subscribe
-from billing.payment import Card
+from billing.money.payment import Card
 from catalog.definition import SANDBOX, Customer
 from catalog.document import parse_document
 from catalog.store.customer import create_customer
