@@ -4,13 +4,12 @@ It shares no code with fold, rating or `meterline.audit`: records, accounts and 
 the rules only as the documents say them: one of a key counts, limits hold, windows are calendar months.
 """
 
-import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
 import msgspec
 
-from tests.simulation.auditor_bill import audit_bills
+from tests.simulation.auditor_bill import audit_bills, month_of
 from tests.simulation.auditor_pool import PoolCount
 
 DAY_MS = 86_400_000
@@ -36,23 +35,6 @@ def position(epoch: int, lane: int, offset: int, index: int) -> bytes:
 
 def event_id(epoch: int, lane: int, offset: int, index: int) -> str:
     return "evt_" + base32(position(epoch, lane, offset, index))
-
-
-def month_of(day: int, anchor: int) -> tuple[int, int]:
-    """The monthly window of a day: from the anchor's day of month, clamped to short months; both days since 1970."""
-    zero = dt.date(1970, 1, 1)
-    first = zero + dt.timedelta(days=anchor)
-
-    def boundary(months: int) -> int:
-        year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-        following = dt.date(year + month // 11, (month + 1) % 12 + 1, 1)
-        last = (following - dt.timedelta(days=1)).day
-        return (dt.date(year, month + 1, min(first.day, last)) - zero).days
-
-    months = (day - anchor) // 31 - 1
-    while boundary(months + 1) <= day:
-        months += 1
-    return boundary(months), boundary(months + 1)
 
 
 class Ledger:

@@ -1,11 +1,32 @@
 """What billing wrote, against the log: every invoice, line, payment and change of plan by the auditor's own count."""
 
+import datetime as dt
+import json
 import sqlite3
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
 
 ONE = 10**9
+DAY_MS = 86_400_000
+PRICES = {"pro": 1_000, "team": 3_000, "firm": 6_000}  # a month, in minor units
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
+
+
+def month_of(day: int, anchor: int) -> tuple[int, int]:
+    """The monthly window of a day: from the anchor's day of month, clamped to short months; both days since 1970."""
+    zero = dt.date(1970, 1, 1)
+    first = zero + dt.timedelta(days=anchor)
+
+    def boundary(months: int) -> int:
+        year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
+        following = dt.date(year + month // 11, (month + 1) % 12 + 1, 1)
+        last = (following - dt.timedelta(days=1)).day
+        return (dt.date(year, month + 1, min(first.day, last)) - zero).days
+
+    months = (day - anchor) // 31 - 1
+    while boundary(months + 1) <= day:
+        months += 1
+    return boundary(months), boundary(months + 1)
 
 
 def _rows(sql: sqlite3.Connection, query: str) -> list[dict]:
@@ -28,6 +49,7 @@ def audit_bills(sql: sqlite3.Connection, recount, asked, found: list[str]) -> No
     _numbers(invoices, found)
     _payments(sql, invoices, found)
     _changes(sql, closes, invoices, asked, found)
+    _shares(sql, closes, invoices, found)
     _lines(sql, closes, recount, found)
 
 
@@ -121,6 +143,39 @@ def _changes(sql, closes, invoices, asked, found) -> None:
             close["refusal"] != one.refusal or (one.refusal is None) is (close["invoice_id"] is None)
         ):
             found.append(f"{one.request} was answered {one.refusal}, and is {close}")
+
+
+def _shares(sql, closes, invoices, found) -> None:
+    """A change credits what was paid for the days that are left, of 30, and charges the new price for the same days."""
+    codes = dict(sql.execute("SELECT id, code FROM plans"))
+    lines: dict[tuple, int] = defaultdict(int)
+    for invoice, kind, amount in sql.execute("SELECT invoice_id, kind, amount_minor FROM invoice_lines"):
+        lines[invoice, kind] += amount
+    void = {invoice["subscription_id"] for invoice in invoices.values() if invoice["status"] == "void"}
+    begun = {
+        invoice["subscription_id"]: invoice for invoice in invoices.values() if invoice["source"].startswith("start:")
+    }
+    paid = {subscription: lines[invoice["id"], "plan_base"] for subscription, invoice in begun.items()}
+    anchor = {subscription: invoice["period_start_ms"] // DAY_MS for subscription, invoice in begun.items()}
+    for close in closes:
+        one, invoice = close["subscription_id"], close["invoice_id"]
+        if one in void or invoice is None:
+            continue
+        if close["change"] is None:
+            paid[one] = lines[invoice, "plan_base"] or paid[one]
+            continue
+        first, _ = month_of(close["through_day"], anchor[one])
+        left = 30 - min(30, close["through_day"] - first + 1)
+        price = PRICES[codes[json.loads(close["change"])["planId"]]]
+        told = lines[invoice, "proration_credit"], lines[invoice, "proration_charge"]
+        due = -_half_away(paid[one] * left, 30), _half_away(price * left, 30)
+        if told != due:
+            found.append(f"{one} changed its plan for {told}, owed {due} for {left} days")
+        paid[one], anchor[one] = due[1], close["through_day"]
+
+
+def _half_away(amount: int, parts: int) -> int:
+    return (2 * amount + parts) // (2 * parts)
 
 
 def _lines(sql, closes, recount, found) -> None:
