@@ -4,20 +4,21 @@ It shares no code with fold, rating or `meterline.audit`: records, accounts and 
 the rules only as the documents say them: one of a key counts, limits hold, windows are calendar months.
 """
 
-import datetime as dt
-import sqlite3
 from collections import defaultdict
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 import msgspec
 
+from tests.simulation.auditor_bill import audit_bills, month_of
 from tests.simulation.auditor_pool import PoolCount
 
 DAY_MS = 86_400_000
+DAY_US = DAY_MS * 1_000
 ONE = 10**9
 MEMORY_MS = 35 * DAY_MS
 SLACK_US = 5 * 60 * 1_000_000
 DEADLY = "13"  # the quantity on which the simulated fold raises
+LIVE = ("active", "trialing", "past_due")
 DREW = ("cost", "drawn_plan", "drawn_packs", "drawn_top_ups", "overdraft", "pool_left")
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
@@ -36,23 +37,6 @@ def event_id(epoch: int, lane: int, offset: int, index: int) -> str:
     return "evt_" + base32(position(epoch, lane, offset, index))
 
 
-def month_of(day: int, anchor: int) -> tuple[int, int]:
-    """The monthly window of a day: from the anchor's day of month, clamped to short months; both days since 1970."""
-    zero = dt.date(1970, 1, 1)
-    first = zero + dt.timedelta(days=anchor)
-
-    def boundary(months: int) -> int:
-        year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-        following = dt.date(year + month // 11, (month + 1) % 12 + 1, 1)
-        last = (following - dt.timedelta(days=1)).day
-        return (dt.date(year, month + 1, min(first.day, last)) - zero).days
-
-    months = (day - anchor) // 31 - 1
-    while boundary(months + 1) <= day:
-        months += 1
-    return boundary(months), boundary(months + 1)
-
-
 class Ledger:
     """One customer by the auditor's count."""
 
@@ -60,6 +44,7 @@ class Ledger:
         self.rev = 0
         self.cut = 0
         self.snapshot = None
+        self.terms: dict[tuple[int, int], list] = {}  # by number and first day, as they were shown last
         self.clock_ms = 0
         self.totals: dict[tuple, int] = defaultdict(int)
         self.at_cut: dict[tuple, int] = {}
@@ -77,6 +62,7 @@ class Recount:
         self.records: dict[int, int] = {}
         self.findings: list[str] = []
         self.keys: dict[bytes, list[dict]] = defaultdict(list)
+        self.counting: dict[bytes, dict] = {}  # by position: what each event counts with its corrections
         self.known: dict[int, dict[bytes, dict]] = {}  # by lane: what is remembered of each key
         for lane, records in history.items():
             clock_ms = 0
@@ -122,6 +108,9 @@ class Recount:
             return
         ledger.rev = rev
         ledger.snapshot = (status, end_us, terms, following)
+        for part in (terms, following):
+            if part is not None:
+                ledger.terms[part[0], part[5]] = part
         ledger.bought = (packs, top_ups)
         if cut > ledger.cut:
             ledger.cut = cut
@@ -148,6 +137,8 @@ class Recount:
                 row["verdict"] = "superseded"
                 return
         row["verdict"] = self._verdict(row, ledger)
+        if row["verdict"] == "counted":
+            self._note_counted(row)
         if row["digest"]:
             known[row["digest"]] = row
 
@@ -155,10 +146,11 @@ class Recount:
         if ledger.snapshot is None:
             return "refused"
         status, end_us, terms, following = ledger.snapshot
-        if status != "active" or terms is None:
+        if status not in LIVE or terms is None:
             return "refused"
-        start_us = terms[3]
-        if row["time_us"] < start_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
+        # After a change of plan usage from before it, that comes late, counts in the first window of the new terms.
+        start_us, counts_us = terms[3], terms[3] if terms[14] is None else terms[14]
+        if row["time_us"] < counts_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
             return "refused"
         if row.get("corrects") and row["units"] <= 0:
             return self._given_back(row, ledger)
@@ -181,14 +173,53 @@ class Recount:
         return self._by_amount(row, ledger, in_force, granted, (first, end))
 
     def _given_back(self, row, ledger) -> str:
-        """A correction of a metered event: it counts where it says that its event does."""
+        """A correction that takes back: it counts where it says that its event does."""
         term, first, end = row["corrects"][3:6]
         if end <= ledger.clock_ms // DAY_MS - 36:
             return "refused"
+        if row["corrects"][7]:
+            row["drawn"] = self._pool_back(row, ledger, (term, first))
         window = (row["feature"], term, first)
         ledger.totals[window] += row["units"]
         row.update(window=window, end=end, cut=ledger.cut + 1)
         return "counted"
+
+    def _pool_back(self, row, ledger, key) -> tuple:
+        held, model = self.counting[row["corrects"][0]], row["corrects"][7]
+        if row["corrects"][2]:
+            cost, back = -held["cost"], held["taken"]
+        else:
+            units = held["units"]
+            cost = (2 * held["cost"] * (units + row["units"]) + units) // (2 * units) - held["cost"]
+            back = -cost
+        drew = ledger.pool.give_back(key, back)
+        _, end_us, terms, following = ledger.snapshot
+        day = ledger.clock_ms // DAY_MS
+        day = max(day if end_us is None else min(day, (end_us - 1) // DAY_US), terms[3] // DAY_US)
+        in_force, left = _on(day, terms, following), 0
+        if in_force[8] == model:
+            here = in_force[0], month_of(day, in_force[4])[0]
+            plan, extra, short = ledger.pool.left(in_force, ledger.bought, here, month_of)
+            left = plan + extra - short
+        return (model, cost, *drew, left)
+
+    def _note_counted(self, row) -> None:
+        """Sum what an event counts with its corrections, and look whether each says what it counts before."""
+        place = position(1, *row["place"])
+        _, cost, *drew, _ = row.get("drawn", ("", 0, 0, 0, 0, 0, 0))
+        if not row.get("corrects"):
+            self.counting[place] = {"units": row["units"], "cost": cost, "taken": sum(drew), "number": 0, "row": row}
+            return
+        original, number, void, *window, quantity, _, said_cost, said_taken = row["corrects"]
+        held = self.counting[original]
+        said = (number, *window[:2], int(Decimal(quantity) * ONE), said_cost, said_taken)
+        known = (held["number"] + 1, *held["row"]["window"][1:], held["units"], held["cost"], held["taken"])
+        if said != known or held.get("void") or (void and held["units"] != -row["units"]):
+            self.findings.append(f"{row['place']} corrects {said}, by the log {known}")
+        held.update(units=held["units"] + row["units"], cost=held["cost"] + cost, taken=held["taken"] + sum(drew))
+        held.update(number=number, void=void, last=dict(row["properties"]).get("reason", ""))
+        if held["units"] < 0:
+            self.findings.append(f"{row['place']} takes back more than counts")
 
     def _by_amount(self, row, ledger, terms, granted, days) -> str:
         first, end = days
@@ -196,7 +227,8 @@ class Recount:
         used = ledger.totals[window] + row["units"]
         included, overage = granted[4], granted[5]
         if terms[8] != "metered":
-            drawn = ledger.pool.take(row, terms, granted, ledger.bought, window[1:], end, month_of)
+            before = self.counting[row["corrects"][0]]["units"] if row.get("corrects") else 0
+            drawn = ledger.pool.take(row["units"], terms, granted, ledger.bought, window[1:], end, month_of, before)
             if drawn is None:
                 return "blocked"
             row["drawn"] = drawn
@@ -221,7 +253,8 @@ def audit(world, memory) -> list[str]:
     _remembered(world, recount, found)
     _answers(recount, memory, found)
     _keys(recount, found)
-    _invoices(world, recount, found)
+    _wishes(recount, memory, found)
+    audit_bills(world.sql.database.raw, recount, memory.asked, found)
     return found
 
 
@@ -388,73 +421,19 @@ def _keys(recount, found) -> None:
                 found.append(f"{row['place']}: an older attempt counts after a newer one was refused")
 
 
-def _invoices(world, recount, found) -> None:
-    sql: sqlite3.Connection = world.sql.database.raw
-    for close in sql.execute("SELECT id, customer_id, cut, live, raw FROM closes WHERE state = 'stopped'"):
-        found.append(f"a close stopped on a difference that is none: {close}")
-    if (hidden := sql.execute("SELECT count(*) FROM accounts WHERE shown_rev < rev").fetchone()[0]) != 0:
-        found.append(f"{hidden} accounts are not known to be shown")
-    revs = {customer: ledger.rev for customer, ledger in recount.ledgers.items()}
-    for customer, rev in sql.execute("SELECT customer_id, rev FROM accounts"):
-        raw = _raw_id(customer)
-        if revs.get(raw) != rev:
-            found.append(f"{customer} is at revision {rev} in SQL, {revs.get(raw)} in the log")
-    twice = "SELECT source, count(*) FROM invoices GROUP BY 1 HAVING count(*) > 1"
-    found.extend(f"two invoices of one source: {row}" for row in sql.execute(twice))
-    _lines(sql, recount, found)
-
-
-def _raw_id(text: str) -> bytes:
-    bits = "".join(f"{ALPHABET.index(letter):05b}" for letter in text.rpartition("_")[2])
-    return int(bits[:128], 2).to_bytes(16, "big")
-
-
-def _lines(sql, recount, found) -> None:
-    """Every counted event of a window that was billed is on one line, at its cut; the rest is still open."""
-    billed: dict[tuple, list[tuple]] = defaultdict(list)
-    query = (
-        "SELECT i.customer_id, l.feature_id, l.term, l.window_day, l.cut_after, l.cut, l.amount_minor, l.quantity "
-        "FROM invoice_lines l JOIN invoices i ON i.id = l.invoice_id WHERE l.feature_id IS NOT NULL ORDER BY l.cut"
-    )
-    for customer, feature, term, window, *line in sql.execute(query):
-        billed[_raw_id(customer), _raw_id(feature), term, window].append(tuple(line))
-    settled: dict[tuple, list[tuple]] = defaultdict(list)
-    query = (
-        "SELECT c.customer_id, s.term, c.cut, c.through_day, c.state FROM closes c "
-        "JOIN subscriptions s ON s.id = c.subscription_id ORDER BY c.cut"
-    )
-    for customer, term, cut, through_day, state in sql.execute(query):
-        if state != "settled":
-            found.append(f"the close {cut} of {customer} is {state}")
-        settled[_raw_id(customer), term].append((cut, through_day))
-    terms = {}
-    for ledger in recount.ledgers.values():
-        if ledger.snapshot is not None:
-            for part in (ledger.snapshot[2], ledger.snapshot[3]):
-                for granted in part[7] if part is not None else ():
-                    terms[granted[0]] = granted
-    counted: dict[tuple, list[dict]] = defaultdict(list)
+def _wishes(recount, memory, found) -> None:
+    """Each correction counts once, as it was answered, and the last one says what its event counts."""
+    rows = defaultdict(list)
     for row in recount.rows.values():
-        if row["verdict"] == "counted":
-            counted[(row["customer"], *row["window"])].append(row)
-    for window in counted.keys() | billed.keys():
-        customer, feature, term, _ = window
-        rows, lines = counted.get(window, []), billed.get(window, [])
-        ends = rows[0]["end"] if rows else None
-        cuts = [cut for cut, through in settled.get((customer, term), []) if ends is not None and ends <= through]
-        total = sum(row["units"] for row in rows if cuts and row["cut"] <= max(cuts))
-        granted = terms.get(feature)
-        if granted is None:
-            continue
-        included, overage, price = granted[4], granted[5], Decimal(granted[6])
-        due = 0 if included is None or not overage else max(0, total - included)
-        money = int((Decimal(due) / ONE * price * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-        if sum(line[2] for line in lines) != money:
-            found.append(f"{window[0].hex()[:8]} {granted[1]}: billed {lines}, owed {money} for {total} of cuts {cuts}")
-        reached = 0
-        for cut_after, cut, *_ in lines:
-            if cut_after < reached or cut not in cuts:
-                found.append(
-                    f"{window[0].hex()[:8]} {granted[1]}: a line of cuts {cut_after} to {cut}, after {reached}"
-                )
-            reached = cut
+        if row.get("corrects"):
+            rows[dict(row["properties"]).get("reason", "")].append(row)
+    wished = {wish.tag: wish for wish in memory.wishes}
+    for wish in memory.wishes:
+        counted = [row["id"] for row in rows[wish.tag] if row["verdict"] == "counted"]
+        if len(counted) > 1 or (wish.answer and counted != [wish.answer]):
+            found.append(f"{wish.tag} counts as {counted}, was answered {wish.answer}")
+    for held in recount.counting.values():
+        if held["number"] and held["last"] in wished:
+            value = wished[held["last"]].value
+            if held["units"] != int(Decimal(value or 0) * ONE) or bool(held["void"]) is not (value is None):
+                found.append(f"{held['row']['place']} counts {held['units']}, and was to count {value}")

@@ -8,6 +8,10 @@ DAY_US = 86_400_000_000
 PLAN, PACKS, TOP_UPS, OVERDRAFT = range(4)
 
 
+def _rounded(amount: Decimal) -> int:
+    return int(amount.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
 class PoolCount:
     """What one customer drew, by (number of the terms, first day of the window)."""
 
@@ -28,21 +32,37 @@ class PoolCount:
         return {
             key: (tuple(draws), tuple(self.at_cut.get(key, [0] * 4)))
             for key, draws in self.drawn.items()
-            if any(draws) and (self.ends[key] > today - 36 or draws[TOP_UPS] + draws[OVERDRAFT])
+            if key in self.ends and (self.ends[key] > today - 36 or draws[TOP_UPS] + draws[OVERDRAFT])
         }
 
-    def take(self, row, terms, granted, bought, key, end, month_of):
-        """Take an event's cost from the pool, or tell that it is blocked; gives what it drew."""
+    def left(self, terms, bought, key, month_of):
+        """Tell what a window of a pool has left: the plan's part, what was bought, and the overdraft."""
         packs_bought, top_ups = bought
-        model, months, pool, overdraft = terms[8], terms[9], terms[11], terms[12]
+        plan = max(0, terms[11] - (self.drawn[key][PLAN] if key in self.drawn else 0))
+        if terms[8] == "credits":
+            return plan, max(0, packs_bought - self.packs), 0
+        extra, short = self._top_ups(terms, terms[9], top_ups, key, month_of)
+        return max(0, plan - short), extra, max(0, short - plan)
+
+    def give_back(self, key, amount):
+        """Give an amount back to a window, last what was drawn first; returns the draws, which are negative."""
+        now, parts = self.drawn[key], [0] * 4
+        for part in (OVERDRAFT, TOP_UPS, PACKS, PLAN):
+            parts[part] = -min(amount, now[part])
+            amount += parts[part]
+        assert not amount, "nothing comes back that was not drawn"
+        self.drawn[key] = [one + other for one, other in zip(now, parts, strict=True)]
+        return parts
+
+    def take(self, units, terms, granted, bought, key, end, month_of, before):
+        """Take an event's cost from the pool, or tell that it is blocked; gives what it drew.
+
+        An event that counted `before` units costs what more it would have cost from the start.
+        """
+        model, overdraft = terms[8], terms[12]
         price = Decimal(granted[7] if model == "credits" else granted[6])
-        cost = int((Decimal(row["quantity"]) * price * ONE).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-        plan = max(0, pool - self.drawn[key][PLAN])
-        short = 0
-        if model == "credits":
-            extra = max(0, packs_bought - self.packs)
-        else:
-            extra, short = self._top_ups(terms, months, top_ups, key, month_of)
+        cost = _rounded((before + units) * price) - _rounded(before * price)
+        plan, extra, short = self.left(terms, bought, key, month_of)
         from_plan = min(cost, plan)
         from_extra = min(cost - from_plan, extra)
         rest = cost - from_plan - from_extra

@@ -24,6 +24,7 @@ WATCHED = (
     "aggregator/worker/ownership.py",
     "aggregator/worker/rebuild.py",
     "aggregator/worker/sink.py",
+    "billing/worker/changing.py",
     "billing/worker/closer.py",
     "billing/worker/cut_wait.py",
     "billing/worker/relay.py",

@@ -14,6 +14,8 @@ import msgspec
 from aggregator.gateway import Question
 from kernel.errors import MeterlineError
 from kernel.quantity import UNITS_PER_ONE
+from tests.simulation.buyer import Asked
+from tests.simulation.corrector import ONCE, VALUES, Wish, correct
 from tests.simulation.dead import DEADLY
 from tests.simulation.node import HungUpError, Node
 from tests.simulation.seller import Seller
@@ -73,6 +75,8 @@ class Memory(msgspec.Struct):
     """Everything that clients saw."""
 
     operations: list[Operation] = msgspec.field(default_factory=list)
+    wishes: list[Wish] = msgspec.field(default_factory=list)
+    asked: list[Asked] = msgspec.field(default_factory=list)
     reads: int = 0
 
 
@@ -81,7 +85,7 @@ class Clients(Seller):
 
     def __init__(self, world: World, chance: random.Random) -> None:
         super().__init__(world, chance)
-        self.memory = Memory()
+        self.memory = Memory(asked=self.asked)
         self._tags = 0
         self._batches = 0
         self.until_s = 0.0
@@ -172,6 +176,8 @@ class Clients(Seller):
                 await self.again()
             elif roll < 0.38:
                 await self.batch(number)
+            elif roll < 0.45:
+                await self.take_back()
             else:
                 key = None if chance.random() < 0.25 else f"k{number}-{chance.randrange(30)}"
                 late = chance.random() < 0.12
@@ -239,6 +245,34 @@ class Clients(Seller):
             other = self.operation(before.customer, before.feature, quantity, before.key, header=before.header)
             await self.settle(other)
 
+    async def take_back(self) -> None:
+        """Void or amend an event that was accepted, or ask once more; now and then two at once, at any gateways."""
+        chance, wishes = self.chance, self.memory.wishes
+        accepted = [one for one in self.memory.operations if one.accepted]
+        known = [one for one in wishes if one.request != ONCE]
+        if known and chance.random() < 0.3:
+            asked = [chance.choice(known)] * chance.choice((1, 1, 2))
+        elif accepted:
+            operation = chance.choice(accepted)
+            asked = [self._wish(operation) for _ in range(chance.choice((1, 1, 1, 2)))]
+        else:
+            return
+        await asyncio.gather(*(correct(self.world, self.gateway(), one) for one in asked))
+
+    def _wish(self, operation: Operation) -> Wish:
+        number = len(self.memory.wishes)
+        wish = Wish(
+            tag=f"c{number}",
+            customer=operation.customer,
+            feature=operation.feature,
+            key=operation.key if self.chance.random() < 0.5 else None,
+            event=operation.accepted.event,
+            value=self.chance.choice(VALUES),
+            request=ONCE if self.chance.random() < 0.2 else f"{number:08}".encode(),
+        )
+        self.memory.wishes.append(wish)
+        return wish
+
     async def read(self) -> None:
         """Ask for a balance: it shows what was accepted before (read-your-writes)."""
         chance, world = self.chance, self.world
@@ -250,6 +284,8 @@ class Clients(Seller):
             accepted = one.accepted
             if (one.customer, one.feature) == (customer, feature) and accepted and accepted.answered_s is not None:
                 told[accepted.event] = one.quantity
+        for wish in self.memory.wishes:
+            told.pop(wish.event, None)  # which may count less by now
         node = self.gateway()
 
         async def look(app):

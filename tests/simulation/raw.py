@@ -109,6 +109,20 @@ class MemoryUsageStore:
                 return _row(row)
         return None
 
+    async def keyed_event(self, organization, customer, digests):
+        wanted = {digest.hex() for digest in digests}
+        found = [
+            row
+            for row in self.tables.events.values()
+            if (row["organization"], row["customer"]) == (organization, customer) and row["digest"] in wanted
+        ]
+        latest = max(
+            found,
+            key=lambda row: (row["verdict"] == "counted", row["epoch"], row["offset"], row["index"]),
+            default=None,
+        )
+        return None if latest is None else _row(latest)
+
     async def corrections_of(self, original):
         place = Position(original.epoch, original.lane, original.offset, original.index)
         found = [

@@ -16,7 +16,7 @@ from tests.simulation.loop import StuckError
 from tests.simulation.narrow import narrowed
 from tests.simulation.pooled import pooled
 from tests.simulation.town import MONTH_END_MS
-from tests.simulation.unreached import rare
+from tests.simulation.unreached import dozing, rare
 from tests.simulation.world import World
 
 BUSY_SECONDS = 10
@@ -91,6 +91,9 @@ class Misfortune:
         for point in rare():
             if chance.random() < 0.4:
                 world.doomed.setdefault(point, (0, chance.choice((0, 0, 1))))
+        for point in dozing():
+            if chance.random() < 0.15:
+                world.dozing[point] = chance.choice((1.2, 2.5, 4))
         for _ in range(chance.choice((0, 2, 4, 7))):
             world.later(chance.uniform(0.3, BUSY_SECONDS), self._strike, chance.choice(kinds))
         if world.settings.keys_exact_days == EXACT_DAYS:
@@ -209,6 +212,7 @@ class Misfortune:
         world.weather.slow.clear()
         world.weather.targets.clear()
         world.doomed.clear()
+        world.dozing.clear()
         world.live.away = world.log.away = False
         for node in world.nodes:
             if node.process is not None:
@@ -266,15 +270,21 @@ async def _live_through(world: World, clients: Clients, misfortune: Misfortune) 
     chance = clients.chance
     clients.until_s = BUSY_SECONDS
     tasks = [asyncio.create_task(clients.run(number)) for number in range(CLIENTS)]
+    selling = [asyncio.create_task(_sell(clients, chance.uniform(0, 9))) for _ in range(chance.choice((0, 2, 4, 6)))]
     for _ in range(chance.choice((0, 1, 2, 4))):
         await asyncio.sleep(chance.random() * 3)
         await clients.manage()
     await asyncio.sleep(max(0, BUSY_SECONDS - world.loop.time()))
     misfortune.end()
-    await asyncio.gather(*tasks, *misfortune.busy)
+    await asyncio.gather(*tasks, *selling, *misfortune.busy)
     while world.weather.late:
         await asyncio.sleep(0.1)
     await until_rest(world)
+
+
+async def _sell(clients: Clients, at_s: float) -> None:
+    await asyncio.sleep(at_s)
+    await clients.sell()
 
 
 def filtered(seed: int) -> bool:

@@ -1,4 +1,4 @@
-"""The seller of the simulation: it changes plan, subscriptions and customers while usage comes in.
+"""The seller of the simulation: it changes plans, subscriptions and customers while usage comes in.
 
 Each change goes through one gateway, which may fail or die under it.
 """
@@ -11,7 +11,6 @@ import msgspec
 
 from billing.gateway.canceling import CancelWish, cancel
 from billing.gateway.plan_sync import PlanSync
-from billing.gateway.subscribing import Wish, subscribe
 from billing.store import subscription as subscriptions
 from catalog.store.customer import create_customer
 from catalog.store.organization import load_organization
@@ -20,8 +19,8 @@ from catalog.store.plan_feature import put_plan_feature
 from catalog.store.version import read_version
 from kernel import ids
 from kernel.errors import MeterlineError
-from meterline.role import Role
-from tests.simulation.node import HungUpError, Node
+from tests.simulation.buyer import Buyer
+from tests.simulation.node import HungUpError
 from tests.simulation.town import CAP, customer_made
 from tests.simulation.world import World
 
@@ -29,24 +28,25 @@ from tests.simulation.world import World
 TIGHT = Decimal(2)
 
 
-class Seller:
+class Seller(Buyer):
     """Management of one seed. `managed` counts the changes that were answered."""
 
     def __init__(self, world: World, chance: random.Random) -> None:
-        self.world = world
-        self.chance = chance
+        super().__init__(world, chance)
         self.cap = CAP
         self.managed = 0
-
-    def gateway(self) -> Node:
-        gateways = self.world.of(Role.GATEWAY)
-        up = [node for node in gateways if node.up]
-        return self.chance.choice(up or gateways)
 
     async def manage(self) -> None:
         """Change something: capacity, a subscription, a new customer; it may fail."""
         kinds = (self.widen, self.widen, self.widen, self.end, self.begin, self.introduce, self.tighten, self.renew)
-        work = self.chance.choice(kinds)
+        await self._try(self.chance.choice(kinds))
+
+    async def sell(self) -> None:
+        """Do what a customer asks of billing: another plan, a card, what is owed; it may fail."""
+        kinds = (self.change, self.change, self.change, self.decline, self.unschedule, self.give_card, self.settle_up)
+        await self._try(self.chance.choice(kinds))
+
+    async def _try(self, work) -> None:
         customer = self.chance.choice(self.world.town.customers)
         try:
             async with asyncio.timeout(20):
@@ -95,28 +95,12 @@ class Seller:
         async def work(app):
             async with app.sql.transaction() as connection:
                 organization = await load_organization(connection, town.organization)
-                live = await subscriptions.live_of(connection, _id_text(town.ids[customer]))
+                live = await subscriptions.live_of(connection, self.id_text(customer))
                 if live is None:
                     return
                 wish = CancelWish(subscription=live.id, immediate=True, reason=None)
                 await cancel(connection, organization, wish, app.clock.now_ms())
-            await app.relay.show(_id_text(town.ids[customer]))
-
-        await self.gateway().ask(work)
-
-    async def begin(self, customer: str) -> None:
-        """Subscribe a customer again, if it is not."""
-        town = self.world.town
-        self.world.note(f"begin {customer}")
-
-        async def work(app):
-            async with app.sql.transaction() as connection:
-                organization = await load_organization(connection, town.organization)
-                if await subscriptions.live_of(connection, _id_text(town.ids[customer])) is not None:
-                    return
-                wish = Wish(customer=customer, plan="pro", interval=None, name=None, start_ms=None)
-                await subscribe(connection, organization, wish, app.clock.now_ms())
-            await app.relay.show(_id_text(town.ids[customer]))
+            await app.relay.show(self.id_text(customer))
 
         await self.gateway().ask(work)
 
@@ -145,7 +129,3 @@ class Seller:
     async def welcome(self, name: str) -> None:
         """Do something with a customer that was answered as made."""
         raise NotImplementedError
-
-
-def _id_text(raw: bytes) -> str:
-    return ids.id_text(ids.CUSTOMER, raw)

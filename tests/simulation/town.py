@@ -1,6 +1,7 @@
-"""The sellers' side of the simulated deployment: one organization, a plan, four customers; made once, copied a seed.
+"""The sellers' side of the simulated deployment: an organization, three plans, four customers; made once, then copied.
 
-Two lanes hold two customers each. `open` is unlimited, `capped` stops at 4, `over` is charged beyond 2.
+Two lanes hold two customers each, on the cheapest plan and with a card that pays. `open` is unlimited, `capped` stops
+at 4, `over` is charged beyond 2; the dearer plans give more of both.
 """
 
 import asyncio
@@ -11,7 +12,9 @@ from random import Random
 
 import msgspec
 
-from billing.gateway.subscribing import Wish, subscribe
+from billing.gateway.paying import complete_checkout
+from billing.gateway.subscribing import Wish, activate, subscribe
+from billing.money.payment import Card
 from catalog.definition import SANDBOX, Customer
 from catalog.document import parse_document
 from catalog.store.customer import create_customer
@@ -30,6 +33,8 @@ JANUARY_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MONTH_END_MS = JANUARY_MS + 31 * 86_400_000
 CAP, INCLUDED, PRICE = 4, 2, "0.30"
 FEATURES = ("open", "capped", "over")
+PLANS = ("pro", "team", "firm")
+PAYING = "4242424242424242"
 CATALOG = f"""
 [[feature]]
 code = "open"
@@ -51,6 +56,31 @@ included = {CAP}
 [plan.features.over]
 included = {INCLUDED}
 overage = "{PRICE}"
+[[plan]]
+code = "team"
+name = "Team"
+price = "30"
+[plan.features.open]
+unlimited = true
+[plan.features.capped]
+included = {2 * CAP}
+[plan.features.over]
+included = {2 * INCLUDED}
+overage = "0.25"
+[[plan]]
+code = "firm"
+name = "Firm"
+price = "60"
+[plan.features.open]
+unlimited = true
+[plan.features.capped]
+included = {4 * CAP}
+[plan.features.over]
+included = {3 * INCLUDED}
+overage = "0.20"
+[[plan_group]]
+name = "Main"
+plans = ["pro", "team", "firm"]
 """
 
 
@@ -108,7 +138,7 @@ async def _make() -> Town:
     async with sql.transaction() as connection:
         await ensure_deployment(connection, LANES)
         await connection.exec_driver_sql("UPDATE deployment SET secret = ?", (b"s" * 32,))
-        organization = await create_organization(connection, "Simulated", SANDBOX, JANUARY_MS)
+        organization = await create_organization(connection, "Simulated", SANDBOX, JANUARY_MS, payments="simulator")
         await create_key(connection, organization, name="all", now_ms=JANUARY_MS, secret=KEY)
         await apply_document(connection, organization, parse_document(CATALOG, "toml"), now_ms=JANUARY_MS)
         made: dict[str, bytes] = {}
@@ -121,10 +151,11 @@ async def _make() -> Town:
                 room[lane] -= 1
                 made[name] = raw
                 await create_customer(connection, customer_made(organization.id, raw, name))
-        plan = (await connection.exec_driver_sql("SELECT id FROM plans")).scalar_one()
+        plan = (await connection.exec_driver_sql("SELECT id FROM plans WHERE code = 'pro'")).scalar_one()
         for name in made:
             wish = Wish(customer=name, plan="pro", interval=None, name=None, start_ms=None)
-            await subscribe(connection, organization, wish, JANUARY_MS)
+            waiting, _ = await subscribe(connection, organization, wish, JANUARY_MS)
+            await complete_checkout(connection, organization, waiting, Card(number=PAYING), activate, JANUARY_MS)
     return Town(state=store.dump(), organization=organization.id, plan=plan, customers=tuple(made), ids=made)
 
 

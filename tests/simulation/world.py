@@ -98,6 +98,7 @@ class World:
         self.struck: dict[Process, tuple] = {}
         # Awaits at which a process has to die once a task of it stands there: (after how many times, steps later).
         self.doomed: dict[Point, tuple[int, int]] = {}
+        self.dozing: dict[Point, float] = {}  # at which one stops for so many seconds
 
     # --- life
 
@@ -130,7 +131,12 @@ class World:
 
     def _stands(self, process: Process, task: asyncio.Task) -> None:
         """Kill a process, at once or some steps later, whose task stands where the seed wants it to die."""
-        for point in sorted(suspended(task) & self.doomed.keys()):
+        here = suspended(task)
+        for point in sorted(here & self.dozing.keys()):
+            for node in self.nodes:
+                if node.process is process:
+                    node.pause(self.dozing.pop(point))
+        for point in sorted(here & self.doomed.keys()):
             left, steps = self.doomed.pop(point)
             if left:
                 self.doomed[point] = left - 1, steps
@@ -141,7 +147,7 @@ class World:
                     self.struck[process] = process.steps + steps, node.kill, (self.chance.choice((0.05, 1)),)
 
     def _after_step(self, process: Process, handle: asyncio.Handle) -> None:
-        if self.doomed and process is not OUTSIDE:
+        if (self.doomed or self.dozing) and process is not OUTSIDE:
             task = getattr(handle._callback, "__self__", None)
             if isinstance(task, asyncio.Task) and not task.done():
                 self._stands(process, task)
