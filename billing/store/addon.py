@@ -69,6 +69,7 @@ async def due(
         .join(organizations, organizations.c.id == _x.organization_id)
         .where(
             _x.ended_ms.is_(None),
+            _x.next_day.is_not(None),  # lets the index pass over those that are charged with their subscription
             _s.free,
             _s.status.not_in(_OVER),
             cast(_x.next_day, BigInteger) * DAY_MS + settled_after(settle_ms) <= organization_now(real_now_ms),

@@ -20,6 +20,13 @@ accounts = Table(
     Column("open_cut", Integer),
     Column("terms", Integer, nullable=False),
     Column("relay_until_ms", BigInteger, nullable=False),
+    # What the relay looks for four times a second: few accounts at any time, however many there are.
+    Index(
+        "ix_accounts_hidden",
+        "customer_id",
+        sqlite_where=text("shown_rev < rev"),
+        postgresql_where=text("shown_rev < rev"),
+    ),
 )
 
 # What a customer may have one of (R-CUST-7): begun and not over.
@@ -75,7 +82,7 @@ subscriptions = Table(
         sqlite_where=text(f"started = 1 AND {_LIVE}"),
         postgresql_where=text(f"started AND {_LIVE}"),
     ),
-    Index("ix_subscriptions_due", "due_ms"),
+    Index("ix_subscriptions_due", "organization_id", "due_ms", "id"),
     Index("ix_subscriptions_page", "organization_id", "created_ms", "id"),
     Index("ix_subscriptions_plan", "plan_id", "status"),
     Index("ix_subscriptions_scheduled_plan", "scheduled_plan_id"),
@@ -145,6 +152,7 @@ closes = Table(
     Column("refusal", String(40)),  # why the change did not come
     Unique("subscription_id", "cut", name="uq_closes_cut"),
     Index("ix_closes_state", "state", "organization_id"),
+    Index("ix_closes_since", "organization_id", "created_ms"),
 )
 
 outbox = Table(
