@@ -12,7 +12,7 @@ ENGINE ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test rules soak check bench bench-close loadtest lock clean
+.PHONY: help setup demo run test rules soak check lint types tidy bench bench-close loadtest lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,11 +41,17 @@ rules: setup ## list each rule of the reference with the tests that assert it, a
 soak: setup ## run the proofs at full count; it ends with one table of them
 	METERLINE_SOAK=1 $(BIN)/pytest -s $(wildcard tests/story tests/simulation tests/property tests/vectors) $(ARGS)
 
-check: setup ## check format, lint, types, import contracts and house rules
+check: lint types tidy ## check format, lint, types, import contracts and house rules
+
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/mypy
+
+tidy: setup
 	$(BIN)/pytest -q tests/tidy
 
 bench: setup ## measure the pipeline on this machine

@@ -1,5 +1,6 @@
 """What every test may ask for: the reference folder, and the servers of a session."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from kernel.settings import load_settings
 from tests.proof_table import PROOF, ProofTable
 from tests.raw_adapter import raw_opener
 from tests.servers import clickhouse_server, kafka_server, postgres, valkey_cluster
-from tests.stores import sql, sql_at_full_count
+from tests.stores import sql, sql_at_full_count, sql_with_tables, tables
 from tests.story.cluster import stands
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "raw_opener",
     "sql",
     "sql_at_full_count",
+    "sql_with_tables",
+    "tables",
     "valkey_cluster",
 ]  # fixtures
 
@@ -63,6 +66,7 @@ def proof(request) -> Callable[[str], None]:
 
 
 def pytest_configure(config):
+    gc.set_threshold(50_000, 20, 50)  # as a server does: at the default a collection follows every 700 objects
     config.stash[PROOFS] = ProofTable(whole=SOAK)
     config.pluginmanager.register(config.stash[PROOFS], "proofs")
 
@@ -110,6 +114,12 @@ def _begins(item) -> int:
         return 1 if stands(item) else 0
     kind = item.path.relative_to(Path(__file__).parent).parts[0]
     return 2 + (_LONGEST_FIRST.index(kind) if kind in _LONGEST_FIRST else len(_LONGEST_FIRST))
+
+
+def pytest_collection_finish(session):
+    """Take the tests themselves out of the garbage collector's sight."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -84,8 +84,8 @@ def any_server(request):
 
 @pytest.fixture
 def cold_server(tmp_path):
-    """A server that is not started yet."""
-    running = Server(tmp_path)
+    """A server that is not started yet, and makes its deployment by itself."""
+    running = Server(tmp_path, makes=True)
     yield running
     running.stop()
 

@@ -12,7 +12,6 @@ from catalog.gateway import Catalog
 from catalog.routes import ROUTES
 from kernel.clock import ManualClock
 from kernel.engine.live.memory import MemoryLive
-from kernel.engine.sql.base import metadata
 from tests.surface import surface
 
 NOW = 1_767_225_600_000  # 2026-01-01
@@ -102,11 +101,11 @@ class Api:
 
 
 @pytest.fixture
-async def shop(sql):
+async def shop(sql_with_tables):
+    sql = sql_with_tables
     clock = ManualClock(NOW)
     live = MemoryLive(clock)
     async with sql.transaction() as conn:
-        await conn.run_sync(metadata.create_all)
         await store.ensure_deployment(conn, 4)
         organization = await store.create_organization(conn, "Test", "sandbox", NOW)
         await store.create_key(conn, organization, name="test", now_ms=NOW, secret=SECRET)
