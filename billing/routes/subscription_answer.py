@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,6 +52,19 @@ def in_days(field: str, days: int | None, least: int) -> int | None:
     if days is not None and not least <= days <= SUBSCRIPTION_DAYS_MAX:
         raise invalid(field, f"must lie between {least} and {SUBSCRIPTION_DAYS_MAX}")
     return days
+
+
+def web_address(field: str, text: str | None) -> str | None:
+    """Check an address that a customer's browser is sent to. Raises Rejected `validation_error`."""
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
+        raise invalid(field, "must be an http or https address")
+    return text
 
 
 def shown(
