@@ -133,17 +133,32 @@ def members(
         **caller.object("subscription"),
         **shape.subscription_members(found, current, caller.now_ms, caller.dialect),
         "checkoutUrl": checkout_url(request, found),
-        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms),
+        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms, _seats(found, counted)),
         **_pools(found, counted, caller.now_ms),
     }
 
 
 def _pools(found: Subscription, counted: Counted | None, now_ms: int) -> Mapping[str, Any]:
     """Spell `credits` and `balance`, where the pool is this subscription's (contract 3.16)."""
-    snapshot = None if counted is None else counted.snapshot
-    if counted is None or snapshot is None or snapshot.terms is None or snapshot.terms.subscription != found.id:
+    snapshot = _snapshot_of(found, counted)
+    if counted is None or snapshot is None:
         return {"credits": None, "balance": None}
     return subscription_pools(snapshot, counted.account, now_ms, found.currency)
+
+
+def _seats(found: Subscription, counted: Counted | None) -> Mapping[str, int] | None:
+    """Tell the seats held by feature id; None while LIVE does not tell."""
+    if counted is None:
+        return None
+    snapshot = _snapshot_of(found, counted)
+    return {} if snapshot is None else {ids.id_text(ids.FEATURE, held.feature): held.count for held in snapshot.seats}
+
+
+def _snapshot_of(found: Subscription, counted: Counted | None) -> Snapshot | None:
+    """Tell the customer's snapshot, where its terms are this subscription's."""
+    snapshot = None if counted is None else counted.snapshot
+    ours = snapshot is not None and snapshot.terms is not None and snapshot.terms.subscription == found.id
+    return snapshot if ours else None
 
 
 def checkout_url(request: HttpRequest, found: Subscription) -> str | None:
