@@ -43,13 +43,14 @@ NO_PAYMENTS: Final = "none"
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a subscription is asked for: references as the client spells them, `start_ms` None for now.
 
-    `trial_days` None takes the price's; a `draft` waits for its checkout to be sent (R-SUB-5). `currency` None takes
+    `price` is the id of one of the plan's prices, None for that of `interval`. `trial_days` None takes the price's; a `draft` waits for its checkout to be sent (R-SUB-5). `currency` None takes
     that of the billing address (R-REG-5).
     """
 
     customer: str
     plan: str
     interval: Interval | None
+    price: str | None = None
     name: str | None
     start_ms: int | None
     skip_trial: bool = False
@@ -74,7 +75,7 @@ async def subscribe(
     plan = await load_plan(connection, organization.id, wish.plan)
     now_ms = organization.now_ms(real_ms)
     _check(customer, plan, wish, now_ms, real_ms)
-    price = _price(plan, wish.interval)
+    price = _price(plan, wish)
     live = await subscriptions.live_of(connection, customer.id_text)
     if live is not None and not (live.free and price is not None):
         raise rejected("already_has_active_subscription", f"Customer {wish.customer} has a live subscription.")
@@ -230,15 +231,26 @@ def _check(customer: Customer, plan: Plan, wish: Wish, now_ms: int, real_ms: int
         raise invalid("customTrialDays", "goes neither with skipTrial nor with a free plan")
 
 
-def _price(plan: Plan, interval: Interval | None) -> PlanPrice | None:
+def _price(plan: Plan, wish: Wish) -> PlanPrice | None:
     """Tell the price to subscribe at: the plan's default one when none is named (R-SUB-2)."""
+    if wish.price is not None:
+        return _named_price(plan, wish.price, wish.interval)
     if plan.is_free:
         return None
     if not plan.prices:
         raise rejected("no_prices_configured", f"Plan {plan.code} has no price yet.", param="planCode")
-    price = plan.price_of(interval)
+    price = plan.price_of(wish.interval)
     if price is None:
-        raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="billingInterval")
+        raise rejected("price_not_found", f"Plan {plan.code} has no {wish.interval} price.", param="billingInterval")
+    return price
+
+
+def _named_price(plan: Plan, price_id: str, interval: Interval | None) -> PlanPrice:
+    price = next((price for price in plan.prices if price.id == price_id), None)
+    if price is None:
+        raise rejected("price_not_found", f"Plan {plan.code} has no price {price_id}.", param="priceId")
+    if interval not in (None, price.interval):
+        raise invalid("priceId", f"is the plan's {price.interval} price, and billingInterval is {interval}")
     return price
 
 

@@ -27,7 +27,7 @@ from billing.life.showing import announced, shown_terms
 from billing.money.agreement import live_usage, used_now
 from billing.money.invoice import Source, source_of
 from billing.routes.shown import shown
-from billing.routes.subscription_answer import RESOURCE, Counted, checkout_url, counted_of, members
+from billing.routes.subscription_answer import RESOURCE, Counted, checkout_url, counted_of, members, web_address
 from billing.sale.switching import Path
 from billing.store import close as closes
 from billing.store import credit, terms
@@ -92,7 +92,7 @@ async def change_one(
         subscription=subscription_id,
         plan=asked.new_plan_id,
         interval=_interval("newBillingInterval", asked.new_billing_interval),
-        success_url=asked.success_url,
+        success_url=web_address("successUrl", asked.success_url),
     )
     before = await replayed(request, caller)
     if before is not None:

@@ -1,6 +1,6 @@
 """Subscriptions over HTTP: create, read, list (contract 3.15, 3.16, rows 52, 54 to 56)."""
 
-from typing import Final
+from typing import Any, Final
 
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
@@ -19,6 +19,7 @@ from billing.routes.subscription_answer import (
     load,
     members,
     shown,
+    web_address,
     whole,
 )
 from billing.store import subscription as subscriptions
@@ -37,6 +38,16 @@ from kernel.wire import Wire
 # Every era's words (contract 6); those that this version does not reach find nothing.
 _STATUSES: Final = ("draft", "pending_payment", "trialing", "active", "paused", "past_due", "canceled", "expired")
 
+# Members of the newest API that nothing here does, and what does it instead.
+_UNSUPPORTED: Final = {
+    "offer_id": "use a promo code of the offer",
+    "prepaid_periods": "use a longer billingInterval",
+    "cancel_at_period_end": "cancel the subscription once it runs",
+    "card_promotion_id": "use a promo code",
+    "intro_offer": "set it on the plan's price, or use a promo code",
+    "custom_intro_offer": "set it on the plan's price, or use a promo code",
+}
+
 _CUSTOMER: Final = {"customerId": "`cus_…` or the seller's own id"}
 _QUERY: Final = {**PAGE, **_CUSTOMER, "status": f"one of {', '.join(_STATUSES)}"}
 
@@ -48,6 +59,7 @@ class SubscriptionInput(Wire, frozen=True, kw_only=True):
     plan_code: str | None = None
     plan_id: str | None = None
     billing_interval: str | None = None
+    price_id: str | None = None
     name: str | None = None
     start_date: str | None = None
     skip_trial: bool = False
@@ -59,6 +71,10 @@ class SubscriptionInput(Wire, frozen=True, kw_only=True):
     currency: str | None = None
     offer_id: str | None = None
     prepaid_periods: int | None = None
+    cancel_at_period_end: bool = False
+    card_promotion_id: str | None = None
+    intro_offer: dict[str, Any] | None = None
+    custom_intro_offer: dict[str, Any] | None = None
 
 
 @post("/", status_code=200, summary="Subscribe a customer to a plan", operation_class=documented(SubscriptionInput))
@@ -87,10 +103,9 @@ async def create(
 
 
 def _wish(asked: SubscriptionInput) -> Wish:
-    unsupported = ("offer_id", "prepaid_periods")
-    for name in unsupported:
+    for name, instead in _UNSUPPORTED.items():
         if getattr(asked, name):
-            raise invalid(_camel(name), "is not supported")
+            raise invalid(_camel(name), f"is not supported: {instead}")
     if (asked.plan_code is None) == (asked.plan_id is None):
         raise invalid("planCode", "send exactly one of planCode and planId")
     try:
@@ -101,12 +116,13 @@ def _wish(asked: SubscriptionInput) -> Wish:
         customer=asked.customer_id,
         plan=asked.plan_code or asked.plan_id or "",
         interval=interval,
+        price=asked.price_id,
         name=asked.name,
         start_ms=None if asked.start_date is None else instant_ms("startDate", asked.start_date),
         skip_trial=asked.skip_trial,
         trial_days=in_days("customTrialDays", asked.custom_trial_days, 0),
         draft=asked.draft,
-        success_url=asked.success_url,
+        success_url=web_address("successUrl", asked.success_url),
         promo=asked.promo_code,
         seats=asked.initial_seats or {},
         currency=None if asked.currency is None else asked_currency(asked.currency),

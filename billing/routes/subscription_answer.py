@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -51,6 +52,19 @@ def in_days(field: str, days: int | None, least: int) -> int | None:
     if days is not None and not least <= days <= SUBSCRIPTION_DAYS_MAX:
         raise invalid(field, f"must lie between {least} and {SUBSCRIPTION_DAYS_MAX}")
     return days
+
+
+def web_address(field: str, text: str | None) -> str | None:
+    """Check an address that a customer's browser is sent to. Raises Rejected `validation_error`."""
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
+        raise invalid(field, "must be an http or https address")
+    return text
 
 
 def shown(
@@ -119,17 +133,32 @@ def members(
         **caller.object("subscription"),
         **shape.subscription_members(found, current, caller.now_ms, caller.dialect),
         "checkoutUrl": checkout_url(request, found),
-        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms),
+        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms, _seats(found, counted)),
         **_pools(found, counted, caller.now_ms),
     }
 
 
 def _pools(found: Subscription, counted: Counted | None, now_ms: int) -> Mapping[str, Any]:
     """Spell `credits` and `balance`, where the pool is this subscription's (contract 3.16)."""
-    snapshot = None if counted is None else counted.snapshot
-    if counted is None or snapshot is None or snapshot.terms is None or snapshot.terms.subscription != found.id:
+    snapshot = _snapshot_of(found, counted)
+    if counted is None or snapshot is None:
         return {"credits": None, "balance": None}
     return subscription_pools(snapshot, counted.account, now_ms, found.currency)
+
+
+def _seats(found: Subscription, counted: Counted | None) -> Mapping[str, int] | None:
+    """Tell the seats held by feature id; None while LIVE does not tell."""
+    if counted is None:
+        return None
+    snapshot = _snapshot_of(found, counted)
+    return {} if snapshot is None else {ids.id_text(ids.FEATURE, held.feature): held.count for held in snapshot.seats}
+
+
+def _snapshot_of(found: Subscription, counted: Counted | None) -> Snapshot | None:
+    """Tell the customer's snapshot, where its terms are this subscription's."""
+    snapshot = None if counted is None else counted.snapshot
+    ours = snapshot is not None and snapshot.terms is not None and snapshot.terms.subscription == found.id
+    return snapshot if ours else None
 
 
 def checkout_url(request: HttpRequest, found: Subscription) -> str | None:

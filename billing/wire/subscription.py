@@ -8,18 +8,21 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
+import msgspec
+
 from billing.life.frozen import FrozenFeature, PeriodTerms
 from billing.life.subscription import ChangeKind, Pause, ScheduledChange, Subscription
 from billing.money.closing import Window, WindowUsage, allowance_of
 from billing.money.invoice import decimal_units
 from billing.money.rating import overage_units
 from billing.sale.discount import Discount, DiscountSource, amount_off
+from billing.sale.seat import SEATS
 from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.ids import SUBSCRIPTION
 from kernel.money import Money, round_half_away
 from kernel.period import DAY_MS, Period, boundary, date_of, instant_text, period_index
-from kernel.quantity import canonical
+from kernel.quantity import UNITS_PER_ONE, canonical
 from kernel.wire import Dialect, rate_of_unit_price
 
 METERED: Final = "metered"
@@ -64,6 +67,7 @@ def subscription_members(
         "currentPeriodEnd": None if current is None else current["end"],
         "cancellation": _cancellation(subscription),
         "cancelAtPeriodEnd": subscription.ending,
+        **_canceled(subscription),
         "scheduledPlanChange": _change(subscription.scheduled, subscription),
         "pause": _pause(subscription.pause, subscription),
         "startDate": instant_text(subscription.start_us // 1000),
@@ -121,6 +125,18 @@ def _cancellation(subscription: Subscription) -> dict[str, Any] | None:
         "scheduledAt": instant_text(subscription.cancel_requested_ms),
         "reason": subscription.cancel_reason,
         "effectiveAt": instant_text(subscription.end_us // 1000),
+    }
+
+
+def _canceled(subscription: Subscription) -> dict[str, Any]:
+    """Spell a cancellation as eras C and earlier do, flat: when it was asked for, why, and the end that still comes."""
+    cancellation = _cancellation(subscription)
+    if cancellation is None:
+        return dict.fromkeys(("canceledAt", "cancelReason", "scheduledCancellationDate"))
+    return {
+        "canceledAt": cancellation["scheduledAt"],
+        "cancelReason": cancellation["reason"],
+        "scheduledCancellationDate": cancellation["effectiveAt"] if subscription.ending else None,
     }
 
 
@@ -250,15 +266,23 @@ def feature_members(
     terms: PeriodTerms,
     usage: Mapping[Window, WindowUsage] | None,
     now_ms: int,
+    seats: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Spell what the terms grant, with the usage of the window that holds now; `usage` None: LIVE does not tell."""
+    """Spell what the terms grant, with the usage of the window that holds now and the seats held, by feature id.
+
+    `usage` or `seats` None: LIVE does not tell.
+    """
     window = terms.window_of(max(now_ms // DAY_MS, terms.since_day)).start
     word = METERED if dialect is Dialect.A else "usage"
     found = []
     for granted in terms.features:
         member: dict[str, Any] = {"code": granted.code, "name": granted.name, "enabled": granted.enabled}
         if granted.kind != METERED:
-            found.append({**member, "type": granted.kind})
+            member["type"] = granted.kind
+            if granted.kind == SEATS and seats is not None:
+                held = seats.get(granted.feature, 0) * UNITS_PER_ONE
+                member["usage"] = _usage(granted, held, subscription.currency, beyond=True)
+            found.append(member)
             continue
         member = {**member, "type": word}
         if usage is not None:
@@ -268,8 +292,12 @@ def feature_members(
     return found
 
 
-def _usage(granted: FrozenFeature, units: int, currency: str) -> dict[str, Any]:
-    over = Decimal(decimal_units(overage_units(units, allowance_of(granted, currency))))
+def _usage(granted: FrozenFeature, units: int, currency: str, *, beyond: bool = False) -> dict[str, Any]:
+    """Spell a count of 1e-9 units; `beyond` counts what exceeds the included also where none is sold (R-ACC-8)."""
+    allowance = allowance_of(granted, currency)
+    if beyond:
+        allowance = msgspec.structs.replace(allowance, overage=True)
+    over = Decimal(decimal_units(overage_units(units, allowance)))
     return {
         "current": Decimal(decimal_units(units)),
         "included": Decimal(granted.included or "0"),

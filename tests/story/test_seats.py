@@ -58,6 +58,9 @@ async def test_seats_are_added_taken_and_set(world: World) -> None:
     assert (added["previousBalance"], added["newBalance"], added["eventType"], added["quantity"]) == (0, 5, "add", 5)
     assert (added["featureCode"], added["seatType"], added["object"]) == ("team_member", "team_member", "seat_event")
     assert "x-meterline-visible" not in world.headers
+    shown = (await world.call("GET", "/subscriptions/active", customerId="acme"))["features"]
+    held = {one["code"]: one["usage"]["current"] for one in shown if one["type"] == "seats"}
+    assert held == {"team_member": 5, "admin": 0}
     assert (await world.call("POST", "/seats/remove", member(1)))["newBalance"] == 4
     assert (await world.call("DELETE", "/seats", member(1)))["newBalance"] == 3
     refused = await world.call("POST", "/seats/remove", member(10), expect=400)

@@ -159,3 +159,24 @@ async def test_who_changes_to_lower_limits_is_told_what_it_will_cost(world: Worl
     assert said(down["limitWarnings"]) == [("calls", 7.5, 5, "0.5"), ("member", 3, 1, None)]
     await world.now("2026-02-01T00:00:00Z")
     assert (await world.call("GET", path))["planId"] == plans["small"]
+
+
+async def test_every_member_that_a_client_sends_is_heeded_or_refused_by_name(world: World) -> None:
+    """Contract row 56: a price by its id, an address that a browser may be sent to, and what is not sold here."""
+    path = f"/plans/{world.starter}/prices"
+    yearly = (await world.call("POST", path, {"billingInterval": "yearly", "price": 49000}))["id"]
+    await world.customer("acme")
+    for code, body in (
+        ("price_not_found", {"planCode": "free", "priceId": yearly}),
+        ("validation_error", {"planCode": "starter", "priceId": yearly, "billingInterval": "monthly"}),
+        *(("validation_error", {"planCode": "starter", "successUrl": url}) for url in ("javascript:x()", "/", "http://[")),
+        *(("validation_error", {"planCode": "starter", name: True}) for name in ("cancelAtPeriodEnd",)),
+        ("validation_error", {"planCode": "starter", "introOffer": {"discountType": "percentage"}}),
+    ):
+        expect = 404 if code == "price_not_found" else 400
+        assert (await begin(world, "acme", expect=expect, **body))["code"] == code, body
+    made = await begin(world, "acme", planCode="starter", priceId=yearly, successUrl="https://a.example/x?y=1")
+    assert (made["priceId"], made["billingInterval"]) == (yearly, "yearly")
+    changed = {"newBillingInterval": "monthly", "successUrl": "javascript:x()"}
+    refused = await world.call("POST", f"/subscriptions/{made['id']}/change-plan", changed, expect=400)
+    assert refused["details"][0]["field"] == "successUrl"

@@ -102,3 +102,28 @@ def test_features_show_their_usage_where_live_tells_it(dialect, word):
     assert metered["usage"]["overageUnitPrice"] == 150
     silent, _ = shape.feature_members(dialect, subscription(), terms, None, ANCHOR * DAY_MS)
     assert "usage" not in silent
+
+
+@pytest.mark.parametrize("sold", [True, False])
+def test_seats_that_are_held_show_beside_what_is_included(sold):
+    """Contract 4.2: a seats feature of a subscription has its usage; R-ACC-8: also beyond it where none is sold."""
+    seats = granted(feature="ftr_s", code="editor", kind="seats", included="5", unit_price="25", overage=sold)
+    [shown] = shape.feature_members(Dialect.D, subscription(), period(0, seats), {}, ANCHOR * DAY_MS, {"ftr_s": 7})
+    numbers = [str(shown["usage"][name]) for name in ("current", "included", "overage", "overageQuantity")]
+    assert (shown["type"], numbers) == ("seats", ["7", "5", "2", "2"])
+    assert shown["usage"]["overageUnitPrice"] == (250_000 if sold else None)
+    [silent] = shape.feature_members(Dialect.D, subscription(), period(0, seats), {}, ANCHOR * DAY_MS)
+    assert "usage" not in silent
+
+
+def test_a_cancellation_has_the_short_members_of_era_c():
+    """Contract 4.3 and 4.5: one object has what every era's cancel and uncancel answer."""
+    asked = {"end_us": day("2026-02-28") * DAY_US, "cancel_requested_ms": ANCHOR * DAY_MS, "cancel_reason": "dear"}
+    ending = members(ANCHOR * DAY_MS, **asked)
+    assert (ending["canceledAt"][:10], ending["cancelReason"]) == ("2026-01-31", "dear")
+    assert ending["scheduledCancellationDate"][:10] == "2026-02-28"
+    ended = members(ANCHOR * DAY_MS, status=SubscriptionStatus.CANCELED, **asked)
+    assert (ended["canceledAt"][:10], ended["scheduledCancellationDate"]) == ("2026-01-31", None)
+    running = members(ANCHOR * DAY_MS)
+    names = ("canceledAt", "cancelReason", "scheduledCancellationDate")
+    assert [running[name] for name in names] == [None, None, None]
