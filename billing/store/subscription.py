@@ -165,7 +165,8 @@ async def due(
 ) -> list[Subscription]:
     """List subscriptions for which the calendar has something and whose customer has no open cut.
 
-    Oldest first within an organization, and the organization first in which something is due longest. Due is what lies behind the organization's clock less the settling delay, and a final cut that waits is due at once.
+    Oldest first within an organization, and the organization first in which something is due longest. Due is what lies
+    behind the organization's clock less the settling delay, and a final cut that waits is due at once.
     `settle_ms` is the delay of a production organization that set none; a sandbox has none (DESIGN 8).
     """
     found: list[Subscription] = []
@@ -193,9 +194,7 @@ async def _owners_of_due(
     oldest = (
         select(_s.due_ms)
         .join(tables.accounts, tables.accounts.c.customer_id == _s.customer_id)
-        .where(
-            _s.organization_id == organizations.c.id, _s.due_ms <= by_ms, tables.accounts.c.open_cut.is_(None)
-        )
+        .where(_s.organization_id == organizations.c.id, _s.due_ms <= by_ms, tables.accounts.c.open_cut.is_(None))
         .order_by(_s.due_ms)
         .limit(1)
         .correlate(organizations)
