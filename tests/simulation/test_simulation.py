@@ -45,7 +45,7 @@ def test_no_seed_finds_anything(request, proof) -> None:
         assert not stale, f"these awaits are reached, and listed as if they were not: {stale}"
         missed = [str(point) for point in summary.missed() if point not in unreached.listed()]
         # In the short form chance leaves some out; at full count none is left.
-        assert len(missed) <= (0 if SOAK else 15), f"nothing ever died or failed at {missed}"
+        assert len(missed) <= (0 if SOAK else 20), f"nothing ever died or failed at {missed}"
 
 
 def test_a_seed_gives_the_same_trace_again() -> None:
