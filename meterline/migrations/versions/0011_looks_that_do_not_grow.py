@@ -15,9 +15,7 @@ def upgrade() -> None:
     """Apply the change; it changes no row."""
     op.drop_index("ix_subscriptions_due", "subscriptions")
     op.create_index("ix_subscriptions_due", "subscriptions", ["organization_id", "due_ms", "id"])
-    op.create_index(
-        "ix_accounts_hidden", "accounts", ["customer_id"], sqlite_where=_HIDDEN, postgresql_where=_HIDDEN
-    )
+    op.create_index("ix_accounts_hidden", "accounts", ["customer_id"], sqlite_where=_HIDDEN, postgresql_where=_HIDDEN)
     op.create_index("ix_closes_since", "closes", ["organization_id", "created_ms"])
 
 
