@@ -52,7 +52,7 @@ async def active_of(connection: AsyncConnection, subscription_id: str) -> list[S
 async def owners(connection: AsyncConnection, subscription_ids: Sequence[str]) -> set[str]:
     """Tell which of the subscriptions have active add-ons."""
     query = select(_x.subscription_id).where(_x.subscription_id.in_(subscription_ids), _x.ended_ms.is_(None))
-    return set(await connection.scalars(query))
+    return {subscription_id for (subscription_id,) in await connection.execute(query)}
 
 
 async def read(connection: AsyncConnection, row_id: str) -> SubscriptionAddon | None:
