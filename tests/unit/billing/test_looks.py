@@ -28,7 +28,6 @@ LOOKS = {
     "unsettled": lambda one: close.unsettled(one, None, "", 500),
 }
 # Few rows however many subscriptions there are: sellers, and accounts that wait to be shown.
-BOTH = ("seller", "subscription")
 FEW = ("SCAN organizations", "SCAN accounts USING INDEX ix_accounts_hidden")
 
 
@@ -42,7 +41,7 @@ async def test_a_look_goes_by_an_index(name, tmp_path):
     await sql.close()
     assert plan, "the look reads something"
     if name.startswith("due"):  # both which seller has something due, and what
-        assert sum("ix_subscriptions_due (organization_id=? AND due_ms<?)" in step for step in plan) >= len(BOTH)
+        assert sum("ix_subscriptions_due (organization_id=? AND due_ms<?)" in step for step in plan) >= 2
     assert [step for step in plan if step.startswith("SCAN") and step not in FEW] == []
 
 
