@@ -20,8 +20,9 @@ NO_SUBSCRIPTION: Final = "no_active_subscription"
 NOT_IN_PLAN: Final = "feature_not_in_plan"
 METERED: Final = "metered"
 
-# Days that one event may name: 35 of backdating; with some features that is little, and it is forgotten as a whole.
-_PLACES_MAX: Final = 512
+# Places that an account remembers, 290 bytes each: a month of two features, or today's of many. Beyond it they are
+# forgotten as a whole, since the fold keeps thousands of accounts, and finding one again takes microseconds.
+_PLACES_MAX: Final = 64
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -91,8 +91,9 @@ FOLD_WRITE_EVENTS_MAX: Final = 512
 SEEN_REFRESH_MS: Final = 80
 # Records of one read: a saturated lane's are large (256 KiB at most), so this is 8 MiB and some writes' worth.
 FOLD_READ_RECORDS_MAX: Final = 32
-# Accounts that a lane's fold remembers between writes: about 2 kB each with their terms.
-ACCOUNTS_CACHED_MAX: Final = 20_000
+# Accounts that a lane's fold remembers between writes, 5 to 40 kB each with their terms and the places of their usage:
+# at most 200 MB a lane. One that is not remembered is read from LIVE with the others of its slice.
+ACCOUNTS_CACHED_MAX: Final = 5_000
 # A worker that finds a store away asks again after this, doubled each time up to the greater one; it never gives up.
 RETRY_MS_MIN: Final = 50
 RETRY_MS_MAX: Final = 2_000

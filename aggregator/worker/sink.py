@@ -37,6 +37,9 @@ from kernel.telemetry import CounterName, GaugeName, HistogramName, Telemetry, l
 _log = logger("sink")
 # Outcomes forgotten in one script: a few milliseconds of LIVE.
 _DROP_MAX: Final = 5_000
+# Rows of one insert of what a former process left. An event between log and RAW takes 6 kB of objects, so this is 60 MB
+# beside all else that a start does; RAW gets a hundred parts of a million events, which it merges by the tens.
+_AGAIN_ROWS_MAX: Final = 10_000
 
 
 _Taken = tuple[int, LaneQueue, list[FoldedRecord]]
@@ -326,7 +329,7 @@ class Sink:
                     kept.append(KeptOutcome(record.offset, len(outcomes), now_ms))
                     judged.append((lane, FoldedRecord(record=record, outcomes=outcomes, clock_ms=0)))
                     rows += len(outcomes)
-            if rows >= SINK_ROWS_MAX:  # few large inserts, because RAW keeps a part for each until it merges them
+            if rows >= _AGAIN_ROWS_MAX:
                 await self._insert(judged)
                 judged, rows = [], 0
         await self._insert(judged)

@@ -58,6 +58,16 @@ async def take_cut(connection: AsyncConnection, account: AccountRow) -> int | No
     return account.cut + 1 if taken.rowcount == 1 else None
 
 
+async def take_cuts(connection: AsyncConnection, cuts: Mapping[str, int]) -> None:
+    """Take cuts of accounts that this transaction read, none of them with an open one: `{customer: cut}`."""
+    taken = [{"customer": customer_id, "taken": cut} for customer_id, cut in cuts.items()]
+    change = update(tables.accounts).where(_a.customer_id == bindparam("customer"), _a.open_cut.is_(None))
+    if taken:
+        await connection.execute(
+            change.values(cut=bindparam("taken"), open_cut=bindparam("taken"), rev=_a.rev + 1), taken
+        )
+
+
 async def settle_cut(connection: AsyncConnection, customer_id: str, cut: int) -> bool:
     """Say that the open cut is settled; False when another did."""
     settled = await connection.execute(

@@ -1,5 +1,6 @@
 """Add-ons of subscriptions in SQL, and the terms that have their features."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +47,12 @@ async def active_of(connection: AsyncConnection, subscription_id: str) -> list[S
     """List a subscription's active add-ons, oldest first."""
     query = select(*_COLUMNS).where(_x.subscription_id == subscription_id, _x.ended_ms.is_(None))
     return [_addon(row) for row in await connection.execute(query.order_by(_x.activated_ms, _x.id))]
+
+
+async def owners(connection: AsyncConnection, subscription_ids: Sequence[str]) -> set[str]:
+    """Tell which of the subscriptions have active add-ons."""
+    query = select(_x.subscription_id).where(_x.subscription_id.in_(subscription_ids), _x.ended_ms.is_(None))
+    return {subscription_id for (subscription_id,) in await connection.execute(query)}
 
 
 async def read(connection: AsyncConnection, row_id: str) -> SubscriptionAddon | None:

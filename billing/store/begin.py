@@ -14,6 +14,7 @@ from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, in
 from billing.life.showing import in_force
 from billing.life.subscription import ScheduledChange, Subscription
 from billing.money.first_invoice import first_invoice
+from billing.sale.addon import joined
 from billing.sale.discount import Discount
 from billing.store import account as accounts
 from billing.store import invoice as invoices
@@ -73,12 +74,29 @@ async def announce(
     """
     shelf = shelf or Shelf(connection)
     periods = await terms.of(connection, subscription.id) if periods is None else periods
+    following = await to_announce(connection, subscription, shelf, periods)
+    if following is not None:
+        await terms.add(connection, subscription.id, following)
+
+
+async def to_announce(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    shelf: Shelf,
+    periods: Sequence[PeriodTerms],
+    *,
+    addons: bool = True,
+) -> PeriodTerms | None:
+    """Do what `announce` does, but for writing the terms that follow, which the caller does; None when nothing follows.
+
+    Without `addons` the subscription is known to have none that is active.
+    """
     current = in_force(subscription, periods)
     later = [period for period in periods if period.since_day > current.since_day]
     for period in later:
         await terms.drop(connection, subscription.id, period)
     if subscription.free or not subscription.renews or subscription.pause is not None:
-        return
+        return None
     if subscription.status is SubscriptionStatus.TRIALING:
         number = later[0].term if later else await _new_term(connection, subscription)
         frame = after_trial(subscription, current, number)
@@ -89,7 +107,9 @@ async def announce(
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
         following = await _same_plan(shelf, subscription, current, frame, spent)
-    await terms.add(connection, subscription.id, await with_addons(connection, subscription, following, current, shelf))
+    if not addons:
+        return joined(following, ())
+    return await with_addons(connection, subscription, following, current, shelf)
 
 
 async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:

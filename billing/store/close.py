@@ -65,9 +65,10 @@ def _close(row: Row[Any]) -> CloseRow:
     return msgspec.convert(row, CloseRow, from_attributes=True)
 
 
-async def add(connection: AsyncConnection, close: CloseRow) -> None:
-    """Write a close. Raises IntegrityError when its cut is closed already."""
-    await connection.execute(insert(tables.closes).values(**msgspec.to_builtins(close)))
+async def add(connection: AsyncConnection, *rows: CloseRow) -> None:
+    """Write closes. Raises IntegrityError when a cut is closed already."""
+    if rows:
+        await connection.execute(insert(tables.closes), [msgspec.to_builtins(close) for close in rows])
 
 
 async def unsettled(connection: AsyncConnection, organization_id: str | None, after: str, limit: int) -> list[CloseRow]:

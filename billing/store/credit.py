@@ -101,19 +101,16 @@ async def balances(connection: AsyncConnection, customer_ids: Sequence[str]) -> 
     return found
 
 
-async def due_of(
-    connection: AsyncConnection,
-    draft: InvoiceDraft,
-    known: Mapping[tuple[str, str], Balance] | None = None,
-    more_minor: int = 0,
-) -> Amounts:
+async def due_of(connection: AsyncConnection, draft: InvoiceDraft, more_minor: int = 0) -> Amounts:
     """Decide a draft's amounts from what its customer has left and owes now, in the draft's currency.
 
-    `known` are the balances of its customer and others, when the transaction has read them. `more_minor` is credit
-    that would be granted before the draft is written.
+    `more_minor` is credit that would be granted before the draft is written.
     """
-    if known is None:
-        known = await balances(connection, [draft.customer_id])
+    return amounts_due(draft, await balances(connection, [draft.customer_id]), more_minor)
+
+
+def amounts_due(draft: InvoiceDraft, known: Mapping[tuple[str, str], Balance], more_minor: int = 0) -> Amounts:
+    """Decide a draft's amounts from balances of its customer, and others, that the transaction has read."""
     balance = known.get((draft.customer_id, draft.currency), Balance())
     return amounts_of(draft, credit_minor=more_minor + balance.credit_minor, carried_minor=balance.carried_minor)
 

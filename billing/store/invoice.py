@@ -8,6 +8,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
+from billing.money.amount_due import Amounts
 from billing.money.closing import Billed, Window
 from billing.money.invoice import (
     OUTSTANDING,
@@ -40,23 +41,62 @@ def _invoice(row: Row[Any]) -> Invoice:
     return msgspec.convert(row, Invoice, from_attributes=True)
 
 
-async def write(
-    connection: AsyncConnection,
-    draft: InvoiceDraft,
-    now_ms: int,
-    known: Mapping[tuple[str, str], Balance] | None = None,
-) -> Invoice:
+async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -> Invoice:
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
     Account credit is applied and carried amounts are booked (`billing.money.amount_due`). One on which nothing is due
-    is paid at once; `known` as in `credit.due_of`. Raises IntegrityError when an invoice of the same source exists
-    (R-INV-11).
+    is paid at once. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
     """
+    known = await credit.balances(connection, [draft.customer_id])
+    [invoice] = await write_all(connection, [draft], now_ms, known)
+    return invoice
+
+
+async def write_all(
+    connection: AsyncConnection,
+    drafts: Sequence[InvoiceDraft],
+    now_ms: int,
+    known: Mapping[tuple[str, str], Balance],
+) -> list[Invoice]:
+    """Write invoices of one organization as `write` does, with numbers in their order; at most one a customer.
+
+    `known` is what their customers have left and owe now (`credit.balances`).
+    """
+    if not drafts:
+        return []
+    assert len({draft.customer_id for draft in drafts}) == len(drafts), "one would change what another takes"
+    first = await _take_numbers(connection, drafts[0].organization_id, len(drafts))
+    made: list[tuple[Invoice, Sequence[Line]]] = []
+    for number, draft in enumerate(drafts, start=first):
+        amounts = credit.amounts_due(draft, known)
+        made.append((_made(draft, amounts, number, now_ms), amounts.lines))
+    values = [{**msgspec.structs.asdict(one), "basis": msgspec.to_builtins(one.basis)} for one, _ in made]
+    await connection.execute(insert(tables.invoices), values)
+    rows = [_line_row(one.id, at, line, now_ms) for one, lines in made for at, line in enumerate(lines)]
+    if rows:
+        await connection.execute(insert(tables.invoice_lines), rows)
+    for invoice, lines in made:
+        await credit.settle(connection, invoice, lines[0].description if lines else invoice.plan_name)
+    await connection.execute(insert(tables.outbox), [_announced(one, now_ms) for one, _ in made])
+    return [invoice for invoice, _ in made]
+
+
+def _announced(invoice: Invoice, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": ids.new_id(OUTBOX_ID, now_ms),
+        "organization_id": invoice.organization_id,
+        "kind": INVOICE_CREATED,
+        "subject_id": invoice.id,
+        "payload": {"invoiceId": invoice.id, "customerId": invoice.customer_id},
+        "created_ms": now_ms,
+    }
+
+
+def _made(draft: InvoiceDraft, amounts: Amounts, number: int, now_ms: int) -> Invoice:
     assert draft.source is not None, "an invoice that is written has a source"
-    amounts = await credit.due_of(connection, draft, known)
-    invoice = Invoice(
+    return Invoice(
         id=ids.new_id(ids.INVOICE, now_ms),
-        number=await _next_number(connection, draft.organization_id),
+        number=number,
         status=OUTSTANDING if amounts.due_minor else PAID,
         total_minor=amounts.total_minor,
         credit_applied_minor=amounts.credit_applied_minor,
@@ -86,23 +126,6 @@ async def write(
         memo=draft.memo,
         metadata=draft.metadata,
     )
-    values = {**msgspec.structs.asdict(invoice), "basis": msgspec.to_builtins(invoice.basis)}
-    await connection.execute(insert(tables.invoices).values(**values))
-    lines = [_line_row(invoice.id, at, line, now_ms) for at, line in enumerate(amounts.lines)]
-    if lines:
-        await connection.execute(insert(tables.invoice_lines), lines)
-    await credit.settle(connection, invoice, amounts.lines[0].description if amounts.lines else draft.plan_name)
-    await connection.execute(
-        insert(tables.outbox).values(
-            id=ids.new_id(OUTBOX_ID, now_ms),
-            organization_id=invoice.organization_id,
-            kind=INVOICE_CREATED,
-            subject_id=invoice.id,
-            payload={"invoiceId": invoice.id, "customerId": invoice.customer_id},
-            created_ms=now_ms,
-        )
-    )
-    return invoice
 
 
 async def set_status(connection: AsyncConnection, invoice: Invoice, status: str, now_ms: int) -> bool:
@@ -132,19 +155,19 @@ async def last_of_addon(connection: AsyncConnection, activation_id: str) -> Invo
     return None if row is None else _invoice(row)
 
 
-async def _next_number(connection: AsyncConnection, organization_id: str) -> int:
-    """Take the organization's next number; a transaction that is rolled back leaves no gap (R-INV-10)."""
+async def _take_numbers(connection: AsyncConnection, organization_id: str, count: int) -> int:
+    """Take the organization's next numbers; returns the first. A transaction rolled back leaves no gap (R-INV-10)."""
     n = tables.invoice_numbers.c
     raised = await connection.execute(
         update(tables.invoice_numbers)
         .where(n.organization_id == organization_id)
-        .values(last=n.last + 1)
+        .values(last=n.last + count)
         .returning(n.last)
     )
     row = raised.first()
     if row is not None:
-        return int(row.last)
-    await connection.execute(insert(tables.invoice_numbers).values(organization_id=organization_id, last=1))
+        return int(row.last) - count + 1
+    await connection.execute(insert(tables.invoice_numbers).values(organization_id=organization_id, last=count))
     return 1
 
 

@@ -1,10 +1,10 @@
 """Subscriptions in SQL."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Row, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
@@ -220,14 +220,32 @@ def organization_now(real_now_ms: int) -> Any:
     return func.coalesce(organizations.c.clock_ms, real_now_ms)
 
 
+# A row that is written over is the one that was read when it is still at these.
+_GUARDS: Final = ("status", "started", "term", "period_start_day", "next_day", "end_us")
+
+
 async def change(connection: AsyncConnection, before: Subscription, after: Subscription) -> bool:
     """Write `after` where the row still is at `before`'s status, terms, boundary and end; False when it moved on."""
     was, is_now = _row(before), _row(after)
-    changed = {name: value for name, value in is_now.items() if value != was[name] or name == "updated_ms"}
-    guards = ("status", "started", "term", "period_start_day", "next_day", "end_us")
     written = await connection.execute(
         update(tables.subscriptions)
-        .where(_s.id == before.id, *(_s[name].is_not_distinct_from(was[name]) for name in guards))
-        .values(**changed)
+        .where(_s.id == before.id, *(_s[name].is_not_distinct_from(was[name]) for name in _GUARDS))
+        .values(**_changed(was, is_now))
     )
     return written.rowcount == 1
+
+
+async def change_all(connection: AsyncConnection, steps: Sequence[tuple[Subscription, Subscription]]) -> None:
+    """Write `(before, after)` of subscriptions that this transaction read, in a statement for each set of columns."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for before, after in steps:
+        changed = _changed(_row(before), _row(after))
+        named = {f"new_{name}": value for name, value in changed.items()}
+        alike.setdefault(tuple(changed), []).append({"own_id": before.id, **named})
+    for names, rows in alike.items():
+        own = update(tables.subscriptions).where(_s.id == bindparam("own_id"))
+        await connection.execute(own.values({name: bindparam(f"new_{name}") for name in names}), rows)
+
+
+def _changed(was: Mapping[str, Any], is_now: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in is_now.items() if value != was[name] or name == "updated_ms"}

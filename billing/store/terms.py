@@ -24,6 +24,13 @@ async def add(connection: AsyncConnection, subscription_id: str, period: PeriodT
     await connection.execute(insert(tables.subscription_terms).values(subscription_id=subscription_id, **_row(period)))
 
 
+async def add_all(connection: AsyncConnection, periods: Mapping[str, PeriodTerms]) -> None:
+    """Write terms of many subscriptions, one of each, as `add` does."""
+    rows = [{"subscription_id": subscription_id, **_row(period)} for subscription_id, period in periods.items()]
+    if rows:
+        await connection.execute(insert(tables.subscription_terms), rows)
+
+
 async def drop(connection: AsyncConnection, subscription_id: str, period: PeriodTerms) -> None:
     """Remove terms that were announced and do not come."""
     await connection.execute(

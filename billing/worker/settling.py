@@ -32,7 +32,6 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
     """
     if not found:
         return Settled()
-    done = Settled()
     async with sql.transaction() as connection:
         organization = await load_organization(connection, ids.id_bytes(found[0].organization_id))
         assert organization is not None, "an organization is never removed"
@@ -47,7 +46,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         top_ups = await purchase.top_ups_of(connection, customers)
         seated = await seats.history(connection, customers)
         known = await credit.balances(connection, customers)  # one close a customer: none changes another's
-        invoiced: dict[str, str | None] = {}
+        drafts: dict[str, InvoiceDraft] = {}
         for close in waiting:
             subscription = own[close.subscription_id]
             value = close_of(close, subscription)
@@ -61,16 +60,18 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
                 draws_of(subscription, periods[subscription.id], own_count.drawn, top_ups[close.customer_id]),
                 extra,
             )
-            invoice = None
             if draft is not None:
-                invoice = await invoices.write(connection, sourced(draft, close, extra, own_count), now_ms, known)
-            if invoice is not None and await collect(connection, organization, invoice, real_ms) in FAILED:
-                await past_due(connection, subscription, now_ms)
-            invoiced[close.id] = None if invoice is None else invoice.id
-            done = done + Settled(settled=1, invoices=invoice is not None)
+                drafts[close.id] = sourced(draft, close, extra, own_count)
+        written = await invoices.write_all(connection, list(drafts.values()), now_ms, known)
+        invoiced: dict[str, str | None] = {close.id: None for close in waiting}
+        subscription_of = {close.id: own[close.subscription_id] for close in waiting}
+        for close_id, invoice in zip(drafts, written, strict=True):
+            invoiced[close_id] = invoice.id
+            if await collect(connection, organization, invoice, real_ms) in FAILED:
+                await past_due(connection, subscription_of[close_id], now_ms)
         await closes.settle_all(connection, invoiced, now_ms)
         await accounts.settle_cuts(connection, {close.customer_id: close.cut for close in waiting})
-    return done
+    return Settled(settled=len(waiting), invoices=len(written))
 
 
 def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line], counted: Counted) -> InvoiceDraft:
