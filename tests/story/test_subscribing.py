@@ -169,7 +169,10 @@ async def test_every_member_that_a_client_sends_is_heeded_or_refused_by_name(wor
     for code, body in (
         ("price_not_found", {"planCode": "free", "priceId": yearly}),
         ("validation_error", {"planCode": "starter", "priceId": yearly, "billingInterval": "monthly"}),
-        *(("validation_error", {"planCode": "starter", "successUrl": url}) for url in ("javascript:x()", "/", "http://[")),
+        *(
+            ("validation_error", {"planCode": "starter", "successUrl": url})
+            for url in ("javascript:x()", "/", "http://[")
+        ),
         *(("validation_error", {"planCode": "starter", name: True}) for name in ("cancelAtPeriodEnd",)),
         ("validation_error", {"planCode": "starter", "introOffer": {"discountType": "percentage"}}),
     ):
