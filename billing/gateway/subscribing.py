@@ -43,8 +43,8 @@ NO_PAYMENTS: Final = "none"
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a subscription is asked for: references as the client spells them, `start_ms` None for now.
 
-    `price` is the id of one of the plan's prices, None for that of `interval`. `trial_days` None takes the price's; a
-    `draft` waits for its checkout to be sent (R-SUB-5). `currency` None takes that of the billing address (R-REG-5).
+    `price` is the id of one of the plan's prices; None takes that of `interval`. `trial_days` None takes the price's;
+    a `draft` waits for its checkout to be sent (R-SUB-5). `currency` None takes that of the billing address (R-REG-5).
     """
 
     customer: str

@@ -211,9 +211,20 @@ def refusal(subscription: Subscription, command: Command) -> Refusal:
             message=f"Subscription {subscription.id} has a pause, a change or an end scheduled: take that back first.",
         )
     return Refusal(
-        code="invalid_subscription_status",
-        message=f"Subscription {subscription.id} is {subscription.status.value}, which does not allow this.",
+        code="invalid_subscription_status", message=f"Subscription {subscription.id} {_why(subscription, command)}"
     )
+
+
+def _why(subscription: Subscription, command: Command) -> str:
+    """Say what stands in the way, where it is not the state alone."""
+    live = subscription.live
+    if live and command is Command.CANCEL and subscription.pause is not None:
+        return "has a pause scheduled: take that back first, or cancel it at once."
+    if live and command in (Command.REVOKE_PAUSE, Command.EXTEND_PAUSE) and subscription.pause is None:
+        return "has no pause."
+    if live and command in (Command.SCHEDULE_PAUSE, Command.PAUSE) and subscription.free:
+        return "is on a free plan, which is not paused."
+    return f"is {subscription.status.value}, which does not allow this."
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from billing.store.credit import CREDIT_ID, AccountCredit, Origin
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
+from catalog.local_currency import asked_currency
 from kernel import ids
 from kernel.errors import invalid
 from kernel.limits import AMOUNT_MINOR_MAX
@@ -27,7 +28,7 @@ class CreditInput(Wire, frozen=True, kw_only=True):
 
     amount: int
     currency: str
-    reason: str = "Account credit"
+    reason: str
     expires_at: str | None = None
 
 
@@ -39,8 +40,10 @@ async def give(request: HttpRequest, caller: NamedDependency[Caller], customer_r
     asked = await read_body(request, CreditInput)
     if not 0 < asked.amount <= AMOUNT_MINOR_MAX:
         raise invalid("amount", f"must be minor units from 1 to {AMOUNT_MINOR_MAX}")
-    if not (asked.currency.isascii() and asked.currency.isalpha() and len(asked.currency) == 3):  # noqa: PLR2004 - ISO
-        raise invalid("currency", "must be a code of three letters")
+    if not asked.reason.strip():
+        raise invalid("reason", "must say why: invoices and explanations show it")
+    own = caller.organization.currency.lower()
+    currency = own if asked.currency.lower() == own else asked_currency(asked.currency)
     if asked.expires_at is not None:
         raise invalid("expiresAt", "is not supported: credit stays until it is used")
 
@@ -49,7 +52,7 @@ async def give(request: HttpRequest, caller: NamedDependency[Caller], customer_r
             id=ids.new_id(CREDIT_ID, caller.real_ms),
             organization_id=caller.organization.id_text,
             customer_id=customer.id_text,
-            currency=asked.currency.lower(),
+            currency=currency,
             amount_minor=asked.amount,
             left_minor=asked.amount,
             reason=asked.reason,

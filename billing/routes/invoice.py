@@ -120,10 +120,13 @@ async def adjust_customer(request: HttpRequest, caller: NamedDependency[Caller])
 def _wish(asked: AdjustmentInput) -> AdjustmentWish:
     if not -AMOUNT_MINOR_MAX <= asked.amount <= AMOUNT_MINOR_MAX or asked.amount == 0:
         raise invalid("amount", f"must be minor units from 1 to {AMOUNT_MINOR_MAX}, or negative to give a credit")
+    description = asked.description or asked.reason
+    if not description or not description.strip():
+        raise invalid("description", "must say what the customer pays for, or is given back: the invoice shows it")
     return AdjustmentWish(
         customer=asked.customer_id,
         amount_minor=asked.amount,
-        description=asked.description or asked.reason or "Adjustment",
+        description=description,
         metadata=asked.metadata,
         refund=asked.refund,
     )

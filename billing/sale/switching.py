@@ -181,7 +181,7 @@ def base_paid_minor(period: PeriodTerms) -> int:
 
 def _paid(current: PeriodTerms, held: Held, grown: Sequence[Line]) -> list[Component]:
     """List what the old period was paid with: its base, each seat type with what this invoice trues up, each add-on."""
-    parts = [Component(name=f"plan:{current.plan_code}", amount=_major(base_paid_minor(current), current.currency))]
+    parts = [Component(name=_plan_text(current), amount=_major(base_paid_minor(current), current.currency))]
     for granted in _seat_types(current):
         trued_up = sum(line.amount_minor for line in grown if line.feature_id == granted.feature)
         minor = held.parts_paid.get(granted.feature, 0) + trued_up
@@ -203,7 +203,7 @@ def _addons_paid(current: PeriodTerms, held: Held) -> list[Component]:
 def _bought(following: PeriodTerms, held: Held) -> list[Component]:
     """List what the new period costs: its base, seats held beyond what it includes, add-ons (R-CHG-12, R-CHG-13)."""
     base = _major(following.base_minor, following.currency)
-    parts = [Component(name=f"plan:{following.plan_code}", amount=base)]
+    parts = [Component(name=_plan_text(following), amount=base)]
     for granted in _seat_types(following):
         book = held.books.get(granted.feature)
         extra = 0 if book is None else extra_seats(granted, book.at_end)
@@ -223,7 +223,16 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
 
 
 def _seats(granted: FrozenFeature, amount: Decimal) -> Component:
-    return Component(name=f"seats:{granted.code}", amount=amount, feature_id=granted.feature, feature_code=granted.code)
+    return Component(
+        name=f"{granted.name} (seats:{granted.code})",
+        amount=amount,
+        feature_id=granted.feature,
+        feature_code=granted.code,
+    )
+
+
+def _plan_text(period: PeriodTerms) -> str:
+    return f"{period.plan_name} (plan:{period.plan_code})"
 
 
 def _seat_types(period: PeriodTerms) -> list[FrozenFeature]:

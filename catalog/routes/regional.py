@@ -201,7 +201,9 @@ async def set_overrides(
             **caller.object("plan_regional_pricing"),
             "id": price.id,
             "priceId": price.id,
-            "overrides": [msgspec.to_builtins(wanted) for wanted in made.overrides],
+            "overrides": [
+                {**msgspec.to_builtins(wanted), "currency": wanted.currency.lower()} for wanted in made.overrides
+            ],
         }
 
     return await once(request, caller, work, after=told(caller, changed))

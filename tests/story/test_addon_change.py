@@ -52,10 +52,10 @@ async def test_one_that_the_plan_has_ends_and_another_goes_on(world: World) -> N
     assert done["billing"]["totalCharged"] == 300
     [invoice] = [one for one in await world.invoices("acme") if one["invoiceType"] == "plan_change"]
     assert [(line["description"], line["kind"], line["lineType"], line["amount"]) for line in invoice["lineItems"]] == [
-        ("plan:starter, 15 of 30 days", "proration_credit", "credit", -2450),
+        ("starter (plan:starter), 15 of 30 days", "proration_credit", "credit", -2450),
         ("addon:sms, 15 of 30 days", "proration_credit", "credit", -750),
         ("addon:sso-access, 15 of 30 days", "proration_credit", "credit", -2500),
-        ("plan:pro, 15 of 30 days", "proration_charge", "plan_base", 4950),
+        ("pro (plan:pro), 15 of 30 days", "proration_charge", "plan_base", 4950),
         ("addon:sms, 15 of 30 days", "proration_charge", "addon_base", 750),
         ("sms_messages (sms_messages), 2026-04-01 to 2026-04-14", "addon_overage", "feature_overage", 300),
     ]

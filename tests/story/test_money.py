@@ -74,6 +74,8 @@ async def test_credit_is_kept_by_currency_and_used_oldest_first(world: World) ->
     await subscribed(world)
     for amount, currency in ((300, "usd"), (500, "eur"), (400, "USD")):
         await world.call("POST", "/customers/acme/credits", {"amount": amount, "currency": currency, "reason": "sorry"})
+    for wrong in ({"currency": "zzz", "reason": "sorry"}, {"currency": "usd"}, {"currency": "usd", "reason": " "}):
+        await world.call("POST", "/customers/acme/credits", {"amount": 1, **wrong}, expect=400)
     charged = await adjust(world, 450)
     assert (charged["creditApplied"], charged["total"], charged["amountDue"]) == (450, 0, 0)
     held = (await world.call("GET", "/customers/acme/credits"))["data"]
@@ -112,6 +114,8 @@ async def test_an_adjustment_of_nothing_or_too_much_is_refused(world: World, amo
     await world.customer("acme")
     await world.call("POST", "/invoices", {"customerId": "acme", "amount": amount, "description": "x"}, expect=400)
     await world.call("POST", "/invoices", {"customerId": "nobody", "amount": 1, "description": "x"}, expect=404)
+    unsaid = await world.call("POST", "/invoices", {"customerId": "acme", "amount": 100}, expect=400)
+    assert unsaid["details"][0]["field"] == "description"
     assert await world.rows(tables.invoices) == []
 
 

@@ -236,3 +236,25 @@ def test_what_the_calendar_has_next(changes, at_us, command):
 def test_what_the_calendar_leaves_alone(one):
     """R-FREE-1, R-SUB-13, R-SUB-9."""
     assert due_of(one) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "command", "words"),
+    [
+        ({"pause": LATER}, Command.CANCEL, "has a pause scheduled: take that back first, or cancel it at once."),
+        ({}, Command.REVOKE_PAUSE, "has no pause."),
+        ({}, Command.EXTEND_PAUSE, "has no pause."),
+        ({"free": True}, Command.SCHEDULE_PAUSE, "is on a free plan, which is not paused."),
+        ({}, Command.RESUME, "is active, which does not allow this."),
+        (
+            {"status": Status.CANCELED, "end_us": NOW_US},
+            Command.REVOKE_PAUSE,
+            "is canceled, which does not allow this.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_stands_in_the_way(changes, command, words):
+    one = subscription(**changes)
+    refused = decide(one, command, NOW_US)
+    assert isinstance(refused, Refusal)
+    assert (refused.code, refused.message) == ("invalid_subscription_status", f"Subscription {one.id} {words}")
