@@ -1,13 +1,13 @@
 """How subscriptions begin again after a pause."""
 
 import pytest
-from billing.beginning import anew, continued, next_frame
-from billing.frozen import framed
-from billing.showing import AccountRow, snapshot_of
-from billing.subscription import Pause, PauseMode
-from billing.turning import entered
 
 from aggregator.standing import NO_SUBSCRIPTION, Standing
+from billing.life.beginning import anew, continued, next_frame
+from billing.life.frozen import framed
+from billing.life.showing import AccountRow, snapshot_of
+from billing.life.subscription import Pause, PauseMode
+from billing.life.turning import entered
 from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.period import DAY_US, Interval, parse_instant_us
