@@ -309,7 +309,7 @@ def _live(world, recount, found) -> None:
         }
         if live != mine:
             found.append(f"{customer.hex()} has {live} in LIVE, by the log {mine}")
-        draw_rows, packs, *_spent = pool or ([], bytes(16))
+        draw_rows, packs, *_ = pool or ([], bytes(16))
         drawn = {(term, window): (_four(now), _four(then)) for term, window, _, now, then in draw_rows}
         if (drawn, _amount(packs)) != (ledger.pool.kept(today), ledger.pool.packs):
             found.append(f"{customer.hex()} drew {drawn} in LIVE, by the log {ledger.pool.kept(today)}")
