@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import httpx
@@ -77,6 +78,22 @@ class Cluster(Deployment):
         if check:
             assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.returncode, json.loads(done.stdout)
+
+
+@asynccontextmanager
+async def left_whole(cluster):
+    """Hand over the standing cluster to a story that ends some of its processes; the next one finds all of them."""
+    try:
+        yield
+    except BaseException:
+        await asyncio.to_thread(cluster.stop)
+        raise
+    finally:
+        gone = [process for process in cluster.processes if not process.runs]
+        for process in gone:
+            process.spawn()
+        for process in gone:
+            await asyncio.to_thread(process.wait_ready, 60)
 
 
 def stands(item) -> bool:

@@ -6,7 +6,7 @@ import subprocess
 
 import httpx
 
-from tests.story.cluster import Seller
+from tests.story.cluster import Seller, left_whole
 from tests.story.harness import METERLINE, Api
 
 LANES = 20
@@ -19,15 +19,8 @@ def event(customer, key):
 
 async def test_a_gateway_that_slept_through_the_change_promises_nothing(standing_cluster, proof):
     """Its append reaches a log that has ended: its answer is unknown, and the retry elsewhere counts once (ADR 8)."""
-    try:
+    async with left_whole(standing_cluster):
         await story(standing_cluster, proof)
-    except BaseException:  # the next story finds a cluster that works
-        await asyncio.to_thread(standing_cluster.stop)
-        for process in standing_cluster.processes:
-            process.spawn()
-        for process in standing_cluster.processes:
-            await asyncio.to_thread(process.wait_ready, 60)
-        raise
 
 
 async def story(cluster, proof):

@@ -3,10 +3,10 @@
 import asyncio
 import time
 
+import asyncpg
 import httpx
-import pytest
 
-from tests.story.cluster import Seller, started
+from tests.story.cluster import Seller, left_whole, started
 from tests.story.harness import SOAK, Api
 
 CUSTOMERS = 25  # odd: each customer's events go to both gateways by turns
@@ -49,7 +49,16 @@ async def lanes_owned(cluster):
     return owned
 
 
-async def settled(cluster, lanes=16):
+async def all_lanes(cluster):
+    """Ask SQL how many lanes the deployment has."""
+    connection = await asyncpg.connect(cluster.stores["METERLINE_SQL_URL"])
+    try:
+        return await connection.fetchval("SELECT lanes FROM deployment")
+    finally:
+        await connection.close()
+
+
+async def settled(cluster, lanes):
     until = time.monotonic() + 15
     while sum(owned := await lanes_owned(cluster)) != lanes or 0 in owned:
         assert time.monotonic() < until, owned
@@ -80,7 +89,7 @@ async def folded(api, sent):
         await asyncio.sleep(0.1)
 
 
-async def correct(cluster, api):
+async def correct(cluster, seller, api):
     """Correct an event of each customer, whose lanes the aggregators share, through both gateways and by command."""
     before = await counted(api, "free")
     for number in range(CUSTOMERS):
@@ -92,20 +101,28 @@ async def correct(cluster, api):
         assert (told["verdict"], told["correction"]["number"]) == ("counted", 1)
     again = await api.call("POST", "/usage/events/void", {"customerId": "customer-0", "eventId": "free-0"}, expect=409)
     assert again["code"] == "event_voided"
-    _, told = cluster.command("event", "amend", "free-1", "5", "--customer", "customer-1")
+    _, told = cluster.command("event", "amend", "free-1", "5", "--customer", "customer-1", "--org", seller.organization)
     assert (told["number"], told["before"], told["after"]) == (2, "3", "5")
-    _, told = cluster.command("event", "void", "free-3", "--customer", "customer-3")
+    _, told = cluster.command("event", "void", "free-3", "--customer", "customer-3", "--org", seller.organization)
     assert (told["number"], told["after"]) == (2, "0")
     voided, amended = -(CUSTOMERS // 2 + 1), 2 * (CUSTOMERS // 2)
     by_command = 2 - 3
     assert await counted(api, "free") == before + voided + amended + by_command
 
 
-async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
+async def test_lanes_move_and_nobody_notices_but_the_clock(standing_cluster, proof):
     """Killed, stopped, joined: the lanes are somebody's again, and every answer stays true."""
-    async with Api(cluster) as api:
+    async with left_whole(standing_cluster):
+        await moves(standing_cluster, proof)
+
+
+async def moves(cluster, proof):
+    lanes = await all_lanes(cluster)
+    shared = [lanes // 2, lanes // 2]
+    seller = Seller(cluster)
+    async with Api(seller) as api:
         await prepare(api)
-        assert await settled(cluster) == [8, 8]
+        assert await settled(cluster, lanes) == shared
         for number in range(2 * CUSTOMERS):  # the gateways learn that `free` has no limit
             await api.call("POST", "/usage/events", event("free", number))
 
@@ -115,7 +132,7 @@ async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
         pending = await asyncio.gather(*(until_verdict(api, 2 * CUSTOMERS + n) for n in range(CUSTOMERS)))
         slowest = time.monotonic() - died
         assert slowest < VERDICT_SECONDS
-        assert await settled(cluster) == [16]
+        assert await settled(cluster, lanes) == [lanes]
 
         # SIGSTOP of the only one left: nobody can judge, and what has no limit is pending, however fast the machine is.
         first = (3 + max(pending)) * CUSTOMERS
@@ -127,15 +144,15 @@ async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
         finally:
             cluster.aggregators[1].thaw()
         assert [answer.get("pending") for answer in answers] == [True] * CUSTOMERS
-        assert await settled(cluster) == [16]
+        assert await settled(cluster, lanes) == [lanes]
         await folded(api, 4 * CUSTOMERS + sum(pending))
 
         # It joins again, and takes its share.
         await started(cluster.aggregators[0])
-        assert await settled(cluster) == [8, 8]
+        assert await settled(cluster, lanes) == shared
 
         # Each aggregator folds lanes that the other does not; the gateways and the command fold none.
-        await correct(cluster, api)
+        await correct(cluster, seller, api)
 
         # In order: the lanes change hands while limited usage goes on, and no client sees an error that lasts.
         running, taken, longest = True, 0, 0.0
@@ -154,7 +171,7 @@ async def test_lanes_move_and_nobody_notices_but_the_clock(cluster, proof):
         await asyncio.sleep(0.5)
         began = time.monotonic()
         await asyncio.to_thread(cluster.aggregators[1].stop)
-        assert await settled(cluster) == [16]
+        assert await settled(cluster, lanes) == [lanes]
         handed = time.monotonic() - began
         await asyncio.sleep(0.5)
         running = False
@@ -202,12 +219,14 @@ async def test_a_rolling_restart_under_load(standing_cluster, proof):
     assert cluster.command("audit")[1]["differences"] == []
 
 
-@pytest.mark.parametrize("role", ["gateway", "aggregator", "billing"])
-def test_a_role_that_starts_before_migrate_says_so(unmade_cluster, role):
-    process = next(one for one in unmade_cluster.processes if one.role == role)
-    process.spawn()
+def test_each_role_that_starts_before_migrate_says_so(unmade_cluster):
+    one_each = {process.role: process for process in unmade_cluster.processes}
+    assert one_each.keys() == {"gateway", "aggregator", "billing"}
+    for process in one_each.values():
+        process.spawn()
     until = time.monotonic() + 60
-    while process.runs and time.monotonic() < until:
-        time.sleep(0.1)
-    assert process.returncode == 3, process.last_words()
-    assert "meterline migrate" in process.last_words()
+    for process in one_each.values():
+        while process.runs and time.monotonic() < until:
+            time.sleep(0.1)
+        assert process.returncode == 3, process.last_words()
+        assert "meterline migrate" in process.last_words()
