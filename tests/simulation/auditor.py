@@ -51,6 +51,7 @@ class Ledger:
         self.ends: dict[tuple, int] = {}
         self.bought = (0, [])
         self.pool = PoolCount()
+        self.spent: dict[tuple, int] = defaultdict(int)  # by feature and window, of the pool
 
 
 class Recount:
@@ -139,6 +140,7 @@ class Recount:
         row["verdict"] = self._verdict(row, ledger)
         if row["verdict"] == "counted":
             self._note_counted(row)
+            ledger.spent[row["window"]] += sum(row.get("drawn", ("", 0, 0, 0, 0, 0, 0))[2:6])
         if row["digest"]:
             known[row["digest"]] = row
 
@@ -309,10 +311,14 @@ def _live(world, recount, found) -> None:
         }
         if live != mine:
             found.append(f"{customer.hex()} has {live} in LIVE, by the log {mine}")
-        draw_rows, packs, *_ = pool or ([], bytes(16))
+        draw_rows, packs, spent_rows = pool or ([], bytes(16), [])
         drawn = {(term, window): (_four(now), _four(then)) for term, window, _, now, then in draw_rows}
         if (drawn, _amount(packs)) != (ledger.pool.kept(today), ledger.pool.packs):
             found.append(f"{customer.hex()} drew {drawn} in LIVE, by the log {ledger.pool.kept(today)}")
+        spent = {(feature, term, window): _amount(took) for feature, term, window, took in spent_rows}
+        took = {window: ledger.spent[window] for window in mine if ledger.spent[window]}
+        if {window: amount for window, amount in spent.items() if amount} != took:
+            found.append(f"{customer.hex()} spent {spent} in LIVE, by the log {took}")
 
 
 def _amount(data: bytes) -> int:
