@@ -16,9 +16,9 @@ KNOWN = {
     "compare_less_instead_of_equality": 21,
     "read_accounts_apart_from_next": 1,
     "resume_from_a_committed_offset": 1,
-    "rebuild_without_the_token": 38,
+    "rebuild_without_the_token": 75,
     "an_older_attempt_counts_after_a_newer_one_was_refused": 4,
-    "close_before_the_cut_is_sunk": 20,
+    "close_before_the_cut_is_sunk": 29,
 }
 
 
