@@ -36,7 +36,7 @@ SOAK = bool(os.environ.get("METERLINE_SOAK"))
 PROOFS = pytest.StashKey[ProofTable]()
 
 # No deadline: two cores are shared with whatever else runs. CI repeats itself; elsewhere each run looks further.
-hypothesis.settings.register_profile("standard", deadline=None, derandomize=CI)
+hypothesis.settings.register_profile("standard", deadline=None, max_examples=60, derandomize=CI)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("soak" if SOAK else "standard")
 

@@ -6,7 +6,7 @@ from tests.conftest import SOAK
 from tests.simulation import soak, unreached
 from tests.simulation.mutation import MUTATIONS
 
-SEEDS = 10_000 if SOAK else 150
+SEEDS = 10_000 if SOAK else 100
 FOUND_WITHIN = 1_000
 # Where the short form begins to look for each bug, and how far it looks; the soak begins at 0. They change with every
 # await of the product; `python -m tests.simulation 0:1000 --mutations` tells them.
@@ -45,7 +45,7 @@ def test_no_seed_finds_anything(request, proof) -> None:
         assert not stale, f"these awaits are reached, and listed as if they were not: {stale}"
         missed = [str(point) for point in summary.missed() if point not in unreached.listed()]
         # In the short form chance leaves some out; at full count none is left.
-        assert len(missed) <= (0 if SOAK else 20), f"nothing ever died or failed at {missed}"
+        assert len(missed) <= (0 if SOAK else 25), f"nothing ever died or failed at {missed}"
 
 
 def test_a_seed_gives_the_same_trace_again() -> None:
