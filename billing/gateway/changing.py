@@ -162,6 +162,20 @@ async def begin_change(
     return close
 
 
+async def begin_once(
+    connection: AsyncConnection, organization: Organization, wish: ChangeWish, asked: str | None, real_ms: int
+) -> CloseRow:
+    """Begin a change that is charged, unless the request that `asked` names began it: that close may be over by now.
+
+    `wish` names the subscription by its id. Raises Rejected as `choose` and `begin_change` do.
+    """
+    earlier = None if asked is None else await closes.asked_by(connection, wish.subscription, asked)
+    if earlier is not None:
+        return earlier
+    chosen = await choose(connection, organization, wish, organization.now_ms(real_ms))
+    return await begin_change(connection, organization, chosen, asked, real_ms)
+
+
 async def change_freely(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> tuple[Subscription, PeriodTerms]:
     """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14)."""
     subscription = chosen.subscription

@@ -6,6 +6,7 @@
 import asyncio
 from typing import Final
 
+import msgspec
 from litestar import Response, Router, delete, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
@@ -15,7 +16,7 @@ from billing.gateway.canceling import loaded
 from billing.gateway.changing import (
     ChangeWish,
     Chosen,
-    begin_change,
+    begin_once,
     change_at_renewal,
     change_by_checkout,
     change_freely,
@@ -127,9 +128,9 @@ async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: Cha
         chosen = await choose(connection, caller.organization, wish, caller.now_ms)
     if chosen.path is not Path.CHARGED:
         return None
+    own = msgspec.structs.replace(wish, subscription=found.id)
     async with sql.transaction() as connection:
-        chosen = await choose(connection, caller.organization, wish, caller.now_ms)
-        return await begin_change(connection, caller.organization, chosen, asked, caller.real_ms)
+        return await begin_once(connection, caller.organization, own, asked, caller.real_ms)
 
 
 async def _settled(closer: Closer, close: CloseRow) -> None:

@@ -8,7 +8,7 @@ import random
 
 import msgspec
 
-from billing.gateway.changing import ChangeWish, begin_change, change_at_renewal, choose
+from billing.gateway.changing import ChangeWish, begin_once, change_at_renewal, choose
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.paying import complete_checkout, keep_card
 from billing.gateway.scheduling import schedule
@@ -86,11 +86,13 @@ class Buyer:
             wish = ChangeWish(subscription=live.id, plan=asked.plan, interval=None)
             if close is None:
                 await app.closer.catch_up(customer_id, app.clock.now_ms())
-                async with app.sql.transaction() as connection:
+                async with app.sql.snapshot() as connection:
                     chosen = await choose(connection, organization, wish, app.clock.now_ms())
+                async with app.sql.transaction() as connection:
                     if chosen.path is Path.CHARGED:
-                        close = await begin_change(connection, organization, chosen, asked.request, app.clock.now_ms())
+                        close = await begin_once(connection, organization, wish, asked.request, app.clock.now_ms())
                     else:
+                        chosen = await choose(connection, organization, wish, app.clock.now_ms())
                         await change_at_renewal(connection, chosen, app.clock.now_ms())
             if close is None:
                 await app.relay.show(customer_id)

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from billing.store import account as accounts
 from catalog.terms import ConsumptionModel, Snapshot, Terms, TopUp
-from tests.simulation.town import PRICE, Town
+from tests.simulation.town import Town
 
 ONE = 10**9
 MODELS = (ConsumptionModel.CREDITS, ConsumptionModel.BALANCE)
-# What one unit of a feature takes; with the pools below some uses are covered, and some are not. `over` costs what the
-# plan says: SQL's terms are the plan's, and the closer bills by them.
-PRICES = {"open": "0.5", "capped": "1.0000000015", "over": PRICE}
+# What one unit of a feature takes; with the pools below some uses are covered, and some are not. `over` costs what its
+# own plan says: SQL's terms are the plan's, and the closer bills by them.
+PRICES = {"open": "0.5", "capped": "1.0000000015"}
 GRANTED = {ConsumptionModel.CREDITS: 4 * ONE, ConsumptionModel.BALANCE: 3 * ONE}
 REVS_A_PURCHASE = 2
 
@@ -58,8 +58,9 @@ def _pool_terms(terms: Terms | None, model: ConsumptionModel) -> Terms | None:
     if terms is None:
         return None
     features = tuple(
-        replace(one, unit_price=PRICES[one.code], credits=PRICES[one.code]) if one.code in PRICES else one
+        replace(one, unit_price=price, credits=price)
         for one in terms.features
+        for price in (PRICES.get(one.code, one.unit_price),)
     )
     # Every third subscription pays by the quarter, so that what was bought outlives the month; some stop at zero.
     return replace(

@@ -242,6 +242,30 @@ async def test_an_upgrade_that_is_not_paid_changes_nothing(
     assert (await issued(world))[1:] == [("2026-02-01", "recurring", [("plan_base", 4900), ("overage", 300)])]
 
 
+async def test_a_request_that_comes_twice_at_once_takes_one_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-CHG-8: its twin begins and ends behind its back; the card is asked at one cut, and both are told the same."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    await world.customer("acme")
+    made = await begin(world)
+    await with_payments(world)
+    await world.now("2026-01-15T00:00:00Z")
+    await world.call("POST", "/customers/acme/payment-method", {"number": "4000000000000002"})
+    path, body, key = f"/subscriptions/{made['id']}/change-plan", {"newPlanId": pro}, {"idempotency-key": "twice"}
+    catch_up, twins = world.closer.catch_up, []
+
+    async def after_its_twin(customer_id: str, now_ms: int) -> None:
+        monkeypatch.setattr(world.closer, "catch_up", catch_up)
+        twins.append(await world.http.post(path, json=body, headers=key))
+        await catch_up(customer_id, now_ms)
+
+    monkeypatch.setattr(world.closer, "catch_up", after_its_twin)
+    answer = await world.http.post(path, json=body, headers=key)
+    assert [(one.status_code, one.json()["code"]) for one in (*twins, answer)] == [(402, "charge_failed")] * 2
+    [close] = await world.rows(tables.closes)
+    assert (close.asked is not None, close.refusal) == (True, "charge_failed")
+
+
 async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
