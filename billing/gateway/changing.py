@@ -136,13 +136,18 @@ async def frozen_for(
 
 
 async def begin_change(
-    connection: AsyncConnection, organization: Organization, chosen: Chosen, asked: str | None, real_ms: int
+    connection: AsyncConnection, organization: Organization, wish: ChangeWish, asked: str | None, real_ms: int
 ) -> CloseRow:
     """Take the cut at which a change that is charged is carried out, and return its close (DESIGN 3.8, ADR 9).
 
-    A request that comes again, or asks for the same while it is under way, gets the close that it has. `asked` names
-    the request. Raises Rejected `charge_in_progress` while another cut is open.
+    A request that comes again gets the close that it has, which may be over by now, and so does one that asks for the
+    same while it is under way. `asked` names the request, `wish` the subscription by its id. Raises Rejected as
+    `choose` does, and `charge_in_progress` while another cut is open.
     """
+    earlier = None if asked is None else await closes.asked_by(connection, wish.subscription, asked)
+    if earlier is not None:
+        return earlier
+    chosen = await choose(connection, organization, wish, organization.now_ms(real_ms))
     subscription = chosen.subscription
     target = Target(plan_id=chosen.plan.id, interval=chosen.interval)
     under_way = await closes.open_of(connection, subscription.id)
@@ -160,20 +165,6 @@ async def begin_change(
     if close is None:
         raise rejected("charge_in_progress", "Another invoice of the customer is being made: try again.")
     return close
-
-
-async def begin_once(
-    connection: AsyncConnection, organization: Organization, wish: ChangeWish, asked: str | None, real_ms: int
-) -> CloseRow:
-    """Begin a change that is charged, unless the request that `asked` names began it: that close may be over by now.
-
-    `wish` names the subscription by its id. Raises Rejected as `choose` and `begin_change` do.
-    """
-    earlier = None if asked is None else await closes.asked_by(connection, wish.subscription, asked)
-    if earlier is not None:
-        return earlier
-    chosen = await choose(connection, organization, wish, organization.now_ms(real_ms))
-    return await begin_change(connection, organization, chosen, asked, real_ms)
 
 
 async def change_freely(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> tuple[Subscription, PeriodTerms]:

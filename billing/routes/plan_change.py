@@ -16,7 +16,7 @@ from billing.gateway.canceling import loaded
 from billing.gateway.changing import (
     ChangeWish,
     Chosen,
-    begin_once,
+    begin_change,
     change_at_renewal,
     change_by_checkout,
     change_freely,
@@ -130,7 +130,7 @@ async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: Cha
         return None
     own = msgspec.structs.replace(wish, subscription=found.id)
     async with sql.transaction() as connection:
-        return await begin_once(connection, caller.organization, own, asked, caller.real_ms)
+        return await begin_change(connection, caller.organization, own, asked, caller.real_ms)
 
 
 async def _settled(closer: Closer, close: CloseRow) -> None:

@@ -8,7 +8,7 @@ import random
 
 import msgspec
 
-from billing.gateway.changing import ChangeWish, begin_once, change_at_renewal, choose
+from billing.gateway.changing import ChangeWish, begin_change, change_at_renewal, choose
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.paying import complete_checkout, keep_card
 from billing.gateway.scheduling import schedule
@@ -90,7 +90,7 @@ class Buyer:
                     chosen = await choose(connection, organization, wish, app.clock.now_ms())
                 async with app.sql.transaction() as connection:
                     if chosen.path is Path.CHARGED:
-                        close = await begin_once(connection, organization, wish, asked.request, app.clock.now_ms())
+                        close = await begin_change(connection, organization, wish, asked.request, app.clock.now_ms())
                     else:
                         chosen = await choose(connection, organization, wish, app.clock.now_ms())
                         await change_at_renewal(connection, chosen, app.clock.now_ms())

@@ -41,25 +41,32 @@ class Wish(msgspec.Struct):
     answer: str = ""
 
 
+async def corrector_of(app) -> Corrector:
+    """Make what corrects events in a gateway, for the simulated seller's key."""
+    await app.catalog.current()
+    principal = app.catalog.principal(KEY)
+    organization = app.catalog.organization(principal.organization)
+    caller = Caller(
+        catalog=app.catalog,
+        principal=principal,
+        organization=organization,
+        dialect=Dialect.D,
+        real_ms=app.clock.now_ms(),
+    )
+    return Corrector(caller, app.admission, app.usage_store, app.log, app.live, app.clock)
+
+
 async def correct(world: World, node: Node, wish: Wish) -> None:
     """Ask a gateway for a correction, and note what it answers."""
 
     async def ask(app):
-        await app.catalog.current()
-        principal = app.catalog.principal(KEY)
-        organization = app.catalog.organization(principal.organization)
-        caller = Caller(
-            catalog=app.catalog,
-            principal=principal,
-            organization=organization,
-            dialect=Dialect.D,
-            real_ms=app.clock.now_ms(),
-        )
-        corrector = Corrector(caller, app.admission, app.usage_store, app.log, app.live, app.clock)
+        corrector = await corrector_of(app)
         if wish.key is None:
             found = await corrector.by_id(wish.event)
         else:
-            found = await corrector.by_key(await app.catalog.customer(organization.id, wish.customer), wish.key)
+            found = await corrector.by_key(
+                await app.catalog.customer(corrector._caller.organization.id, wish.customer), wish.key
+            )
         value = None if wish.value is None else Decimal(wish.value)
         row = await corrector.correct(found, Correction(value=value, reason=wish.tag), wish.request)
         return position_of(found).event_id(), position_of(row).event_id()

@@ -4,13 +4,10 @@ import asyncio
 from decimal import Decimal
 
 from aggregator.correction_event import Correction
-from aggregator.routes.corrector import Corrector
 from aggregator.row import EventRow
-from catalog.gateway.http import Caller
 from kernel.errors import Rejected, Retryable
-from kernel.wire import Dialect
+from tests.simulation.corrector import corrector_of
 from tests.simulation.node import Node
-from tests.simulation.town import KEY
 from tests.simulation.trace import Stage
 
 REQUEST = b"request1"
@@ -20,17 +17,7 @@ async def correct(node: Node, event_id: str, value: str | None, *, request: byte
     """Ask a gateway for a correction; the correction, or the code with which it was refused."""
 
     async def ask(app):
-        await app.catalog.current()
-        principal = app.catalog.principal(KEY)
-        organization = app.catalog.organization(principal.organization)
-        caller = Caller(
-            catalog=app.catalog,
-            principal=principal,
-            organization=organization,
-            dialect=Dialect.D,
-            real_ms=app.clock.now_ms(),
-        )
-        corrector = Corrector(caller, app.admission, app.usage_store, app.log, app.live, app.clock)
+        corrector = await corrector_of(app)
         asked = Correction(value=None if value is None else Decimal(value))
         return await corrector.correct(await corrector.by_id(event_id), asked, request)
 
