@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import decided, loaded
 from billing.gateway.discounting import intro_of
+from billing.gateway.returning import return_top_ups
 from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import Wish, subscribe
 from billing.life.frozen import PeriodTerms, freeze, in_currency
@@ -167,14 +168,21 @@ async def begin_change(
     return close
 
 
-async def change_freely(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> tuple[Subscription, PeriodTerms]:
-    """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14)."""
+async def change_freely(
+    connection: AsyncConnection, chosen: Chosen, now_ms: int, real_ms: int
+) -> tuple[Subscription, PeriodTerms]:
+    """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14).
+
+    What is left of top-ups is given back where no balance follows. Raises Unavailable like `return_top_ups`.
+    """
     subscription = chosen.subscription
     account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
     following = await frozen_for(
         connection, subscription, chosen.current, chosen.plan, chosen.interval, account.terms, now_ms * 1000
     )
-    return await write_switch(connection, subscription, following, now_ms), following
+    after = await write_switch(connection, subscription, following, now_ms)
+    await return_top_ups(connection, subscription, chosen.current, following, now_ms, real_ms)
+    return after, following
 
 
 async def change_by_checkout(

@@ -275,7 +275,7 @@ class Explainer:
             "rawWhenStopped": close.raw,
         }
         if close.state is CloseState.SETTLED:
-            return told
+            return told if close.returns_term is None else {**told, "givenBack": await self._given_back(close)}
         account = await account_of(self._live, self._catalog.deployment.lanes, close.customer_id)
         totals = await self._totals(close.organization_id, close.customer_id, close.cut)
         found = difference(account, totals)
@@ -284,6 +284,17 @@ class Explainer:
             "liveCutNow": account.cut,
             "liveNow": {} if found is None else found.live,
             "rawNow": {} if found is None else found.raw,
+        }
+
+    async def _given_back(self, close: CloseRow) -> Told:
+        """Tell which terms' top-ups a close gave back, and the credit, None where nothing was left; minor units."""
+        async with self._sql.snapshot() as connection:
+            found = await credit.granted_by(connection, close.id)
+        return {
+            "rule": "R-MODEL-3",
+            "term": close.returns_term,
+            "credit": None if found is None else found.id,
+            "amount": 0 if found is None else found.amount_minor,
         }
 
     async def _totals(self, organization: str, customer: str, cut: int) -> Mapping[Window, WindowUsage]:

@@ -24,8 +24,9 @@ from kernel.errors import invalid, rejected
 
 PAYMENT_ID: Final = "pay_"
 
-# Begins a subscription whose checkout is completed, at the organization's now, and returns it as it then is.
-Begin = Callable[[AsyncConnection, Subscription, int], Awaitable[Subscription]]
+# Begins a subscription whose checkout is completed, at the organization's now and the real one, and returns it as it
+# then is.
+Begin = Callable[[AsyncConnection, Subscription, int, int], Awaitable[Subscription]]
 
 
 async def keep_card(
@@ -123,7 +124,7 @@ async def complete_checkout(
     `must_collect`.
     """
     await keep_card(connection, organization, subscription.customer_id, card, real_ms)
-    begun = await begin(connection, subscription, organization.now_ms(real_ms))
+    begun = await begin(connection, subscription, organization.now_ms(real_ms), real_ms)
     invoice = await invoices.made_by(connection, source_of(Source.START, subscription.id))
     if invoice is not None:
         await must_collect(connection, organization, invoice, real_ms)

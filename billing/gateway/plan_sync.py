@@ -10,11 +10,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import carry_out, end_now
+from billing.gateway.changing import Chosen, change_freely
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.life.lifecycle import Command
 from billing.life.showing import announced, in_force
 from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
 from billing.life.turning import replaced
+from billing.sale.switching import Path
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
@@ -51,9 +53,12 @@ class PlanSync:
                 page = await subscriptions.of_plan(connection, plan_id, after, _PAGE)
                 if found is None or not page:
                     return
-                now_ms = found.now_ms(self._clock.now_ms())
+                real_ms = self._clock.now_ms()
+                now_ms = found.now_ms(real_ms)
                 plan = await offered(connection, found.id_text, plan_id)
-                changed = [one for one in page if plan is not None and await _follow(connection, one, plan, now_ms)]
+                changed = [
+                    one for one in page if plan is not None and await _follow(connection, one, plan, now_ms, real_ms)
+                ]
                 await accounts.raise_rev(connection, [one.customer_id for one in changed])
             await self._relay.show_all(one.customer_id for one in changed)
             after = page[-1].id
@@ -80,12 +85,14 @@ class PlanSync:
             await self.plan_changed(ids.id_bytes(organization_id), plan_id)
 
 
-async def _follow(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
+async def _follow(
+    connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int, real_ms: int
+) -> bool:
     """Bring one subscription's terms up to the plan; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
     day = day_of_us(now_ms * 1000)
     if subscription.free:
-        return await _follow_free(connection, subscription, periods, plan, now_ms)
+        return await _follow_free(connection, subscription, periods, plan, now_ms, real_ms)
     ending = await _follow_ending(connection, subscription, plan, now_ms)
     if ending:
         return True
@@ -143,7 +150,12 @@ def _migration(subscription: Subscription, target: Plan, now_ms: int) -> Schedul
 
 
 async def _follow_free(
-    connection: AsyncConnection, subscription: Subscription, periods: list[PeriodTerms], plan: Plan, now_ms: int
+    connection: AsyncConnection,
+    subscription: Subscription,
+    periods: list[PeriodTerms],
+    plan: Plan,
+    now_ms: int,
+    real_ms: int,
 ) -> bool:
     """A free plan has no billing period: what does not widen waits for the next usage window."""
     day = day_of_us(now_ms * 1000)
@@ -151,7 +163,7 @@ async def _follow_free(
     current = begun[-1] if begun else periods[0]
     window = current.window_of(day)
     if plan.ending is not None and subscription.end_us is None:
-        return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms)
+        return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms, real_ms)
     now = widened(current, plan)
     later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
     later = await with_addons(connection, subscription, later, current)
@@ -169,11 +181,13 @@ async def _follow_free(
 
 
 async def _end_free(
-    connection: AsyncConnection, subscription: Subscription, plan: Plan, end_us: int, now_ms: int
+    connection: AsyncConnection, subscription: Subscription, plan: Plan, end_us: int, now_ms: int, real_ms: int
 ) -> bool:
     """Carry out a deletion on a free plan, which has no renewal: it ends with its window, or moves to a free plan.
 
-    It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6).
+    It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6). To another model it changes as
+    it would on request: pools start afresh, top-ups are given back (R-MODEL-3). While a cut of its customer is open it
+    stays until the plan is followed again.
     """
     after = subscription
     if plan.ending == CANCEL:
@@ -184,6 +198,13 @@ async def _end_free(
             return False
         after = replaced(subscription, plan_id=target.id, plan_name=target.name)
         current = in_force(subscription, await terms.of(connection, subscription.id))
+        if target.model is not current.model:
+            account = await accounts.read(connection, subscription.customer_id)
+            if account is None or account.open_cut is not None:
+                return False
+            chosen = Chosen(subscription=subscription, current=current, plan=target, interval=None, path=Path.FREELY)
+            await change_freely(connection, chosen, now_ms, real_ms)
+            return True
         moved = await with_addons(connection, subscription, freeze(target, current), current)
         await terms.put(connection, subscription.id, moved)
         await carry_over(connection, subscription.id, moved)

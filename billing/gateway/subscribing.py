@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.addon_moving import take_along
 from billing.gateway.canceling import carry_out, end_now
 from billing.gateway.discounting import quote, use_code
+from billing.gateway.returning import return_top_ups
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
 from billing.life.beginning import activated, first_frame, on_trial
 from billing.life.frozen import PeriodTerms, freeze, in_currency
@@ -106,6 +107,8 @@ async def subscribe(
     held = await begin_seats(connection, subscription, now_ms, keep=live is not None) if subscription.started else {}
     if subscription.status is SubscriptionStatus.ACTIVE and not subscription.free:
         await charge_first(connection, subscription, first, held, account.cut, now_ms)
+    if live is not None and left is not None:
+        await return_top_ups(connection, live, left, first, now_ms, real_ms)
     return subscription, first
 
 
@@ -127,7 +130,7 @@ async def send(
     if not ready:
         return await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
     waiting = await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
-    return await activate(connection, waiting, now_ms)
+    return await activate(connection, waiting, now_ms, real_ms)
 
 
 async def renew_checkout(
@@ -166,12 +169,13 @@ async def choose_currency(
     return after
 
 
-async def activate(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> Subscription:
+async def activate(connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int) -> Subscription:
     """Begin what waited for its checkout: the first payment came, or a trial's card, at the organization's `now_ms`.
 
     Terms are frozen as the plan is sold now; the discount is the one that the checkout showed. A live free subscription
     ends. The caller shows the account. Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan
-    is gone, `offer_not_applicable` when its code is used up. Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
+    is gone, `offer_not_applicable` when its code is used up; Unavailable like `return_top_ups`.
+    Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
     """
     trial = subscription.status is SubscriptionStatus.TRIALING
     _allowed(subscription, Command.CAPTURE if trial else Command.ACTIVATE, now_ms)
@@ -195,6 +199,8 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
         account = await accounts.read(connection, after.customer_id)
         assert account is not None, "who has a subscription has an account"
         await charge_first(connection, after, first, held, account.cut, now_ms)
+    if live is not None and left is not None:
+        await return_top_ups(connection, live, left, first, now_ms, real_ms)
     return after
 
 

@@ -304,8 +304,11 @@ def chain_of(current: PeriodTerms) -> PoolChain:
     return current.chain or PoolChain(term=current.term, window=current.window_of(current.since_day).start)
 
 
-def chain_to(current: PeriodTerms | None, model: ConsumptionModel) -> PoolChain | None:
-    """Tell from where top-ups add up under other terms: only a balance takes over what was bought of one (AMB-20)."""
+def chain_to(current: PeriodTerms | None, model: ConsumptionModel, currency: str) -> PoolChain | None:
+    """Tell from where top-ups add up under other terms: only a balance takes over what was bought of one (AMB-20).
+
+    It has to be in the same currency, since a balance is a number of the currency's major unit.
+    """
     if current is None or not (model is current.model is ConsumptionModel.BALANCE):
         return None
-    return chain_of(current)
+    return chain_of(current) if currency.lower() == current.currency.lower() else None

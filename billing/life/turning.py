@@ -20,7 +20,8 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is the invoice's. `base_term` is the term whose period that begins on `through_day` is charged in advance,
     None when none is. The instant is `end_us`; `final` says that nothing follows. `change` is the plan to which the
-    subscription changes as this is billed.
+    subscription changes as this is billed. `returns_term` is the number of terms that a change has ended already: what
+    is left of their top-ups becomes account credit, and nothing is billed (AMB-20).
     """
 
     kind: InvoiceType
@@ -30,6 +31,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     base_term: int | None = None
     final: bool = False
     change: Target | None = None
+    returns_term: int | None = None
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):

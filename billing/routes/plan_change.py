@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -41,6 +42,7 @@ from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import once, replayed, scope_of
 from catalog.gateway.openapi import documented
+from catalog.terms import ConsumptionModel
 from kernel.engine.live.base import Live
 from kernel.errors import Unavailable, invalid, rejected
 from kernel.limits import CHANGE_WAIT_MS
@@ -106,13 +108,25 @@ async def change_one(
         found = await loaded(connection, caller.organization, wish.subscription)
     counted = await counted_of(caller, live, found.customer_id)
     customers: list[str] = []
+    returning: list[CloseRow] = []
 
     async def work(connection: AsyncConnection) -> object:
         chosen = await choose(connection, caller.organization, wish, caller.now_ms)
         customers[:] = [chosen.subscription.customer_id]
-        return await _uncharged(connection, request, caller, chosen, wish, counted)
+        answer = await _uncharged(connection, request, caller, chosen, wish, counted)
+        if chosen.current.model is ConsumptionModel.BALANCE:
+            close = await closes.open_of(connection, chosen.subscription.id)
+            returning[:] = [] if close is None else [close]
+        return answer
 
-    return await once(request, caller, work, after=shown(relay, customers))
+    async def after() -> Mapping[str, str] | None:
+        """Show the account; wait for the credit of top-ups that were left, which comes a little later otherwise."""
+        headers = await shown(relay, customers)()
+        for close in returning:
+            await _settled(closer, close)
+        return headers
+
+    return await once(request, caller, work, after=after)
 
 
 async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: ChangeWish) -> CloseRow | None:
@@ -174,7 +188,7 @@ async def _uncharged(
     before, now_ms = chosen.current, caller.now_ms
     match chosen.path:
         case Path.FREELY:
-            after, following = await change_freely(connection, chosen, now_ms)
+            after, following = await change_freely(connection, chosen, now_ms, caller.real_ms)
             answer = shape.completed(after, before, following, shape.billing_of([], None, 0), None)
         case Path.CHECKOUT:
             made, first = await change_by_checkout(

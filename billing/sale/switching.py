@@ -62,7 +62,7 @@ def frame_of_change(
     What was bought of a balance is taken along to another balance (AMB-20).
     """
     day = day_of_us(now_us)
-    chain = chain_to(current, model)
+    chain = chain_to(current, model, current.currency)
     until_day = current.until_day if current.trial else None
     if interval is not None and not current.trial:
         until_day = period_of(day, day, interval).end

@@ -38,7 +38,9 @@ async def open_terms(
     `left` are those of the free plan that it takes the place of: top-ups live on until the first renewal (AMB-20).
     """
     await terms.drop_all(connection, subscription.id)
-    first = freeze(plan, first_frame(subscription, chain_to(left, plan.model)), discount=discount)
+    first = freeze(
+        plan, first_frame(subscription, chain_to(left, plan.model, subscription.currency)), discount=discount
+    )
     first = await with_addons(connection, subscription, first, first)
     await terms.put(connection, subscription.id, first)
     if subscription.started:

@@ -28,7 +28,7 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A close as its row has it; `live` and `raw` keep both sides of a difference, `{window: units}`.
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
-    the code with which it was refused in the end.
+    the code with which it was refused in the end. `returns_term` names terms whose top-ups it gives back (`Bill`).
     """
 
     id: str
@@ -51,6 +51,7 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     change: Target | None = None
     asked: str | None = None
     refusal: str | None = None
+    returns_term: int | None = None
 
     @property
     def bill(self) -> Bill:

@@ -33,7 +33,10 @@ class Origin(StrEnum):
 
 
 class AccountCredit(msgspec.Struct, frozen=True, kw_only=True):
-    """A credit as its row has it; amounts in minor units."""
+    """A credit as its row has it; amounts in minor units.
+
+    `invoice_id` or `close_id` names what granted it; neither when the seller did.
+    """
 
     id: str
     organization_id: str
@@ -45,13 +48,14 @@ class AccountCredit(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     invoice_id: str | None
     created_ms: int
+    close_id: str | None = None
 
 
 _COLUMNS: Final = [_c[name] for name in AccountCredit.__struct_fields__]
 
 
 async def grant(connection: AsyncConnection, credit: AccountCredit) -> None:
-    """Give a customer credit; it is the newest."""
+    """Give a customer credit; it is the newest. Raises IntegrityError when its close granted it already."""
     last = select(func.coalesce(func.max(_c.number), 0)).where(_c.customer_id == credit.customer_id)
     number = (await connection.execute(last)).scalar_one() + 1
     await connection.execute(insert(tables.account_credits).values(**msgspec.structs.asdict(credit), number=number))
@@ -61,6 +65,12 @@ async def of_customer(connection: AsyncConnection, customer_id: str) -> list[Acc
     """List a customer's credits, newest first."""
     query = select(*_COLUMNS).where(_c.customer_id == customer_id).order_by(_c.number.desc())
     return [AccountCredit(**row._asdict()) for row in await connection.execute(query)]
+
+
+async def granted_by(connection: AsyncConnection, close_id: str) -> AccountCredit | None:
+    """Read the credit that a close granted without an invoice; None when it granted none."""
+    row = (await connection.execute(select(*_COLUMNS).where(_c.close_id == close_id))).first()
+    return None if row is None else AccountCredit(**row._asdict())
 
 
 async def taken_by(connection: AsyncConnection, invoice_id: str) -> list[tuple[str, int]]:

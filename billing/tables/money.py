@@ -95,7 +95,9 @@ account_credits = Table(
     Column("origin", String(16), nullable=False),
     Column("invoice_id", String(40)),  # the invoice that granted it, if one did
     Column("created_ms", BigInteger, nullable=False),
+    Column("close_id", String(40)),  # the close that granted it without an invoice, if one did: once
     Unique("customer_id", "number", name="uq_account_credits_number"),
+    Index("uq_account_credits_close", "close_id", unique=True),
 )
 
 credit_applications = Table(

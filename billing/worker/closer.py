@@ -27,6 +27,7 @@ from billing.worker.addons import renew_due
 from billing.worker.changing import settle_change
 from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
+from billing.worker.returning import settle_return
 from billing.worker.settled import Settled, counted_at
 from billing.worker.settling import settle, stop
 from billing.worker.stepping import step, step_all
@@ -301,13 +302,16 @@ class Closer:
                 )
         done = Settled()
         with suppress(IntegrityError):  # another closer wrote one of them between our reads and our commit: look again
-            plain = [close for close in agreed if close.change is None]
+            plain = [close for close in agreed if close.change is None and close.returns_term is None]
             done = done + await settle(self._sql, plain, counted, self._clock.now_ms())
             for close in agreed:
                 if close.change is not None:
                     own = counted[close.customer_id]
                     done = done + await settle_change(self._sql, close, own, self._clock.now_ms())
                     await self._relay.show(close.customer_id)
+                elif close.returns_term is not None:
+                    own = counted[close.customer_id]
+                    done = done + await settle_return(self._sql, close, own, self._clock.now_ms())
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
         return done + Settled(stopped=stopped), doubted

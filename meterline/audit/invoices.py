@@ -13,7 +13,7 @@ from typing import Final
 from kernel.money import minor_places
 from meterline.audit.changed import Changer
 from meterline.audit.frozen import Drawn, FrozenTerms, Row, UsageKey
-from meterline.audit.ledger import check_amounts, check_credits, check_numbers
+from meterline.audit.ledger import check_amounts, check_credits, check_numbers, check_returned
 from meterline.audit.owed import Owed, Seller
 from meterline.audit.report import Findings, Unbilled
 from meterline.audit.rows import Books
@@ -84,6 +84,7 @@ class InvoiceAudit:
         self._check_closes(findings)
         self._check_periods(findings)
         check_credits(findings, self._books, self._returned())
+        check_returned(findings, self._books, self._returned_by_closes())
         check_numbers(findings, self._books)
 
     def _check_owed(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
@@ -229,6 +230,21 @@ class InvoiceAudit:
             elif source == "addon" and invoice["id"] in granting:  # it ended with its free plan
                 charged = sum(line["amount_minor"] for line in self._lines[invoice["id"]] if line["kind"] != CREDIT)
                 found[invoice["id"]] = self._changer.month_left(invoice, charged)
+        return found
+
+    def _returned_by_closes(self) -> dict[str, int]:
+        """Tell what changes that were not charged gave back of top-ups, in minor units by close (AMB-20)."""
+        found = {}
+        for close in self._books.closes:
+            number, day, customer = close["returns_term"], close["through_day"], close["customer_id"]
+            if number is None:
+                continue
+            terms = [row for row in self._terms.of(close["subscription_id"]) if row["term"] == number]
+            begun = [row for row in terms if row["since_day"] <= day]
+            found[close["id"]] = 0
+            if close["state"] == "settled" and begun:
+                left = self._terms.top_ups_left(customer, begun[-1], day, self._drawn, close["cut"])
+                found[close["id"]] = _minor(left, begun[-1]["currency"])
         return found
 
     def _used(self, key: UsageKey, cut: int | None) -> Decimal:

@@ -66,6 +66,13 @@ def check_credits(findings: Findings, books: Books, returned: Mapping[str, int])
             findings.same("account credit", f"invoice {invoice['id']}", what, told, booked[invoice["id"]])
 
 
+def check_returned(findings: Findings, books: Books, owed: Mapping[str, int]) -> None:
+    """What closes granted without an invoice is what is `owed`, in minor units by close; the others granted nothing."""
+    granted = _by(books.credits, "close_id")
+    for close in granted.keys() | owed.keys():
+        findings.same("account credit", f"close {close}", "given back", granted[close], owed.get(close, 0))
+
+
 def check_numbers(findings: Findings, books: Books) -> None:
     """An organization's invoices are numbered from 1 without gaps (R-INV-10)."""
     numbers: dict[str, list[int]] = defaultdict(list)

@@ -176,7 +176,7 @@ async def books(sql: Sql) -> Books:
             ),
             closes=await rows(
                 "SELECT id, organization_id, customer_id, subscription_id, cut, kind, base_term, start_day,"
-                " through_day, end_us, final, state, invoice_id FROM closes"
+                " through_day, end_us, final, state, invoice_id, returns_term FROM closes"
             ),
             invoices=exact(
                 await rows(
@@ -193,7 +193,7 @@ async def books(sql: Sql) -> Books:
                 " overage, term, window_day, window_end_day, cut_after, cut, amount_minor FROM invoice_lines"
                 " ORDER BY invoice_id, position"
             ),
-            credits=await rows("SELECT id, amount_minor, left_minor, invoice_id FROM account_credits"),
+            credits=await rows("SELECT id, amount_minor, left_minor, invoice_id, close_id FROM account_credits"),
             applications=await rows("SELECT credit_id, invoice_id, amount_minor FROM credit_applications"),
             refunds=await rows("SELECT id, payment_id, invoice_id, amount_minor FROM refunds"),
             payments=await rows("SELECT id, status, amount_minor FROM payments"),

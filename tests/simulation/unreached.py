@@ -28,6 +28,7 @@ UNREACHED: dict[tuple[str, str, int], str] = {
     ("billing/worker/closer.py", "_turn", 0): "no process of the simulation closes twice at once",
     ("billing/worker/closer.py", "_settle_all", 1): "no process of the simulation closes twice at once",
     ("billing/worker/closer.py", "_compare_and_write", 1): "a close that stops is a finding",
+    ("billing/worker/closer.py", "_compare_and_write", 5): "SQL knows of no top-ups here, so nothing is given back",
     ("billing/worker/settling.py", "stop", 0): "a close that stops is a finding",
     ("billing/worker/settling.py", "stop", 1): "a close that stops is a finding",
     ("ingest/gateway/admission.py", "probe", 0): "asked by a readiness check alone",

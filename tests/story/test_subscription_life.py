@@ -54,7 +54,7 @@ async def pay(world: World, subscription_id: str) -> None:
     async with world.sql.transaction() as connection:
         found = await subscriptions.read(connection, subscription_id)
         now_ms = parse_instant_us((await world.call("GET", "/test-clock"))["now"]) // 1000
-        await activate(connection, found, now_ms)
+        await activate(connection, found, now_ms, world.clock.now_ms())
     await world.relay.show(found.customer_id)
 
 

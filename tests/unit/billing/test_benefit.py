@@ -201,14 +201,15 @@ def test_a_trial_blocks_overage_and_takes_the_price_of_its_end():
 
 
 def test_a_paid_balance_takes_over_what_was_bought_on_a_free_one():
-    """R-FREE-6, R-TOPUP-3, AMB-20: until its own first renewal; a plan of another model does not."""
+    """R-FREE-6, R-TOPUP-3, AMB-20: until its own first renewal; no other model or currency."""
     free = frozen(balance(None, included=Decimal(1)))
     since = PoolChain(term=1, window=ANCHOR)
-    assert chain_to(free, ConsumptionModel.BALANCE) == since
+    assert chain_to(free, ConsumptionModel.BALANCE, "USD") == since
     assert freeze(balance(), first_frame(subscription(term=2), since)).chain == since
-    assert chain_to(free, ConsumptionModel.METERED) is None
-    assert chain_to(None, ConsumptionModel.BALANCE) is None
-    assert chain_to(frozen(BEFORE), ConsumptionModel.BALANCE) is None
+    assert chain_to(free, ConsumptionModel.BALANCE, "eur") is None
+    assert chain_to(free, ConsumptionModel.METERED, "usd") is None
+    assert chain_to(None, ConsumptionModel.BALANCE, "usd") is None
+    assert chain_to(frozen(BEFORE), ConsumptionModel.BALANCE, "usd") is None
     assert frozen(balance()).chain is None
 
 
