@@ -14,6 +14,7 @@ from billing.money.drawing import top_ups_left
 from billing.money.invoice import InvoiceType
 from billing.store import purchase
 from billing.store.cut import open_close
+from catalog.terms import ConsumptionModel
 from kernel.errors import Unavailable
 from kernel.period import day_of_us
 
@@ -31,7 +32,8 @@ async def return_top_ups(
     `ended` and `current` are the subscription and its terms as they were; the change is this transaction's. Raises
     Unavailable while another cut of the customer is open: nothing has changed then.
     """
-    if chain_to(current, following.model, following.currency) is not None:
+    taken_over = chain_to(current, following.model, following.currency) is not None
+    if current.model is not ConsumptionModel.BALANCE or taken_over:
         return
     top_ups = (await purchase.top_ups_of(connection, [ended.customer_id]))[ended.customer_id]
     now_us = now_ms * 1000
