@@ -26,7 +26,7 @@ from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.limits import DAY_MS, DRAWN_UNITS_MAX
 from kernel.quantity import to_units
 
-RULES: Final = 2
+RULES: Final = 3
 
 LIMIT_REACHED: Final = "included_limit_reached"
 NO_CREDITS: Final = "insufficient_credits"
@@ -147,9 +147,23 @@ def _free(place: Place) -> bool:
     return not place.by_model and cost_of(place.terms, place.granted, 1_000_000_000) == 0
 
 
+def fold_event_second(
+    account: Account,
+    standing: Standing | None,
+    event: UsageEvent,
+    entry: KeyEntry | None,
+    *,
+    lane_clock_ms: int,
+    at_ms: int,
+) -> Outcome:
+    """Judge one attempt as `fold_event` does, by rules 2: nothing of before a pause counted once it was over."""
+    known = None if standing is None else standing.unpaused()
+    return fold_event(account, known, event, entry, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
+
+
 # Which function judges by which rules. A program with new rules keeps the judge of those before, so that it can fold to
 # its end the log of a Meterline that was killed.
-JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {1: fold_event_first, RULES: fold_event}
+JUDGES: Final[Mapping[int, Callable[..., Outcome]]] = {1: fold_event_first, 2: fold_event_second, RULES: fold_event}
 
 
 def fold_snapshot(account: Account, snapshot: Snapshot) -> bool:

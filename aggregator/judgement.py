@@ -82,8 +82,7 @@ def judgement_wire(row: EventRow, snapshot: Snapshot | None, before: Before) -> 
 
 def _correction_wire(row: EventRow, corrects: Corrected, snapshot: Snapshot | None) -> dict[str, Any]:
     """Spell a correction: it counts where its event does, whatever terms are in force (ADR 10)."""
-    both = () if snapshot is None else (snapshot.terms, snapshot.next)
-    terms = next((one for one in both if one is not None and one.number == corrects.term), None)
+    terms = None if snapshot is None else next(iter(_numbered(snapshot, corrects.term)), None)
     before = to_units(corrects.quantity)
     return {
         "rule": rule_of_event(row),
@@ -120,8 +119,14 @@ def _terms(row: EventRow, snapshot: Snapshot | None, place: Place | None) -> Ter
         return None
     if place is None:
         return snapshot.terms_on(row.event_time // DAY_US) or snapshot.terms
-    both = [one for one in (snapshot.terms, snapshot.next) if one is not None and one.number == place.key[1]]
+    both = _numbered(snapshot, place.key[1])
     return max((one for one in both if one.since <= max(place.key[2], both[0].since)), key=lambda one: one.since)
+
+
+def _numbered(snapshot: Snapshot, number: int) -> list[Terms]:
+    """List the terms of one number that an event may fall under: in force, announced, ended by a pause."""
+    known = (snapshot.terms, snapshot.next, *(ended.terms for ended in snapshot.paused))
+    return [one for one in known if one is not None and one.number == number]
 
 
 def _terms_wire(snapshot: Snapshot, terms: Terms, row: EventRow) -> dict[str, Any]:

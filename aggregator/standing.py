@@ -2,8 +2,9 @@
 
 Owns the rules of time and terms that need no amount. A standing is made once per snapshot and remembers what it was
 asked, because events of one customer name few features and few days. Metered usage counts in the window of its own
-time; what draws on a pool counts in the window that holds the account's clock (AMB-16).
-Source: DESIGN 3.5.4; ADR 9; R-INT-1, R-TRACK-7, R-TRACK-10.
+time; what draws on a pool counts in the window that holds the account's clock (AMB-16). What happened before a pause
+counts under the terms that the pause ended; what happened within it counts nowhere.
+Source: DESIGN 3.5.4; ADR 9; R-INT-1, R-TRACK-7, R-TRACK-10, R-TRACK-20, R-SUB-13.
 """
 
 from typing import Final
@@ -90,6 +91,14 @@ def window_at(snapshot: Snapshot, day: int) -> tuple[Terms, Period] | None:
     return None if terms is None else (terms, usage_window(snapshot, terms, day))
 
 
+def terms_before(snapshot: Snapshot, event_time_us: int) -> Terms | None:
+    """Tell which of the terms that pauses ended cover an instant; None: it is within a pause, or before them all."""
+    for ended in snapshot.paused:
+        if ended.terms.first_us - START_SLACK_MS * 1_000 <= event_time_us < ended.until_us:
+            return ended.terms
+    return None
+
+
 def draw_day(snapshot: Snapshot, clock_ms: int) -> int:
     """Tell the day whose window usage draws on when the account's clock is `clock_ms`: never one after access ended."""
     day = clock_ms // DAY_MS
@@ -136,16 +145,22 @@ class Standing:
 
     def covers(self, event_time_us: int) -> bool:
         """Tell whether a live subscription covers an instant."""
-        if self._first_us is None or event_time_us < self._first_us:
+        if self._first_us is None or (self._until_us is not None and event_time_us >= self._until_us):
             return False
-        return self._until_us is None or event_time_us < self._until_us
+        return event_time_us >= self._first_us or terms_before(self.snapshot, event_time_us) is not None
+
+    def unpaused(self) -> "Standing":
+        """Make the standing of an account that knows of no pause before its terms, as rules 2 had it."""
+        return Standing(msgspec.structs.replace(self.snapshot, paused=())) if self.snapshot.paused else self
 
     def place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
         """Tell where an event of `feature` falls, or the code with which it is refused; `clock_ms` is the account's."""
-        if self._first_us is None or event_time_us < self._first_us:
+        if self._first_us is None:
             return NO_SUBSCRIPTION
         if self._until_us is not None and event_time_us >= self._until_us:
             return NO_SUBSCRIPTION
+        if event_time_us < self._first_us:
+            return self._late_place(feature, event_time_us, clock_ms)
         asked = (feature, event_time_us // DAY_US)
         try:
             place = self._places[asked]
@@ -162,10 +177,30 @@ class Standing:
         terms = terms_at(self.snapshot, day)
         assert terms is not None, "asked only of a live subscription"
         granted = metered_terms(terms, feature)
-        return None if granted is None else self._place(terms, granted, day)
+        return None if granted is None else self._place(terms, granted, usage_window(self.snapshot, terms, day))
 
-    def _place(self, terms: Terms, granted: FeatureTerms, day: int) -> Place:
-        window = usage_window(self.snapshot, terms, day)
+    def _late_place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
+        """Find where usage of before a pause counts; nothing is remembered of it, because little comes so late.
+
+        Metered usage counts in its own window as the pause left it, what draws on a pool in today's (R-TRACK-20).
+        """
+        terms = terms_before(self.snapshot, event_time_us)
+        if terms is None:
+            return NO_SUBSCRIPTION
+        granted = metered_terms(terms, feature)
+        if granted is None:
+            return NOT_IN_PLAN
+        if not pooled(terms):
+            return self._place(terms, granted, window_on(terms, day_of_us(max(event_time_us, terms.start_us))))
+        day = draw_day(self.snapshot, clock_ms)
+        today = terms_at(self.snapshot, day)
+        assert today is not None, "asked only of a live subscription"
+        now_granted = metered_terms(today, feature)
+        if now_granted is None or today.model is not terms.model:
+            return NOT_IN_PLAN
+        return self._place(today, now_granted, usage_window(self.snapshot, today, day))
+
+    def _place(self, terms: Terms, granted: FeatureTerms, window: Period) -> Place:
         key = (granted.feature, terms.number, window.start)
         if pooled(terms):
             by_model = priced_by_model(terms, granted)
@@ -197,4 +232,4 @@ class Standing:
             day = snapshot.next.since if own is snapshot.next else snapshot.next.since - 1
             terms, granted = own, place.granted
         assert granted is not None, "the event's own terms grant the feature"
-        return self._place(terms, granted, day)
+        return self._place(terms, granted, usage_window(snapshot, terms, day))

@@ -126,12 +126,24 @@ class SeatCount(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=F
     count: int
 
 
+class PausedTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """Terms that a pause ended at the instant `until_us`: what happened under them before counts when it comes late.
+
+    Of their features only metered ones are named.
+    """
+
+    terms: Terms
+    until_us: int
+
+
 class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """One account as SQL has it at `rev`.
 
-    `end_us` is when access ends (None: no end is set). `next` are the terms announced for the days from `next.since`
-    on. `cut` is the number of cuts taken through the customer's lane so far. `packs` sums the credits of all packs ever
-    bought (1e-9 credits); `top_ups` are those that still count in the terms' chain, in order of (term, window).
+    `end_us` is when access ends, for good or by a pause (None: neither is set). `next` are the terms announced for the
+    days from `next.since` on. `cut` is the number of cuts taken through the customer's lane so far. `packs` sums the
+    credits of all packs ever bought (1e-9 credits); `top_ups` are those that still count in the terms' chain, in order
+    of (term, window).
+    `paused` are the terms that pauses of the subscription ended, the latest first: those that late usage may name.
     """
 
     organization: bytes
@@ -145,6 +157,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     packs: int = 0
     top_ups: tuple[TopUp, ...] = ()
     seats: tuple[SeatCount, ...] = ()
+    paused: tuple[PausedTerms, ...] = ()
 
     def terms_on(self, day: int) -> Terms | None:
         """Tell the terms in force on a day."""

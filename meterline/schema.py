@@ -15,7 +15,7 @@ import catalog.tables
 from kernel.engine.sql.base import Sql, metadata
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
-_HEAD: Final = "0012"
+_HEAD: Final = "0013"
 _AT: Final = table("alembic_version", column("version_num"))
 TABLE_MODULES: Final = (catalog.tables, billing.tables)
 

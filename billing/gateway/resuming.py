@@ -75,5 +75,6 @@ async def _new_period(
 ) -> PeriodTerms:
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     discount = None if current.discount is None else current.discount.spent()
-    following = frozen_or_kept(plan, current, anew(current, term, now_ms), discount)
+    assert subscription.pause is not None, "it is paused"
+    following = frozen_or_kept(plan, current, anew(current, subscription.pause, term, now_ms), discount)
     return await with_addons(connection, subscription, following, current)

@@ -5,7 +5,7 @@ it. Source: R-INT-1, R-TRIAL-4, R-TRIAL-5, R-FREE-1, R-SUB-13; contract T56; AMB
 """
 
 from billing.life.frozen import Frame, PeriodTerms, chain_of, framed
-from billing.life.subscription import TRIAL_WINDOW_DAYS, Subscription
+from billing.life.subscription import TRIAL_WINDOW_DAYS, Pause, Subscription
 from billing.life.turning import replaced
 from catalog.terms import PoolChain, SubscriptionStatus
 from kernel.period import DAY_US, Interval, day_of_us, period_of
@@ -134,11 +134,12 @@ def continued(subscription: Subscription, current: PeriodTerms, term: int, now_m
         interval=current.interval,
         chain_term=chain.term,
         chain_window=chain.window,
+        paused_us=subscription.pause.effective_us,
     )
     return framed(current, frame)
 
 
-def anew(current: PeriodTerms, term: int, now_ms: int) -> Frame:
+def anew(current: PeriodTerms, pause: Pause, term: int, now_ms: int) -> Frame:
     """Frame a new period that starts today: a resume after a pause that began at a period's end (R-SUB-13)."""
     day = day_of_us(now_ms * 1000)
     assert current.interval is not None, "only a paid plan is paused"
@@ -150,4 +151,5 @@ def anew(current: PeriodTerms, term: int, now_ms: int) -> Frame:
         anchor_day=day,
         currency=current.currency,
         interval=current.interval,
+        paused_us=pause.effective_us,
     )

@@ -75,6 +75,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     from `anchor_day`: by months, or by `window_days` days in a trial. Usage counts from `start_us`. `interval` is None
     on a free plan; of a trial it is the price's. `chain_*` say where top-ups add up from (`catalog.terms.PoolChain`).
     `counts_us` is when the subscription began, where these terms took over from others (`catalog.terms.Terms`).
+    `paused_us` is when the pause began that these terms followed.
     """
 
     term: int
@@ -89,6 +90,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     chain_term: int | None = None
     chain_window: int | None = None
     counts_us: int | None = None
+    paused_us: int | None = None
 
     @property
     def first_us(self) -> int:

@@ -19,7 +19,7 @@ class Part(NamedTuple):
     shift: int
 
 
-def resumed(period: PeriodTerms) -> bool:
+def goes_on(period: PeriodTerms) -> bool:
     """Tell whether terms go on with a period that was paused at once: they alone are counted from their end."""
     return period.anchor_day == period.until_day
 
@@ -36,11 +36,16 @@ def days_of(periods: Sequence[PeriodTerms], period: PeriodTerms) -> Period | Non
 
     None for one that never was: its terms tell them.
     """
-    if not resumed(period):
+    if not goes_on(period):
         return None
     first = _rows(periods, period)[0]
     assert period.until_day is not None, "a period that was paused has an end"
     return Period(period.until_day - _days(first.since_day, first.until_day), period.until_day)
+
+
+def terms_before(periods: Sequence[PeriodTerms], resumed: PeriodTerms) -> PeriodTerms:
+    """Tell the terms that were in force when the pause began that `resumed` ended."""
+    return max((one for one in periods if one.term < resumed.term), key=lambda one: (one.term, one.since_day))
 
 
 def begin_ms(period: PeriodTerms) -> int:
@@ -50,9 +55,8 @@ def begin_ms(period: PeriodTerms) -> int:
 
 def _rows(periods: Sequence[PeriodTerms], period: PeriodTerms) -> list[PeriodTerms]:
     found = [period]
-    while resumed(found[0]):
-        before = [one for one in periods if one.term < found[0].term]
-        found.insert(0, max(before, key=lambda one: (one.term, one.since_day)))
+    while goes_on(found[0]):
+        found.insert(0, terms_before(periods, found[0]))
     return found
 
 

@@ -9,9 +9,12 @@ from typing import Final
 import msgspec
 
 from billing.life.frozen import PeriodTerms
+from billing.life.paused import terms_before
 from billing.life.subscription import Subscription
-from catalog.terms import SeatCount, Snapshot, SubscriptionStatus, Terms, TopUp
+from catalog.definition import FeatureKind
+from catalog.terms import PausedTerms, SeatCount, Snapshot, SubscriptionStatus, Terms, TopUp
 from kernel import ids
+from kernel.limits import PAUSE_KEPT_DAYS, PAUSED_FEATURES_MAX, PAUSES_KEPT_MAX
 from kernel.period import DAY_MS, DAY_US
 from kernel.quantity import to_units
 
@@ -109,11 +112,39 @@ def snapshot_of(
         customer=ids.id_bytes(account.customer_id),
         rev=account.rev,
         status=None if subscription is None else subscription.status,
-        end_us=None if subscription is None else subscription.end_us,
+        end_us=None if subscription is None else _access_end_us(subscription),
         terms=None if shown is None else terms_of(shown, in_force(shown, periods)),
         next=None if shown is None or following is None else terms_of(shown, following),
         cut=account.cut,
         packs=bought.packs,
         top_ups=bought.top_ups,
         seats=bought.seats,
+        paused=() if shown is None else paused_terms(shown, periods),
     )
+
+
+def _access_end_us(subscription: Subscription) -> int | None:
+    """Tell when access ends, as far as it is known: for good, or by a pause, which waits for no job (R-SUB-13)."""
+    pause, end_us = subscription.pause, subscription.end_us
+    if pause is None:
+        return end_us
+    return pause.effective_us if end_us is None else min(end_us, pause.effective_us)
+
+
+def paused_terms(subscription: Subscription, periods: Sequence[PeriodTerms]) -> tuple[PausedTerms, ...]:
+    """List the terms that pauses ended, the latest first, as far back as usage of them may still come (R-TRACK-20).
+
+    At most PAUSES_KEPT_MAX of them, and PAUSED_FEATURES_MAX metered features in all; what is beyond is forgotten.
+    """
+    oldest_us = (subscription.period_start_day - PAUSE_KEPT_DAYS) * DAY_US
+    found, features = list[PausedTerms](), 0
+    for resumed in reversed(periods):
+        if resumed.paused_us is None or resumed.paused_us <= oldest_us or len(found) == PAUSES_KEPT_MAX:
+            continue
+        ended = terms_of(subscription, terms_before(periods, resumed))
+        metered = tuple(granted for granted in ended.features if granted.kind == FeatureKind.METERED)
+        features += len(metered)
+        if features > PAUSED_FEATURES_MAX:
+            break
+        found.append(PausedTerms(terms=msgspec.structs.replace(ended, features=metered), until_us=resumed.paused_us))
+    return tuple(found)

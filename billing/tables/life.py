@@ -110,6 +110,7 @@ subscription_terms = Table(
     Column("chain_term", Integer),
     Column("chain_window", Integer),
     Column("counts_us", BigInteger),  # when the subscription began, where these terms took over from others
+    Column("paused_us", BigInteger),  # when the pause began that these terms followed
     Column("plan_id", String(40), nullable=False),
     Column("plan_code", Text, nullable=False),
     Column("plan_name", Text, nullable=False),

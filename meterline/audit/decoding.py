@@ -156,7 +156,10 @@ class TermsRule(NamedTuple):
 
 
 class AccountRecord(NamedTuple):
-    """One account record: `body` is its bytes, as LIVE keeps them."""
+    """One account record: `body` is its bytes, as LIVE keeps them.
+
+    `paused` are the terms that pauses ended, the latest first, each with the instant (in microseconds).
+    """
 
     organization: bytes
     customer: bytes
@@ -169,6 +172,7 @@ class AccountRecord(NamedTuple):
     body: bytes
     packs: Decimal = Decimal(0)
     top_ups: tuple[tuple[int, int, Decimal], ...] = ()
+    paused: tuple[tuple[TermsRule, int], ...] = ()
 
 
 class KeyEntry(NamedTuple):
@@ -264,10 +268,11 @@ def _attempt(position: Position, time_ms: int, gateway: str, event: Sequence[Any
 def decode_snapshot(body: bytes) -> AccountRecord:
     """Read the body of an account record."""
     organization, customer, rev, status, end_us, terms, following, cut, *added = msgspec.msgpack.decode(body)
-    packs, top_ups, *_ = _padded(added, (0, ()))
+    packs, top_ups, _seats, ended, *_ = _padded(added, (0, (), (), ()))
     bought = tuple((term, window, amount * UNITS) for term, window, amount in top_ups)
     both = _terms(terms), _terms(following)
-    return AccountRecord(organization, customer, rev, status, end_us, *both, cut, body, packs * UNITS, bought)
+    paused = tuple((rule, until_us) for value, until_us in ended if (rule := _terms(value)) is not None)
+    return AccountRecord(organization, customer, rev, status, end_us, *both, cut, body, packs * UNITS, bought, paused)
 
 
 def _terms(value: Sequence[Any] | None) -> TermsRule | None:

@@ -252,9 +252,22 @@ def _covers(record: AccountRecord, time_us: int) -> bool:
     """Tell whether a live subscription covers an instant."""
     if record.terms is None or record.status not in _LIVE:
         return False
-    first_us = record.terms.start_us if record.terms.counts_us is None else record.terms.counts_us
-    begun = time_us >= first_us - START_SLACK_MS * 1_000
-    return begun and (record.end_us is None or time_us < record.end_us)
+    if record.end_us is not None and time_us >= record.end_us:
+        return False
+    return _begun(record.terms, time_us) or _ended_by_pause(record, time_us) is not None
+
+
+def _begun(terms: TermsRule, time_us: int) -> bool:
+    first_us = terms.start_us if terms.counts_us is None else terms.counts_us
+    return time_us >= first_us - START_SLACK_MS * 1_000
+
+
+def _ended_by_pause(record: AccountRecord, time_us: int) -> TermsRule | None:
+    """Find the terms that a later pause ended, if they held at an instant before those in force (R-TRACK-20)."""
+    assert record.terms is not None, "asked only of a customer with terms"
+    if _begun(record.terms, time_us):
+        return None
+    return next((terms for terms, until_us in record.paused if _begun(terms, time_us) and time_us < until_us), None)
 
 
 def _count(ledger: Ledger, attempt: Attempt, counted: Ruling) -> None:
@@ -266,18 +279,22 @@ def _count(ledger: Ledger, attempt: Attempt, counted: Ruling) -> None:
 
 def _place(record: AccountRecord, attempt: Attempt, clock_ms: int) -> _Place | None:
     """Find where an event counts: by its own time, or, when it draws on a pool, by the account's clock (AMB-16)."""
-    own = _terms_on(record, attempt.event_time_us // _DAY_US)
+    ended = _ended_by_pause(record, attempt.event_time_us)
+    own = _terms_on(record, attempt.event_time_us // _DAY_US) if ended is None else ended
     rule = _metered(own, attempt.feature)
     if rule is None:
         return None
     day = attempt.event_time_us // _DAY_US
     if own.model == "metered":
-        return _Place(own, rule, *_window(record, own, day))
+        window = _window(record, own, day) if ended is None else window_of(own, max(day, own.start_us // _DAY_US))
+        return _Place(own, rule, *window)
     day = clock_ms // _DAY_MS
     if record.end_us is not None:
         day = min(day, (record.end_us - 1) // _DAY_US)
     terms = _terms_on(record, day)
     there = _metered(terms, attempt.feature)
+    if ended is not None and (there is None or terms.model != own.model):
+        return None
     if there is None or terms.model != own.model:  # then the nearest day of the event's own terms
         assert record.next is not None, "terms differ"
         day = record.next.since if own is record.next else record.next.since - 1

@@ -103,7 +103,8 @@ class Recount:
         return row
 
     def _snapshot(self, body) -> None:
-        _, customer, rev, status, end_us, terms, following, cut, packs, top_ups, _ = body
+        _, customer, rev, status, end_us, terms, following, cut, packs, top_ups, _, paused = body
+        assert not paused, "nobody in the town pauses"
         ledger = self.ledgers[customer]
         if rev <= ledger.rev:
             return

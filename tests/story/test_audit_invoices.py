@@ -217,7 +217,7 @@ async def test_whatever_happens_the_invoices_are_made_again_the_same(world: Worl
                 value = None if chance.randrange(3) == 0 else str(chance.randrange(90) / 2 + 0.25)
                 await correct(world, chance.choice(rows), value, f"{date_of(day)}T00:00:00Z")
             case _:
-                on, now = f"{date_of(day - chance.choice((0, 2, 9)))}T00:00:00Z", f"{date_of(day)}T00:00:00Z"
+                on, now = f"{date_of(day - chance.choice((0, 2, 9, 25)))}T00:00:00Z", f"{date_of(day)}T00:00:00Z"
                 await world.track(acme, str(chance.randrange(1, 90) / 2), on, accepted=now)
     await world.now(f"{date_of(day + 40)}T00:00:00Z")
     await proved(world)

@@ -24,8 +24,8 @@ def judge_of(rules):
         print(f"judged by rules {rules}", file=sys.stderr, flush=True)
         return fold.fold_event(*given, **named)
     return judge
-fold.RULES = 3
-fold.JUDGES = {rules: judge_of(rules) for rules in (2, 3)}
+fold.RULES = 4
+fold.JUDGES = {rules: judge_of(rules) for rules in (3, 4)}
 from meterline.cli import main
 main()
 """
@@ -123,11 +123,11 @@ async def test_newer_rules_begin_an_epoch_by_themselves(server):
     async with Api(server) as api:
         words = server.log()[began:]
         assert words.count("a new epoch has begun: this Meterline folds by newer rules") == 1
-        assert [line for line in words.splitlines() if "judged by rules" in line] == ["judged by rules 2"]
+        assert [line for line in words.splitlines() if "judged by rules" in line] == ["judged by rules 3"]
         for key in ("before", "unjudged"):
             await api.call("POST", "/usage/events", event(key), expect=409)
         await api.call("POST", "/usage/events", event("after"))
-        assert "judged by rules 3" in server.log()[began:]
+        assert "judged by rules 4" in server.log()[began:]
         assert (await api.access("ann", "calls"))["consumption"]["unitsUsed"] == 45
     server.stop()
 

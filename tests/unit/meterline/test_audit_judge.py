@@ -14,6 +14,7 @@ from aggregator.row import EVENT_COLUMNS, EventRow, event_row
 from catalog.terms import (
     ConsumptionModel,
     FeatureTerms,
+    PausedTerms,
     PoolChain,
     Snapshot,
     SubscriptionStatus,
@@ -83,7 +84,7 @@ def _terms(number, start_day, since, limit, kind=KINDS[0]):
     )
 
 
-def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, begun, bought):
+def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, begun, bought, paused=()):
     packs, top_ups = bought
     start = FIRST_DAY + begun
     return Snapshot(
@@ -97,6 +98,13 @@ def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, 
         cut=cut,
         packs=packs * 10**9,
         top_ups=tuple(TopUp(term=term, window=FIRST_DAY + day, amount=10**9) for term, day in top_ups),
+        paused=tuple(
+            PausedTerms(
+                terms=_terms(number - 1 - place, FIRST_DAY + since, FIRST_DAY + since, limit + 1, before),
+                until_us=(FIRST_DAY + until) * DAY_MS * 1000 + 3_600_000_000 + later,
+            )
+            for place, (before, since, until, later) in enumerate(paused)
+        ),
     )
 
 
@@ -292,6 +300,43 @@ def test_they_say_the_same_of_what_is_corrected_in_a_customers_life(kind, then, 
             history.append(
                 _snapshot(rev, rev - 1, limit=limit, number=number, kind=now, begun=begun, bought=bought, **known)
             )
+    _both_say_the_same(history)
+
+
+# What happened on which day (at one in the morning), and is used or corrected when the pauses are over.
+_LATE = st.tuples(
+    st.sampled_from(FEATURES[:2]),
+    st.integers(0, 3),
+    st.sampled_from([-1, 0, 2, 4, 9, 10, 11, 12, 13, 14, 16]),
+    st.sampled_from([None, None, None, "0.7"]),
+) | st.tuples(st.integers(0, 9), st.sampled_from([None, "0", "1", "6"]), st.booleans())
+
+
+@given(
+    st.sampled_from([(kind, kind, kind) for kind in KINDS]) | st.tuples(*[st.sampled_from(KINDS)] * 3),
+    st.tuples(st.sampled_from([4, 9]), st.sampled_from([10, 11]), st.sampled_from([13, 14]), st.just(15)),
+    st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    st.sampled_from([None, None, None, 10, 16, 40]),
+    st.sampled_from([28, 33, None]),
+    st.lists(_LATE, min_size=12, max_size=30),
+)
+@settings(max_examples=200, deadline=None)
+def test_they_say_the_same_of_what_comes_late_for_before_a_pause(kinds, days, later, end, following, steps):
+    """R-TRACK-20, R-SUB-13: two pauses, to the microsecond, of plans of any kind; what counts is corrected as well."""
+    first, second, now = kinds
+    begin_pause, resume, pause_again, begun = days
+    paused = ((second, resume, pause_again, later[0]), (first, 0, begin_pause, later[1]))
+    known = {"status": SubscriptionStatus.ACTIVE, "end": end, "following": following, "then": now, "new": 1}
+    under = _snapshot(1, 1, limit=4, number=3, kind=now, begun=begun, bought=(3, ((1, 0),)), paused=paused, **known)
+    history = [under]
+    for number, step in enumerate(steps):
+        day = begun + number // 4
+        if len(step) == 4:
+            feature, quantity, happened, cost = step
+            history.append((feature, quantity, None, 0, min(happened, day), day, None, cost))
+        else:
+            which, value, stale = step
+            history.append((which, value, day, stale))
     _both_say_the_same(history)
 
 
