@@ -17,6 +17,7 @@ from billing import tables
 from billing.money.amount_due import Amounts, Credit, amounts_of, oldest_first
 from billing.money.invoice import Invoice, InvoiceDraft
 from kernel import ids
+from kernel.money import Money
 
 CREDIT_ID: Final = "crd_"
 
@@ -52,6 +53,34 @@ class AccountCredit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS: Final = [_c[name] for name in AccountCredit.__struct_fields__]
+
+
+def of_top_ups_left(
+    organization_id: str,
+    customer_id: str,
+    amount: Money,
+    now_ms: int,
+    *,
+    invoice_id: str | None = None,
+    close_id: str | None = None,
+) -> AccountCredit:
+    """Make the credit that top-ups become when no balance takes them over (AMB-20).
+
+    It names what granted it: the invoice of a change that was charged, else the close of one that was not.
+    """
+    return AccountCredit(
+        id=ids.new_id(CREDIT_ID, now_ms),
+        organization_id=organization_id,
+        customer_id=customer_id,
+        currency=amount.currency,
+        amount_minor=amount.minor,
+        left_minor=amount.minor,
+        reason="Top-ups left at a change of plan",
+        origin=Origin.PLAN_CHANGE,
+        invoice_id=invoice_id,
+        created_ms=now_ms,
+        close_id=close_id,
+    )
 
 
 async def grant(connection: AsyncConnection, credit: AccountCredit) -> None:

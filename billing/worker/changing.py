@@ -88,17 +88,8 @@ async def _give_back(connection: AsyncConnection, invoice: Invoice, amount: Mone
     """Grant what is left of top-ups as account credit, for later invoices."""
     if not amount.minor:
         return
-    granted = credit.AccountCredit(
-        id=ids.new_id(credit.CREDIT_ID, invoice.created_ms),
-        organization_id=invoice.organization_id,
-        customer_id=invoice.customer_id,
-        currency=invoice.currency,
-        amount_minor=amount.minor,
-        left_minor=amount.minor,
-        reason="Top-ups left at a change of plan",
-        origin=credit.Origin.PLAN_CHANGE,
-        invoice_id=invoice.id,
-        created_ms=invoice.created_ms,
+    granted = credit.of_top_ups_left(
+        invoice.organization_id, invoice.customer_id, amount, invoice.created_ms, invoice_id=invoice.id
     )
     await credit.grant(connection, granted)
 

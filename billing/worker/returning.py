@@ -16,8 +16,6 @@ from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
 
-REASON = "Top-ups left at a change of plan"
-
 
 async def settle_return(sql: Sql, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
     """Grant what is left of the ended terms' top-ups as account credit; nothing when another settled the close.
@@ -40,18 +38,8 @@ async def settle_return(sql: Sql, close: CloseRow, counted: Counted, real_ms: in
         left = top_ups_left(subscription, ended, counted.drawn, top_ups, close.through_day)
         amount = money_of_units(left, ended.currency)
         if amount.minor:
-            granted = credit.AccountCredit(
-                id=ids.new_id(credit.CREDIT_ID, now_ms),
-                organization_id=close.organization_id,
-                customer_id=close.customer_id,
-                currency=ended.currency,
-                amount_minor=amount.minor,
-                left_minor=amount.minor,
-                reason=REASON,
-                origin=credit.Origin.PLAN_CHANGE,
-                invoice_id=None,
-                created_ms=now_ms,
-                close_id=close.id,
+            granted = credit.of_top_ups_left(
+                close.organization_id, close.customer_id, amount, now_ms, close_id=close.id
             )
             await credit.grant(connection, granted)
         await closes.settle(connection, close, None, now_ms)
