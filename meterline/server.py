@@ -27,7 +27,6 @@ from meterline.operator_socket import socket_path
 from meterline.role import Role
 
 _GRACE_SECONDS: Final = 5
-_COLLECT_AFTER: Final = 50_000
 _SWITCH_SECONDS: Final = 0.0005
 
 
@@ -59,7 +58,7 @@ async def serve(settings: Settings, role: Role, host: str, port: int, api_key: s
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _end, *servers)
-        _calm_collector()
+        gc.freeze()  # what is there stays for good: out of the garbage collector's sight
         _share_the_lock()
         stalls = asyncio.create_task(watch_loop(app.telemetry, app.clock))
         try:
@@ -86,16 +85,6 @@ def _operator(app: App) -> tuple[_Server, socket.socket]:
     from meterline.operator import OperatorFront, bind  # noqa: PLC0415 - as above
 
     return _Server(_config(OperatorFront(app, OPERATIONS))), bind(app.settings.data_dir)
-
-
-def _calm_collector() -> None:
-    """Take what is there for good out of the garbage collector's sight, and let it run a seventieth as often.
-
-    The hot path makes many small objects and no cycles; at the default a collection follows every 700 of them.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, 20, 50)
 
 
 def _share_the_lock() -> None:

@@ -5,9 +5,12 @@ cannot change it, and a server that forbids it is not opened; no driver's error 
 the first opening, since chDB costs a second and 200 MB.
 """
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import ModuleType
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 from kernel.errors import Fatal, Misconfigured, Unavailable
@@ -54,6 +57,9 @@ _SERVER_SETTINGS: Final = {
 _PASSING: Final = frozenset(
     {159, 160, 198, 202, 203, 209, 210, 216, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 745, 999}
 )
+# What the driver and chDB import where it is installed, for forms of data in which nothing here asks: half a second of
+# each start, and 100 MB.
+_DATA_FRAMES: Final = ("numpy", "pandas", "pyarrow")
 _UNKNOWN_DATABASE: Final = 81
 # Unknown user, wrong or missing password, access denied, authentication failed.
 _DENIED: Final = frozenset({192, 193, 194, 497, 516})
@@ -107,27 +113,46 @@ def _passes(error: Exception) -> bool:
     return code in _PASSING
 
 
+def _driver() -> Any:
+    """Import the driver, as one that finds no data frames."""
+    import clickhouse_connect  # noqa: PLC0415 - as above
+    from clickhouse_connect.driver import options  # noqa: PLC0415 - as above
+
+    options.np = options.pd = options.pd_time_test = None  # what it sets when an import fails
+    return clickhouse_connect
+
+
+def _load_without_data_frames(module: str) -> None:
+    """Import a module that takes data frames when there are some; later imports of them are as ever."""
+    hidden = [name for name in _DATA_FRAMES if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = cast("ModuleType", None)  # Python's word for a module that is not to be found
+    try:
+        importlib.import_module(module)
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def _connect_embedded(path: Path) -> Any:
     path.mkdir(parents=True, exist_ok=True)
     return translated(_embedded_client, str(path))
 
 
 def _embedded_client(path: str) -> Any:
-    from clickhouse_connect import get_client  # noqa: PLC0415 - as above
-
-    return get_client(interface=EMBEDDED_SCHEME, path=path, settings=_SETTINGS)
+    _load_without_data_frames("chdb.state")
+    return _driver().get_client(interface=EMBEDDED_SCHEME, path=path, settings=_SETTINGS)
 
 
 def _connect_server(url: str, call_ms: int) -> Any:
     def open_client(dsn: str) -> Any:
-        from clickhouse_connect import get_client  # noqa: PLC0415 - as above
         from clickhouse_connect.driver.exceptions import DatabaseError, ProgrammingError  # noqa: PLC0415
         from clickhouse_connect.driver.httputil import get_pool_manager  # noqa: PLC0415
 
         pool = get_pool_manager()  # of its own, and without the proxies of the environment
         seconds = max(1, call_ms // 1000)
         try:
-            client = get_client(
+            client = _driver().get_client(
                 dsn=dsn,
                 interface=urlsplit(dsn).scheme,
                 settings={**_SERVER_SETTINGS, "max_execution_time": seconds},
