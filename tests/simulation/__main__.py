@@ -2,7 +2,8 @@
 
 The order of Python's sets is part of a seed, so the process starts itself again with a fixed one. `--json` prints a
 line a seed for other programs; `--first` ends with the first seed that finds something; `--mutations` tells the first
-seed that finds each deliberate bug.
+seed that finds each deliberate bug. `--mutation NAME=SEED …` looks for several bugs in one process, for each of them
+from its own seed on.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from contextlib import nullcontext
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("seeds", help="a seed, or first:end")
-    parser.add_argument("--mutation")
+    parser.add_argument("--mutation", nargs="+", metavar="NAME[=SEED]", default=[None])
     parser.add_argument("--mutations", action="store_true", help="the first seed that finds each deliberate bug")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -44,16 +45,18 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     bad = False
-    with MUTATIONS[asked.mutation]() if asked.mutation else nullcontext():
-        for seed in seeds:
-            result = run_seed(seed)
-            bad = bad or bool(result.violations)
-            if asked.json:
-                print(json.dumps(result.line()), flush=True)
-            else:
-                _print(result, verbose=asked.verbose)
-            if bad and asked.first:
-                break
+    for mutation in asked.mutation:
+        name, _, own = (mutation or "").partition("=")
+        with MUTATIONS[name]() if name else nullcontext():
+            for seed in range(int(own), seeds.stop) if own else seeds:
+                result = run_seed(seed)
+                if asked.json:
+                    print(json.dumps({**result.line(), "mutation": name}), flush=True)
+                else:
+                    _print(result, verbose=asked.verbose)
+                bad = bad or bool(result.violations)
+                if result.violations and asked.first:
+                    break
     return int(bad)
 
 

@@ -54,6 +54,16 @@ def found_first(mutation: str, first: int, end: int) -> dict | None:
     return next((line for line in lines if line["violations"]), None)
 
 
+def found_each(known: dict[str, int], end: int) -> dict[str, dict]:
+    """Look for deliberate bugs one after the other in one worker process, for each from its own seed on.
+
+    The first result that finds it, by bug. A worker takes longer to start than a seed does.
+    """
+    given = [f"{mutation}={first}" for mutation, first in known.items()]
+    lines = run(0, end, "--first", "--mutation", *given, workers=1)
+    return {line["mutation"]: line for line in lines if line["violations"]}
+
+
 def mutation_rows(mutations: Iterable[str], first: int, end: int) -> Iterator[str]:
     """Look for every deliberate bug, WORKERS at a time; a row each as it ends."""
     with ThreadPoolExecutor(WORKERS) as threads:

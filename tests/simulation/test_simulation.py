@@ -56,10 +56,14 @@ def test_a_seed_gives_the_same_trace_again() -> None:
     assert len(set(once.values())) == 3
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[str, dict]:
+    return soak.found_each(KNOWN, FOUND_WITHIN)
+
+
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_a_deliberate_bug_is_found(mutation: str, proof) -> None:
-    first = 0 if SOAK else KNOWN[mutation]
-    found = soak.found_first(mutation, first, FOUND_WITHIN)
+def test_a_deliberate_bug_is_found(request, mutation: str, proof) -> None:
+    found = soak.found_first(mutation, 0, FOUND_WITHIN) if SOAK else request.getfixturevalue("known").get(mutation)
     assert found is not None, f"{mutation} is not found within {FOUND_WITHIN} seeds"
     proof(f"found by seed {found['seed']}: {found['violations'][0][:100]}")
 
