@@ -213,6 +213,8 @@ async def test_closing_ends_the_threads_without_a_warning(opener: Opener, tmp_pa
         await sql.close()
         await sql.close()
     gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)  # it was told to end before `close` returned
     assert set(threading.enumerate()) <= before
 
 
