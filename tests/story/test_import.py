@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.story.harness import METERLINE, Api, free_port
+from tests.story.harness import METERLINE, Api, Server, free_port
 
 MAPPING = """
 [source]
@@ -26,24 +26,43 @@ value = "size"
 """
 
 
-async def _catalog(server):
-    async with Api(server) as api:
-        calls, size = await api.feature("calls"), await api.feature("bytes")
-        await api.plan("free", {calls["id"]: {"unlimited": True}, size["id"]: {"unlimited": True}})
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for all of them; each has an organization of its own."""
+    running = Server(tmp_path_factory.mktemp("import")).start()
+    yield running
+    running.stop()
+
+
+class Shop:
+    """A seller with a free plan of two features, and a mapping."""
+
+    def __init__(self, server, mapping):
+        self.server, self.mapping = server, mapping
+        _, made = server.command("org", "create", "Importer")
+        self.organization, self.key = made["id"], made["apiKey"]
+        self.before = server.command("audit")[1]
+
+    def run(self, path, *more, check=True):
+        """Import a file."""
+        arguments = ("--mapping", str(self.mapping), "--url", self.server.url, "--api-key", self.key, *more)
+        return self.server.command("import", str(path), *arguments, check=check)
+
+    def audited(self, count):
+        """Audit: the differences, and how much more there is of `count` than before."""
+        _, verdict = self.server.command("audit")
+        return verdict["differences"], verdict[count] - self.before[count]
 
 
 @pytest.fixture
 async def shop(server, tmp_path):
-    """A server with a free plan of two features, a mapping, and a way to import a file."""
-    await _catalog(server)
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(MAPPING)
-
-    def run(path, *more, check=True):
-        arguments = ("--mapping", str(mapping), "--url", server.url, "--api-key", server.key, *more)
-        return server.command("import", str(path), *arguments, check=check)
-
-    return run
+    made = Shop(server, mapping)
+    async with Api(server, made.key) as api:
+        calls, size = await api.feature("calls"), await api.feature("bytes")
+        await api.plan("free", {calls["id"]: {"unlimited": True}, size["id"]: {"unlimited": True}})
+    return made
 
 
 def _now():
@@ -69,24 +88,23 @@ async def test_bad_rows_are_told_and_the_rest_counts(shop, server, tmp_path):
         f"{stamp},bob,3\n"
         f"{stamp},bob,7,0.000000001,us\n"
     )
-    code, first = shop(path, check=False)
+    code, first = shop.run(path, check=False)
     assert (code, first["rows"], first["badRows"], first["emptyValues"]) == (1, 7, 4, 1)
     assert (first["events"], first["accepted"], first["rejected"], first["customers"]) == (5, 5, 0, 2)
     assert [problem["line"] for problem in first["problems"]] == [3, 4, 5, 7]
-    code, second = shop(path, check=False)
+    code, second = shop.run(path, check=False)
     assert (code, second["accepted"], second["duplicates"], second["subscribed"]) == (1, 0, 5, 0)
-    async with Api(server) as api:
+    async with Api(server, shop.key) as api:
         assert (await api.access("bob", "bytes"))["consumption"]["unitsUsed"] == 0.000000001
         assert (await api.access("bob", "calls"))["consumption"]["unitsUsed"] == 10
-    _, verdict = server.command("audit")
-    assert (verdict["differences"], verdict["eventsCounted"]) == ([], 5)
+    assert shop.audited("eventsCounted") == ([], 5)
 
 
 async def test_events_that_the_server_refuses_are_told_by_code(shop, tmp_path):
     path = tmp_path / "usage.jsonl"
     rows = [*_lines(3), {"when": "2020-01-01", "who": "c1", "count": 1, "where": "eu"}]
     path.write_text("\n".join(json.dumps(row) for row in rows))
-    code, summary = shop(path, check=False)
+    code, summary = shop.run(path, check=False)
     assert (code, summary["accepted"], summary["rejected"]) == (1, 6, 1)
     assert summary["reasons"] == {"validation_error": 1}
     assert "timestamp" in summary["problems"][0]["reason"] or summary["problems"][0]["line"] == 4
@@ -101,24 +119,23 @@ async def test_a_server_killed_meanwhile_costs_only_time(shop, server, tmp_path)
         server.kill()
         await asyncio.to_thread(server.start)
 
-    (code, summary), _ = await asyncio.gather(asyncio.to_thread(shop, path), kill())
+    (code, summary), _ = await asyncio.gather(asyncio.to_thread(shop.run, path), kill())
     assert (code, summary["events"], summary["accepted"]) == (0, 12_000, 12_000)
-    _, again = shop(path)
+    _, again = shop.run(path)
     assert (again["accepted"], again["duplicates"]) == (0, 12_000)
-    _, verdict = server.command("audit")
-    assert (verdict["differences"], verdict["keysCounted"]) == ([], 12_000)
+    assert shop.audited("keysCounted") == ([], 12_000)
 
 
 async def test_what_is_exported_is_what_was_imported(shop, server, tmp_path):
     path = tmp_path / "usage.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in _lines(50)))
-    _, summary = shop(path)
+    _, summary = shop.run(path)
     assert summary["accepted"] == 100
-    _, organizations = server.command("org", "list")
-    organization = organizations["organizations"][0]["id"]
     for kind in ("jsonl", "csv", "parquet"):
         output = tmp_path / f"out.{kind}"
-        _, said = server.command("export", "--organization", organization, "--format", kind, "--output", str(output))
+        _, said = server.command(
+            "export", "--organization", shop.organization, "--format", kind, "--output", str(output)
+        )
         assert said["rows"] == 100
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert len({row["id"] for row in rows}) == 100
