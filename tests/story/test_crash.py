@@ -172,15 +172,19 @@ async def test_sigkill_under_load(server, target, proof):
     await under_fire(server, shoot, KILLS if SOAK else 3, proof)
 
 
-async def test_sigkill_under_load_of_gateways_and_aggregators(cluster, proof):
-    """Each kill takes one of the four at random; every one of them dies once at least."""
+async def test_processes_are_killed_and_stores_are_away_under_load(cluster, room, servers, proof):
+    """Each kill takes one of four processes at random, and every one of them dies once at least; then the stores.
+
+    The log and LIVE are killed and started again; RAW refuses, then SQL is away, for AWAY_SECONDS each.
+    """
     chance = random.Random(5)
     targets = [*cluster.gateways, *cluster.aggregators]
-    order = targets + [chance.choice(targets) for _ in range(KILLS)]
+    order = targets + [chance.choice(targets) for _ in range(KILLS - len(targets))]
     died = []
+    stores = (servers.kafka, room.live, servers.clickhouse, servers.postgres)
+    left = iter(stores)
 
-    async def shoot(_):
-        process = order[len(died)]
+    async def kill(process):
         pid = process.pid
         process.kill()
         died.append((pid, process.returncode))
@@ -188,18 +192,7 @@ async def test_sigkill_under_load_of_gateways_and_aggregators(cluster, proof):
         await asyncio.sleep(chance.uniform(0, 1))
         await started(process)
 
-    await under_fire(cluster, shoot, max(KILLS, len(targets)), proof)
-    assert len({pid for pid, _ in died}) == len(died), "a process that is killed is another one than before"
-    assert {code for _, code in died} == {-signal.SIGKILL}
-    proof(f"{len(died)} processes ended by SIGKILL, all different")
-
-
-async def test_each_store_is_away_for_a_while(cluster, room, servers, proof):
-    """The log and LIVE are killed and started again; RAW refuses, then SQL is away, for AWAY_SECONDS each."""
-    left = iter((servers.kafka, room.live, servers.clickhouse, servers.postgres))
-
-    async def shoot(_):
-        server = next(left)
+    async def take_away(server):
         print(f"{server.told()}: away")
         if server is servers.clickhouse:
             server.refuse()
@@ -212,4 +205,14 @@ async def test_each_store_is_away_for_a_while(cluster, room, servers, proof):
         print(f"{server.told()}: back")
         await asyncio.to_thread(cluster.wait_ready)
 
-    await under_fire(cluster, shoot, 4, proof)
+    async def shoot(_):
+        if len(died) < len(order):
+            await kill(order[len(died)])
+        else:
+            await take_away(next(left))
+
+    await under_fire(cluster, shoot, len(order) + len(stores), proof)
+    assert next(left, None) is None
+    assert len({pid for pid, _ in died}) == len(died) == len(order), "one that is killed is another one than before"
+    assert {code for _, code in died} == {-signal.SIGKILL}
+    proof(f"{len(died)} processes ended by SIGKILL, all different; each of {len(stores)} stores was away")
