@@ -4,12 +4,16 @@
 same data.
 """
 
+import functools
+import shutil
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from aggregator.store import UsageStore
 from kernel.engine.raw.base import Raw
 from kernel.engine.raw.clickhouse import ClickHouse
 from meterline.stack.clickhouse import ClickHouseServer
@@ -48,3 +52,19 @@ def raw_opener(request: pytest.FixtureRequest) -> RawOpener:
     """Open RAW at a folder, on each adapter in turn."""
     opener: RawOpener = request.param(request)
     return opener
+
+
+@functools.cache
+def _made() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="meterline-raw-")
+
+
+async def opened_with_tables(path: Path) -> ClickHouse:
+    """Open chDB at a new folder in which the tables are: a copy, because to make them takes longer than to open it."""
+    first = Path(_made().name) / "raw"
+    if not first.exists():
+        raw = await ClickHouse.open(f"chdb://{first}")
+        await UsageStore(raw).create()
+        await raw.close()
+    shutil.copytree(first, path, symlinks=True)
+    return await ClickHouse.open(f"chdb://{path}")

@@ -29,6 +29,7 @@ from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.period import DAY_MS
 from kernel.quantity import UNITS_PER_ONE
 from kernel.telemetry import Telemetry
+from tests.raw_adapter import opened_with_tables
 
 ORGANIZATION = b"o" * 16
 CUSTOMERS = [bytes([n]) * 16 for n in range(1, 6)]
@@ -169,9 +170,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await opened_with_tables(tmp_path / "raw")
     world = World(raw)
-    await world.store.create()
     await world.log.create()
     yield world
     await raw.close()

@@ -47,6 +47,7 @@ from kernel.lane import lane_of
 from kernel.period import parse_instant_us
 from kernel.settings import Settings
 from kernel.telemetry import CounterName, Telemetry
+from tests.raw_adapter import opened_with_tables
 from tests.surface import surface
 
 SECRET = "ck_sandbox_test"
@@ -255,7 +256,7 @@ TEMPLATES: list[Template] = []
 @pytest.fixture
 async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     sql, path = sql_at_full_count, tmp_path / "test.sqlite"
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await opened_with_tables(tmp_path / "raw")
     world = World(sql, raw)
     copied = path.exists() and bool(TEMPLATES)
     if copied:
@@ -269,7 +270,6 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
                 connection, organization, name="test", now_ms=world.clock.now_ms(), secret=SECRET
             )
         world.organization = organization.id_text
-    await world.store.create()
     await world.log.create()
     await world.catalog.start()
     plans = PlanSync(sql, world.relay, world.clock)

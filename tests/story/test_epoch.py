@@ -25,6 +25,7 @@ from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.lane import lane_of
 from kernel.limits import KEY_MEMORY_MS
 from kernel.telemetry import Telemetry
+from tests.raw_adapter import opened_with_tables
 from tests.story.test_aggregator import LIMITED, OPEN, event, snapshot
 
 DAY_MS = 86_400_000
@@ -107,9 +108,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await opened_with_tables(tmp_path / "raw")
     world = World(raw)
-    await world.store.create()
     await world.log.create()
     yield world
     await raw.close()

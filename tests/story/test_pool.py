@@ -18,11 +18,11 @@ from catalog.terms import ConsumptionModel, FeatureTerms, TopUp, encode_account_
 from kernel import ids
 from kernel.clock import SystemClock
 from kernel.engine.live.base import READY
-from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.engine.sql.sqlite import Sqlite
 from kernel.lane import lane_of
 from kernel.period import DAY_MS
 from kernel.wire import Dialect
+from tests.raw_adapter import opened_with_tables
 from tests.story.test_ingest import LANES, World
 from tests.unit.aggregator.pool_case import ONE, snapshot, terms
 
@@ -122,9 +122,8 @@ class PoolWorld(World):
 @pytest.fixture
 async def world(tmp_path):
     sql = await Sqlite.open(f"sqlite:///{tmp_path / 'test.sqlite'}")
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await opened_with_tables(tmp_path / "raw")
     made = PoolWorld(sql, SystemClock(), raw)
-    await made.store.create()
     await made.start()
     await made.customer("anna")
     yield made

@@ -20,10 +20,10 @@ from kernel import ids
 from kernel.clock import SystemClock
 from kernel.engine.live.memory import MemoryLive
 from kernel.engine.log.memory import MemoryLog
-from kernel.engine.raw.clickhouse import ClickHouse
 from kernel.lane import lane_of
 from kernel.limits import MEMBER_LASTS_MS
 from kernel.telemetry import Telemetry
+from tests.raw_adapter import opened_with_tables
 from tests.story.test_aggregator import event
 
 LANES = 4
@@ -90,9 +90,8 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path):
-    raw = await ClickHouse.open(f"chdb://{tmp_path / 'raw'}")
+    raw = await opened_with_tables(tmp_path / "raw")
     made = World(raw)
-    await made.store.create()
     await made.log.create()
     listening = asyncio.create_task(made.listener.run())
     yield made
