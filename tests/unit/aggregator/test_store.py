@@ -95,9 +95,19 @@ async def write(
     store: UsageStore, lane: int, offset: int, *joined: tuple[UsageEvent, Outcome], time_ms: int = T0_MS + 1_000_000
 ) -> None:
     columns = EventColumns()
+    add(columns, lane, offset, *joined, time_ms=time_ms)
+    await store.insert_events(columns)
+
+
+def add(
+    columns: EventColumns,
+    lane: int,
+    offset: int,
+    *joined: tuple[UsageEvent, Outcome],
+    time_ms: int = T0_MS + 1_000_000,
+) -> None:
     events, outcomes = [e for e, _ in joined], [o for _, o in joined]
     columns.extend(rows_of(0, lane, offset, time_ms, "gw", events, outcomes))
-    await store.insert_events(columns)
 
 
 async def write_snapshot(store: UsageStore, lane: int, offset: int, snapshot: Snapshot) -> None:
@@ -411,6 +421,7 @@ async def test_key_rows_are_what_left_an_entry_with_the_lanes_clock(
     monkeypatch.setattr(account_pages, "PAGE_ROWS", 7)  # many full pages, broken within records
     random = Random(5)
     verdicts, expected, clock = list(Verdict), [], 0
+    columns = EventColumns()
     for offset in range(0, 400, 2):  # the odd ones are account records
         joined = []
         for index in range(random.randrange(1, 6)):
@@ -441,9 +452,12 @@ async def test_key_rows_are_what_left_an_entry_with_the_lanes_clock(
                         clock_ms=clock,
                     )
                 )
-        await write(store, 1, offset, *joined)
+        add(columns, 1, offset, *joined)
         if offset == 2:
-            await write(store, 2, offset, *joined)  # another lane
+            add(columns, 2, offset, *joined)  # another lane
+        if offset % 80 == 78:
+            await store.insert_events(columns)
+            columns = EventColumns()
     assert await all_keys(store, before=400) == expected
     below = [row for row in expected if row.position.offset < 100]
     assert await all_keys(store, before=100) == below
