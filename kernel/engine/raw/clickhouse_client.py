@@ -58,7 +58,7 @@ _PASSING: Final = frozenset(
     {159, 160, 198, 202, 203, 209, 210, 216, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 439, 745, 999}
 )
 # What the driver and chDB import where it is installed, for forms of data in which nothing here asks: half a second of
-# each start, and 100 MB.
+# each start, and 80 MB.
 _DATA_FRAMES: Final = ("numpy", "pandas", "pyarrow")
 _UNKNOWN_DATABASE: Final = 81
 # Unknown user, wrong or missing password, access denied, authentication failed.
