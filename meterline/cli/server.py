@@ -90,7 +90,7 @@ def _serve(settings: Settings, host: str, port: int, api_key: str | None, paymen
 
 def migrate(*, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Make or update the tables and the log of a deployment."""
-    from meterline.cli.call import call  # noqa: PLC0415 - asyncio's streams, which `version` does not need
+    from meterline.cli.call import call  # noqa: PLC0415 - httpx, which `version` does not need
 
     result = wait_for(call(settings_of(data_dir), "migrate", {}))
     if as_json:
