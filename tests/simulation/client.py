@@ -284,8 +284,6 @@ class Clients(Seller):
             accepted = one.accepted
             if (one.customer, one.feature) == (customer, feature) and accepted and accepted.answered_s is not None:
                 told[accepted.event] = one.quantity
-        for wish in self.memory.wishes:
-            told.pop(wish.event, None)  # which may count less by now
         node = self.gateway()
 
         async def look(app):
@@ -299,6 +297,8 @@ class Clients(Seller):
         except (HungUpError, TimeoutError, MeterlineError):
             return
         self.memory.reads += 1
+        for wish in self.memory.wishes:
+            told.pop(wish.event, None)  # which may count less by now, also when it was asked for after this began
         if world.live_fell_s >= 0:
             return  # LIVE lost something: until it is folded again a balance may be older than an answer (DESIGN 3.9)
         totals = account.totals if account is not None else {}
