@@ -132,6 +132,10 @@ def test_only_a_verdict_refuses_an_event(status, code, ai, refuses):
     assert wire.refuses_event(status, code, ai=ai) is refuses
 
 
+def test_a_late_event_may_be_too_late():
+    assert wire.refuses_event(400, "validation_error", ai=False, late=True)
+
+
 def test_an_accepted_event_is_read():
     told = {
         "consumption": {"deductedDecimal": "0.0081", "costDecimal": "0.0091"},
