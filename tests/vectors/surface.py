@@ -193,7 +193,13 @@ class Surface:
         body |= {wire: start[name] for name, wire in spelled.items() if name in start}
         if "seats" in start:
             body["initialSeats"] = {seat: whole(count) for seat, count in start["seats"].items()}
-        made = self.call("POST", "/subscriptions", body)
+        asked = self.ask("POST", "/subscriptions", body)
+        if not asked.is_success and wire.refuses_promo_code(asked.json()):
+            del body["promoCode"]  # the customer goes on without it (R-DISC-9)
+            asked = self.ask("POST", "/subscriptions", body)
+        if not asked.is_success:
+            raise _refused("POST", "/subscriptions", body, asked)
+        made = asked.json()
         if made["status"] not in ("active", "trialing"):
             raise Refused(f"without payments a subscription is active or trialing at once, not {made['status']}")
 

@@ -150,6 +150,11 @@ def refuses_event(status: int, code: str | None, *, ai: bool, late: bool = False
     return code in codes.get(status, ())
 
 
+def refuses_promo_code(told: dict[str, Any]) -> bool:
+    """Tell whether an error says that a checkout does not take the promo code."""
+    return told.get("code") == "offer_not_applicable" and told.get("error", {}).get("param") == "promoCode"
+
+
 def refuses_seats(code: str | None) -> bool:
     """Tell whether an error is a verdict on a count of seats; any other is the runner's or the server's."""
     return code == "seat_limit_exceeded"
