@@ -3,6 +3,7 @@
 Before a step the test clock goes to the step's day, so that every boundary up to and including it is billed. It goes
 there in one move; but where the next renewal is expected of invoices, in moves of at most 28 days: then at most one
 monthly boundary lies in a move, and the renewal that the subscription shows after it is that of the move's invoice.
+Usage of a day that is over by then arrives late: it is sent on the clock's day, with the noon of its own.
 """
 
 from collections.abc import Callable

@@ -132,6 +132,16 @@ def test_only_a_verdict_refuses_an_event(status, code, ai, refuses):
     assert wire.refuses_event(status, code, ai=ai) is refuses
 
 
+def test_a_code_that_is_not_taken_is_no_fault_of_the_subscription():
+    assert wire.refuses_promo_code({"code": "offer_not_applicable", "error": {"param": "promoCode"}})
+    assert not wire.refuses_promo_code({"code": "offer_not_applicable", "error": {"param": "offerId"}})
+    assert not wire.refuses_promo_code({"code": "already_has_active_subscription"})
+
+
+def test_a_late_event_may_be_too_late():
+    assert wire.refuses_event(400, "validation_error", ai=False, late=True)
+
+
 def test_an_accepted_event_is_read():
     told = {
         "consumption": {"deductedDecimal": "0.0081", "costDecimal": "0.0091"},

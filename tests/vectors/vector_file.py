@@ -122,6 +122,8 @@ STEPS: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
     "cancel": ({}, {}),
 }
 
+USAGE = ("track", "track_ai")  # its day may be before that of the step that goes before it: then it arrives late
+
 
 def _step(value: Any, at: str) -> Iterator[str]:
     do = value.get("do") if isinstance(value, dict) else None
@@ -280,7 +282,7 @@ def check(value: Any, index: int = 0) -> Vector:
 
 
 def _references(body: dict[str, Any], at: str) -> Iterator[str]:
-    """Look at what names something else: it must be there, and days must not go back."""
+    """Look at what names something else: it must be there. Days must not go back, but of usage, which may be late."""
     given, steps = body["given"], body["when"]["steps"]
     yield from _given_references(given, f"{at}.given")
     plans = copy.deepcopy(given["plans"])
@@ -288,8 +290,9 @@ def _references(body: dict[str, Any], at: str) -> Iterator[str]:
     kinds: dict[str, set[str]] = {}
     for index, step in enumerate(steps):
         here = f"{at}.when.steps[{index}]"
-        if step["on"] < before:
-            yield f"{here}: {step['on']} is before {before}"
+        earliest = given["subscription"]["start"] if step["do"] in USAGE else before
+        if step["on"] < earliest:
+            yield f"{here}: {step['on']} is before {earliest}"
         before = max(before, step["on"])
         # What was taken off a plan stays with its customers until renewal, so it may still be named (R-BH-1).
         for code, found in feature_kinds(plans, given.get("addons", {})).items():

@@ -138,14 +138,21 @@ def camel(name: str) -> str:
 # What is read.
 
 
-def refuses_event(status: int, code: str | None, *, ai: bool) -> bool:
+def refuses_event(status: int, code: str | None, *, ai: bool, late: bool = False) -> bool:
     """Tell whether an error is a verdict on the event; any other is the runner's or the server's."""
     if status in (402, 403, 422):
         return True
     codes = {404: ["no_active_subscription"], 400: ["pricing_mode_mismatch"]}
     if ai:  # an unknown model, more cached tokens than input, a feature that has a fixed price
         codes = {404: ["no_active_subscription", "model_not_found"], 400: ["validation_error", "pricing_mode_mismatch"]}
+    if late:  # more than 35 days (R-TRACK-6)
+        codes[400] = [*codes[400], "validation_error"]
     return code in codes.get(status, ())
+
+
+def refuses_promo_code(told: dict[str, Any]) -> bool:
+    """Tell whether an error says that a checkout does not take the promo code."""
+    return told.get("code") == "offer_not_applicable" and told.get("error", {}).get("param") == "promoCode"
 
 
 def refuses_seats(code: str | None) -> bool:
