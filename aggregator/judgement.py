@@ -125,7 +125,7 @@ def _terms(row: EventRow, snapshot: Snapshot | None, place: Place | None) -> Ter
 
 def _numbered(snapshot: Snapshot, number: int) -> list[Terms]:
     """List the terms of one number that an event may fall under: in force, announced, ended by a pause."""
-    known = (snapshot.terms, snapshot.next, *(ended.terms for ended in snapshot.paused))
+    known = (snapshot.terms, snapshot.next, *(ended.terms for ended in snapshot.ended))
     return [one for one in known if one is not None and one.number == number]
 
 

@@ -3,16 +3,17 @@
 Owns the rules of time and terms that need no amount. A standing is made once per snapshot and remembers what it was
 asked, because events of one customer name few features and few days. Metered usage counts in the window of its own
 time; what draws on a pool counts in the window that holds the account's clock (AMB-16). What happened before a pause
-counts under the terms that the pause ended; what happened within it counts nowhere.
+or a change of plan counts under the terms that it ended; what happened within a pause counts nowhere.
 Source: DESIGN 3.5.4; ADR 9; R-INT-1, R-TRACK-7, R-TRACK-10, R-TRACK-20, R-SUB-13.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from aggregator.account import WindowKey
-from catalog.terms import LIVE_STATUSES, ConsumptionModel, FeatureTerms, Snapshot, Terms
+from catalog.terms import LIVE_STATUSES, ConsumptionModel, EndedTerms, FeatureTerms, Snapshot, Terms
 from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.limits import START_SLACK_MS
 from kernel.period import DAY_MS, DAY_US, Interval, Period, day_of_us, period_of
@@ -92,11 +93,20 @@ def window_at(snapshot: Snapshot, day: int) -> tuple[Terms, Period] | None:
 
 
 def terms_before(snapshot: Snapshot, event_time_us: int) -> Terms | None:
-    """Tell which of the terms that pauses ended cover an instant; None: it is within a pause, or before them all."""
-    for ended in snapshot.paused:
-        if ended.terms.first_us - START_SLACK_MS * 1_000 <= event_time_us < ended.until_us:
+    """Tell which of the terms that ended cover an instant; None: it is within a pause, or before them all."""
+    for place, ended in enumerate(snapshot.ended):
+        if counts_from(ended.terms, snapshot.ended[place + 1 :]) <= event_time_us < ended.until_us:
             return ended.terms
     return None
+
+
+def counts_from(terms: Terms, before: Sequence[EndedTerms]) -> int:
+    """Tell the instant from which events count under terms; `before` are those that ended before them, latest first.
+
+    Clocks differ, so START_SLACK_MS before their start is near enough, but not into terms that ended at that instant.
+    """
+    follows = bool(before) and before[0].until_us == terms.first_us
+    return terms.first_us if follows else terms.first_us - START_SLACK_MS * 1_000
 
 
 def draw_day(snapshot: Snapshot, clock_ms: int) -> int:
@@ -138,7 +148,7 @@ class Standing:
         """An event counts from START_SLACK_MS before the subscription's start up to, but without, its end."""
         self.snapshot = snapshot
         live = snapshot.terms is not None and snapshot.status in LIVE_STATUSES
-        self._first_us = snapshot.terms.first_us - START_SLACK_MS * 1_000 if live and snapshot.terms else None
+        self._first_us = counts_from(snapshot.terms, snapshot.ended) if live and snapshot.terms else None
         self._until_us = snapshot.end_us
         self._places: dict[tuple[bytes, int], Place | None] = {}
         self._draw_places: dict[tuple[bytes, int, int], Place] = {}
@@ -149,9 +159,9 @@ class Standing:
             return False
         return event_time_us >= self._first_us or terms_before(self.snapshot, event_time_us) is not None
 
-    def unpaused(self) -> "Standing":
-        """Make the standing of an account that knows of no pause before its terms, as rules 2 had it."""
-        return Standing(msgspec.structs.replace(self.snapshot, paused=())) if self.snapshot.paused else self
+    def unended(self) -> "Standing":
+        """Make the standing of an account that knows of no terms before its own, as rules 2 had it."""
+        return Standing(msgspec.structs.replace(self.snapshot, ended=())) if self.snapshot.ended else self
 
     def place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
         """Tell where an event of `feature` falls, or the code with which it is refused; `clock_ms` is the account's."""
@@ -180,9 +190,9 @@ class Standing:
         return None if granted is None else self._place(terms, granted, usage_window(self.snapshot, terms, day))
 
     def _late_place(self, feature: bytes, event_time_us: int, clock_ms: int) -> Place | str:
-        """Find where usage of before a pause counts; nothing is remembered of it, because little comes so late.
+        """Find where usage of before a pause or a change counts; nothing is remembered of it: little comes so late.
 
-        Metered usage counts in its own window as the pause left it, what draws on a pool in today's (R-TRACK-20).
+        Metered usage counts in its own window as it was left, what draws on a pool in today's (R-TRACK-20).
         """
         terms = terms_before(self.snapshot, event_time_us)
         if terms is None:

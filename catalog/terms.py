@@ -83,7 +83,7 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     which usage counts. `months` is the billing period's length, 0 when there is none (a free plan, a trial).
     `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
     a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
-    from its own first window). `counts_us` is set where a subscription went on under a new number: what happened since
+    from its own first window). `counts_us` is set in terms of before 2026-11 that followed others: what happened since
     then and comes late counts in the first window. `currency` is the subscription's, in lower case (empty in terms that
     are older than it). Source: ADR 9.
     """
@@ -126,8 +126,8 @@ class SeatCount(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=F
     count: int
 
 
-class PausedTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
-    """Terms that a pause ended at the instant `until_us`: what happened under them before counts when it comes late.
+class EndedTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
+    """Terms that ended at the instant `until_us`, by a pause or a change of plan: what happened before counts if late.
 
     Of their features only metered ones are named.
     """
@@ -143,7 +143,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     days from `next.since` on. `cut` is the number of cuts taken through the customer's lane so far. `packs` sums the
     credits of all packs ever bought (1e-9 credits); `top_ups` are those that still count in the terms' chain, in order
     of (term, window).
-    `paused` are the terms that pauses of the subscription ended, the latest first: those that late usage may name.
+    `ended` are the subscription's terms of before, the latest first: those under which late usage may count.
     """
 
     organization: bytes
@@ -157,7 +157,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     packs: int = 0
     top_ups: tuple[TopUp, ...] = ()
     seats: tuple[SeatCount, ...] = ()
-    paused: tuple[PausedTerms, ...] = ()
+    ended: tuple[EndedTerms, ...] = ()
 
     def terms_on(self, day: int) -> Terms | None:
         """Tell the terms in force on a day."""

@@ -105,7 +105,8 @@ def next_frame(current: PeriodTerms, interval: Interval | None, new_term: int | 
         anchor_day=anchor,
         currency=current.currency,
         interval=interval,
-        counts_us=current.counts_us if new_term is None else current.first_us,
+        counts_us=current.counts_us if new_term is None else None,
+        ended_us=None if new_term is None else day * DAY_US,
     )
 
 
@@ -134,7 +135,7 @@ def continued(subscription: Subscription, current: PeriodTerms, term: int, now_m
         interval=current.interval,
         chain_term=chain.term,
         chain_window=chain.window,
-        paused_us=subscription.pause.effective_us,
+        ended_us=subscription.pause.effective_us,
     )
     return framed(current, frame)
 
@@ -151,5 +152,5 @@ def anew(current: PeriodTerms, pause: Pause, term: int, now_ms: int) -> Frame:
         anchor_day=day,
         currency=current.currency,
         interval=current.interval,
-        paused_us=pause.effective_us,
+        ended_us=pause.effective_us,
     )

@@ -12,9 +12,9 @@ from billing.life.frozen import PeriodTerms
 from billing.life.paused import terms_before
 from billing.life.subscription import Subscription
 from catalog.definition import FeatureKind
-from catalog.terms import PausedTerms, SeatCount, Snapshot, SubscriptionStatus, Terms, TopUp
+from catalog.terms import EndedTerms, SeatCount, Snapshot, SubscriptionStatus, Terms, TopUp
 from kernel import ids
-from kernel.limits import PAUSE_KEPT_DAYS, PAUSED_FEATURES_MAX, PAUSES_KEPT_MAX
+from kernel.limits import ENDED_FEATURES_MAX, ENDED_TERMS_DAYS, ENDED_TERMS_MAX
 from kernel.period import DAY_MS, DAY_US
 from kernel.quantity import to_units
 
@@ -119,7 +119,7 @@ def snapshot_of(
         packs=bought.packs,
         top_ups=bought.top_ups,
         seats=bought.seats,
-        paused=() if shown is None else paused_terms(shown, periods),
+        ended=() if shown is None else ended_terms(shown, periods),
     )
 
 
@@ -131,20 +131,22 @@ def _access_end_us(subscription: Subscription) -> int | None:
     return pause.effective_us if end_us is None else min(end_us, pause.effective_us)
 
 
-def paused_terms(subscription: Subscription, periods: Sequence[PeriodTerms]) -> tuple[PausedTerms, ...]:
-    """List the terms that pauses ended, the latest first, as far back as usage of them may still come (R-TRACK-20).
+def ended_terms(subscription: Subscription, periods: Sequence[PeriodTerms]) -> tuple[EndedTerms, ...]:
+    """List the terms of before those in force, the latest first, as far back as usage of them may come (R-TRACK-20).
 
-    At most PAUSES_KEPT_MAX of them, and PAUSED_FEATURES_MAX metered features in all; what is beyond is forgotten.
+    They are those that a pause or a change of plan ended: at most ENDED_TERMS_MAX of them, and ENDED_FEATURES_MAX
+    metered features in all; what is beyond is forgotten.
     """
-    oldest_us = (subscription.period_start_day - PAUSE_KEPT_DAYS) * DAY_US
-    found, features = list[PausedTerms](), 0
-    for resumed in reversed(periods):
-        if resumed.paused_us is None or resumed.paused_us <= oldest_us or len(found) == PAUSES_KEPT_MAX:
+    oldest_us = (subscription.period_start_day - ENDED_TERMS_DAYS) * DAY_US
+    begun = [one for one in periods if one.term <= in_force(subscription, periods).term]
+    found, features = list[EndedTerms](), 0
+    for following in reversed(begun):
+        if following.ended_us is None or following.ended_us <= oldest_us or len(found) == ENDED_TERMS_MAX:
             continue
-        ended = terms_of(subscription, terms_before(periods, resumed))
+        ended = terms_of(subscription, terms_before(periods, following))
         metered = tuple(granted for granted in ended.features if granted.kind == FeatureKind.METERED)
         features += len(metered)
-        if features > PAUSED_FEATURES_MAX:
+        if features > ENDED_FEATURES_MAX:
             break
-        found.append(PausedTerms(terms=msgspec.structs.replace(ended, features=metered), until_us=resumed.paused_us))
+        found.append(EndedTerms(terms=msgspec.structs.replace(ended, features=metered), until_us=following.ended_us))
     return tuple(found)

@@ -78,7 +78,7 @@ def frame_of_change(
         window_days=current.window_days,
         chain_term=None if chain is None else chain.term,
         chain_window=None if chain is None else chain.window,
-        counts_us=current.first_us,
+        ended_us=now_us,
     )
 
 

@@ -109,8 +109,8 @@ subscription_terms = Table(
     Column("window_days", Integer, nullable=False),
     Column("chain_term", Integer),
     Column("chain_window", Integer),
-    Column("counts_us", BigInteger),  # when the subscription began, where these terms took over from others
-    Column("paused_us", BigInteger),  # when the pause began that these terms followed
+    Column("counts_us", BigInteger),  # of before ended_us: when the subscription began
+    Column("ended_us", BigInteger),  # when the terms before these ended: at a pause, or at a change of plan
     Column("plan_id", String(40), nullable=False),
     Column("plan_code", Text, nullable=False),
     Column("plan_name", Text, nullable=False),

@@ -158,7 +158,7 @@ class TermsRule(NamedTuple):
 class AccountRecord(NamedTuple):
     """One account record: `body` is its bytes, as LIVE keeps them.
 
-    `paused` are the terms that pauses ended, the latest first, each with the instant (in microseconds).
+    `ended` are the terms that a pause or a change of plan ended, the latest first, each with the instant (us).
     """
 
     organization: bytes
@@ -172,7 +172,7 @@ class AccountRecord(NamedTuple):
     body: bytes
     packs: Decimal = Decimal(0)
     top_ups: tuple[tuple[int, int, Decimal], ...] = ()
-    paused: tuple[tuple[TermsRule, int], ...] = ()
+    ended: tuple[tuple[TermsRule, int], ...] = ()
 
 
 class KeyEntry(NamedTuple):
@@ -271,8 +271,8 @@ def decode_snapshot(body: bytes) -> AccountRecord:
     packs, top_ups, _seats, ended, *_ = _padded(added, (0, (), (), ()))
     bought = tuple((term, window, amount * UNITS) for term, window, amount in top_ups)
     both = _terms(terms), _terms(following)
-    paused = tuple((rule, until_us) for value, until_us in ended if (rule := _terms(value)) is not None)
-    return AccountRecord(organization, customer, rev, status, end_us, *both, cut, body, packs * UNITS, bought, paused)
+    before = tuple((rule, until_us) for value, until_us in ended if (rule := _terms(value)) is not None)
+    return AccountRecord(organization, customer, rev, status, end_us, *both, cut, body, packs * UNITS, bought, before)
 
 
 def _terms(value: Sequence[Any] | None) -> TermsRule | None:

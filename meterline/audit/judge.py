@@ -254,20 +254,28 @@ def _covers(record: AccountRecord, time_us: int) -> bool:
         return False
     if record.end_us is not None and time_us >= record.end_us:
         return False
-    return _begun(record.terms, time_us) or _ended_by_pause(record, time_us) is not None
+    return _begun(record, 0, time_us) or _ended_before(record, time_us) is not None
 
 
-def _begun(terms: TermsRule, time_us: int) -> bool:
+def _begun(record: AccountRecord, back: int, time_us: int) -> bool:
+    """Tell whether the terms in force, or those that ended `back` ends ago, had begun at an instant.
+
+    A clock may be slow by the slack, but where the terms before them ended at that instant (R-TRACK-10).
+    """
+    terms = record.terms if back == 0 else record.ended[back - 1][0]
+    assert terms is not None, "asked only of a customer with terms"
     first_us = terms.start_us if terms.counts_us is None else terms.counts_us
-    return time_us >= first_us - START_SLACK_MS * 1_000
+    follows = len(record.ended) > back and record.ended[back][1] == first_us
+    return time_us >= (first_us if follows else first_us - START_SLACK_MS * 1_000)
 
 
-def _ended_by_pause(record: AccountRecord, time_us: int) -> TermsRule | None:
-    """Find the terms that a later pause ended, if they held at an instant before those in force (R-TRACK-20)."""
+def _ended_before(record: AccountRecord, time_us: int) -> TermsRule | None:
+    """Find the terms of before that held at an instant when those in force had not begun (R-TRACK-10, R-TRACK-20)."""
     assert record.terms is not None, "asked only of a customer with terms"
-    if _begun(record.terms, time_us):
+    if _begun(record, 0, time_us):
         return None
-    return next((terms for terms, until_us in record.paused if _begun(terms, time_us) and time_us < until_us), None)
+    known = enumerate(record.ended, start=1)
+    return next((one for back, (one, until_us) in known if _begun(record, back, time_us) and time_us < until_us), None)
 
 
 def _count(ledger: Ledger, attempt: Attempt, counted: Ruling) -> None:
@@ -279,7 +287,7 @@ def _count(ledger: Ledger, attempt: Attempt, counted: Ruling) -> None:
 
 def _place(record: AccountRecord, attempt: Attempt, clock_ms: int) -> _Place | None:
     """Find where an event counts: by its own time, or, when it draws on a pool, by the account's clock (AMB-16)."""
-    ended = _ended_by_pause(record, attempt.event_time_us)
+    ended = _ended_before(record, attempt.event_time_us)
     own = _terms_on(record, attempt.event_time_us // _DAY_US) if ended is None else ended
     rule = _metered(own, attempt.feature)
     if rule is None:

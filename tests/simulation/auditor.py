@@ -44,6 +44,7 @@ class Ledger:
         self.rev = 0
         self.cut = 0
         self.snapshot = None
+        self.ended: list = []  # terms that a change of plan ended, each with the instant, the latest first
         self.terms: dict[tuple[int, int], list] = {}  # by number and first day, as they were shown last
         self.clock_ms = 0
         self.totals: dict[tuple, int] = defaultdict(int)
@@ -103,13 +104,13 @@ class Recount:
         return row
 
     def _snapshot(self, body) -> None:
-        _, customer, rev, status, end_us, terms, following, cut, packs, top_ups, _, paused = body
-        assert not paused, "nobody in the town pauses"
+        _, customer, rev, status, end_us, terms, following, cut, packs, top_ups, _, ended = body
         ledger = self.ledgers[customer]
         if rev <= ledger.rev:
             return
         ledger.rev = rev
         ledger.snapshot = (status, end_us, terms, following)
+        ledger.ended = ended
         for part in (terms, following):
             if part is not None:
                 ledger.terms[part[0], part[5]] = part
@@ -151,18 +152,30 @@ class Recount:
         status, end_us, terms, following = ledger.snapshot
         if status not in LIVE or terms is None:
             return "refused"
-        # After a change of plan usage from before it, that comes late, counts in the first window of the new terms.
-        start_us, counts_us = terms[3], terms[3] if terms[14] is None else terms[14]
-        if row["time_us"] < counts_us - SLACK_US or (end_us is not None and row["time_us"] >= end_us):
+        if end_us is not None and row["time_us"] >= end_us:
             return "refused"
+        ends = [until_us for _, until_us in ledger.ended]
+        known = [terms, *(one for one, _ in ledger.ended)]
+        # Terms begin where those before them ended, or a little earlier, since clocks differ.
+        begun = [one[3] - (0 if one[3] in ends[place : place + 1] else SLACK_US) for place, one in enumerate(known)]
+        own = terms
+        if row["time_us"] < begun[0]:  # it comes late, of before a change of plan
+            found = [place for place, until in enumerate(ends, 1) if begun[place] <= row["time_us"] < until]
+            if not found:
+                return "refused"
+            own = known[found[0]]
         if row.get("corrects") and row["units"] <= 0:
             return self._given_back(row, ledger)
-        day = max(row["time_us"], start_us) // (DAY_MS * 1_000)
-        if _on(day, terms, following)[8] != "metered":  # a pool is drawn on where the account's clock stands
+        late, day = own is not terms, max(row["time_us"], own[3]) // (DAY_MS * 1_000)
+        in_force = own if late else _on(day, terms, following)
+        if in_force[8] != "metered":  # a pool is drawn on where the account's clock stands
+            model = in_force[8]
             day = ledger.clock_ms // DAY_MS
             day = day if end_us is None else min(day, (end_us - 1) // (DAY_MS * 1_000))
-            day = max(day, start_us // (DAY_MS * 1_000))
-        in_force = _on(day, terms, following)
+            day = max(day, terms[3] // (DAY_MS * 1_000))
+            in_force = _on(day, terms, following)
+            if late and in_force[8] != model:
+                return "refused"
         first, end = month_of(day, in_force[4])
         granted = next((one for one in in_force[7] if one[0] == row["feature"]), None)
         if granted is None or granted[2] != "metered" or not granted[3]:

@@ -315,7 +315,7 @@ async def test_a_change_after_a_boundary_that_is_not_closed_closes_it_first(worl
 
 
 async def test_what_happened_before_a_change_and_comes_late_still_counts(world: World) -> None:
-    """R-TRACK-7, R-CHG-9: in the first window of the new plan, also after a renewal; not before the subscription."""
+    """R-TRACK-7, R-TRACK-10, R-TRACK-20: at the old plan's price, also after a renewal; not before the subscription."""
     await world.now("2026-01-01T00:00:00Z")
     pro = await offer(world)
     acme = await world.customer("acme")
@@ -328,6 +328,6 @@ async def test_what_happened_before_a_change_and_comes_late_still_counts(world: 
     await world.track(acme, "1", "2025-12-31T00:00:00Z", accepted="2026-02-16T00:00:00Z")
     await world.now("2026-03-15T00:00:00Z")
     assert (await issued(world))[2:] == [
-        ("2026-02-15", "recurring", [("plan_base", 9900), ("overage", 150)]),
+        ("2026-02-15", "recurring", [("plan_base", 9900), ("late_usage", 885)]),
         ("2026-03-15", "recurring", [("plan_base", 9900), ("late_usage", 11)]),
     ]

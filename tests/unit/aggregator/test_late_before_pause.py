@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from aggregator.account import Account, decode_account, encode_account
 from aggregator.fold import JUDGES, RULES, fold_snapshot
 from aggregator.standing import Standing
-from catalog.terms import ConsumptionModel, PausedTerms, PoolChain, SubscriptionStatus
+from catalog.terms import ConsumptionModel, EndedTerms, PoolChain, SubscriptionStatus
 from ingest.event import Corrected
 from ingest.verdict import Verdict
 from kernel.period import parse_instant_us
@@ -26,8 +26,8 @@ def after_pause(before, **change):
     begun = {"number": 2, "start_us": parse_instant_us(RESUMED), "since": day(RESUMED), "anchor": day("2026-02-10")}
     chain = PoolChain(term=1, window=day("2026-01-01")) if before.model is ConsumptionModel.BALANCE else None
     terms = replace(before, **{**begun, "chain": chain, **change})
-    ended = PausedTerms(terms=before, until_us=parse_instant_us(PAUSED))
-    return snapshot_of(terms, rev=5, cut=1, paused=(ended,))
+    ended = EndedTerms(terms=before, until_us=parse_instant_us(PAUSED))
+    return snapshot_of(terms, rev=5, cut=1, ended=(ended,))
 
 
 def told(account, under, *events):

@@ -293,10 +293,11 @@ def test_top_ups_that_are_left_become_credit_where_there_is_no_balance(model, mi
     assert returned(current, to_pro(current, model=ConsumptionModel(model)), held).minor == minor
 
 
-def test_late_usage_of_before_counts_from_the_subscriptions_start():
-    """R-TRACK-7: however often the plan changes."""
+def test_the_terms_of_a_change_say_when_those_before_them_ended():
+    """R-TRACK-10, R-TRACK-20: late usage of before it counts under those, however often the plan changes."""
     first = to_pro(terms())
-    assert (first.start_us, first.first_us) == (CHANGED * DAY_US, SINCE * DAY_US)
+    assert (first.start_us, first.ended_us, first.counts_us) == (CHANGED * DAY_US, CHANGED * DAY_US, None)
     frame = frame_of_change(first, MONTHLY, first.model, 3, (CHANGED + 5) * DAY_US)
-    assert frame.first_us == SINCE * DAY_US
-    assert next_frame(first, MONTHLY).first_us == SINCE * DAY_US
+    assert frame.ended_us == (CHANGED + 5) * DAY_US
+    assert next_frame(first, MONTHLY).ended_us is None
+    assert next_frame(first, MONTHLY, new_term=3).ended_us == first.until_day * DAY_US

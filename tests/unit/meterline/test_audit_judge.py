@@ -13,8 +13,8 @@ from aggregator.fold_slice import CustomerState, SliceFold, dead_digest
 from aggregator.row import EVENT_COLUMNS, EventRow, event_row
 from catalog.terms import (
     ConsumptionModel,
+    EndedTerms,
     FeatureTerms,
-    PausedTerms,
     PoolChain,
     Snapshot,
     SubscriptionStatus,
@@ -84,7 +84,7 @@ def _terms(number, start_day, since, limit, kind=KINDS[0]):
     )
 
 
-def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, begun, bought, paused=()):
+def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, begun, bought, ended=()):
     packs, top_ups = bought
     start = FIRST_DAY + begun
     return Snapshot(
@@ -98,12 +98,12 @@ def _snapshot(rev, cut, status, end, limit, following, number, kind, then, new, 
         cut=cut,
         packs=packs * 10**9,
         top_ups=tuple(TopUp(term=term, window=FIRST_DAY + day, amount=10**9) for term, day in top_ups),
-        paused=tuple(
-            PausedTerms(
+        ended=tuple(
+            EndedTerms(
                 terms=_terms(number - 1 - place, FIRST_DAY + since, FIRST_DAY + since, limit + 1, before),
                 until_us=(FIRST_DAY + until) * DAY_MS * 1000 + 3_600_000_000 + later,
             )
-            for place, (before, since, until, later) in enumerate(paused)
+            for place, (before, since, until, later) in enumerate(ended)
         ),
     )
 
@@ -325,9 +325,9 @@ def test_they_say_the_same_of_what_comes_late_for_before_a_pause(kinds, days, la
     """R-TRACK-20, R-SUB-13: two pauses, to the microsecond, of plans of any kind; what counts is corrected as well."""
     first, second, now = kinds
     begin_pause, resume, pause_again, begun = days
-    paused = ((second, resume, pause_again, later[0]), (first, 0, begin_pause, later[1]))
+    ended = ((second, resume, pause_again, later[0]), (first, 0, begin_pause, later[1]))
     known = {"status": SubscriptionStatus.ACTIVE, "end": end, "following": following, "then": now, "new": 1}
-    under = _snapshot(1, 1, limit=4, number=3, kind=now, begun=begun, bought=(3, ((1, 0),)), paused=paused, **known)
+    under = _snapshot(1, 1, limit=4, number=3, kind=now, begun=begun, bought=(3, ((1, 0),)), ended=ended, **known)
     history = [under]
     for number, step in enumerate(steps):
         day = begun + number // 4

@@ -1,4 +1,4 @@
-"""Terms remember when the pause began that they followed, so that what happened before it counts when it comes late."""
+"""Terms remember when those before them ended, so that what happened under those counts when it comes late."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change. When a pause began that is over already nobody knows: usage of before it stays refused."""
-    op.add_column("subscription_terms", sa.Column("paused_us", sa.BigInteger(), nullable=True))
+    op.add_column("subscription_terms", sa.Column("ended_us", sa.BigInteger(), nullable=True))
 
 
 def downgrade() -> None:
