@@ -87,7 +87,7 @@ async def preview_change(
         change=Target(plan_id=chosen.plan.id, interval=chosen.interval),
     )
     close = Close(subscription=subscription, cut=account.cut + 1, bill=bill)
-    draft, _ = charged_change(close, current, following, held, organization)
+    draft = charged_change(close, current, following, held, organization)
     return Preview(
         chosen=chosen,
         currency=draft.currency,

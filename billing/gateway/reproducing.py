@@ -104,7 +104,7 @@ async def _of_change(
         day_count=DayCount(facts["dayCount"]),
         upgrade_charge=UpgradeCharge(facts["upgradeCharge"]),
     )
-    draft, _ = charged_change(close_of(row, subscription), current, following, held, policy)
+    draft = charged_change(close_of(row, subscription), current, following, held, policy)
     return changed_by(draft, row, counted)
 
 

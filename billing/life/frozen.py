@@ -117,8 +117,8 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
 
     `pool` is a decimal string: credits, or money in the major unit. `discount` is the one that runs in this period, as
     it stood when the period was frozen; a trial's is the one that its first paid period will have. `paid_minor` is what
-    the base was paid with; None: the price net of the discount, in full (R-PRO-6). `earlier` tells, oldest first, what
-    windows of the period had that were over before a quantity was raised.
+    the base was paid with, where its invoice is void; None: the price net of the discount (R-PRO-6). `earlier` tells,
+    oldest first, what windows of the period had that were over before a quantity was raised.
     """
 
     plan_id: str

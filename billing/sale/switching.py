@@ -117,8 +117,8 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 def charged_change(
     close: Close, current: PeriodTerms, following: PeriodTerms, held: Held, organization: Organization
-) -> tuple[InvoiceDraft, PeriodTerms]:
-    """Make the invoice of a change that takes effect now, and its terms with what their base was paid with.
+) -> InvoiceDraft:
+    """Make the invoice of a change that takes effect now.
 
     `current` are the terms that end, `following` those that begin, frozen as the plan is sold (R-CHG-3 to R-CHG-5,
     R-CHG-9, R-CHG-12, R-PRO-1, R-PRO-6). The draft has no source yet.
@@ -135,13 +135,8 @@ def charged_change(
     off = [] if following.discount is None else [_discount_line(change, following, following.discount)]
     usage = usage_lines(close, [*held.periods, following], held.totals, held.billed, held.draws)
     lines = kept([*prorated, *off, *grown, *usage])
-    paid_minor = sum(
-        line.amount_minor
-        for line in [*prorated, *off]
-        if line.feature_id is None and line.kind is not LineKind.PRORATION_CREDIT
-    )
     issued_ms = close.bill.end_us // 1000
-    draft = InvoiceDraft(
+    return InvoiceDraft(
         organization_id=close.subscription.organization_id,
         customer_id=close.subscription.customer_id,
         subscription_id=close.subscription.id,
@@ -158,7 +153,6 @@ def charged_change(
         days_remaining=share.remaining,
         days_in_cycle=share.days,
     )
-    return draft, msgspec.structs.replace(following, paid_minor=paid_minor)
 
 
 def returned(current: PeriodTerms, following: PeriodTerms, held: Held) -> Money:
@@ -168,9 +162,9 @@ def returned(current: PeriodTerms, following: PeriodTerms, held: Held) -> Money:
 
 
 def base_paid_minor(period: PeriodTerms) -> int:
-    """Tell what a period's base was paid with, in minor units: net of its discount (R-PRO-6, AMB-11).
+    """Tell what a period's base was paid with, in minor units: its price net of the discount (R-PRO-6, AMB-11).
 
-    One that a change began was paid with what that charged (R-PRO-8).
+    So it is for one that a change began, whatever share of the price that charged (R-PRO-8).
     """
     if period.paid_minor is not None:
         return period.paid_minor

@@ -171,7 +171,7 @@ def _shares(sql, closes, invoices, found) -> None:
         due = -_half_away(paid[one] * left, 30), _half_away(price * left, 30)
         if told != due:
             found.append(f"{one} changed its plan for {told}, owed {due} for {left} days")
-        paid[one], anchor[one] = due[1], close["through_day"]
+        paid[one], anchor[one] = price, close["through_day"]
 
 
 def _half_away(amount: int, parts: int) -> int:

@@ -347,7 +347,7 @@ class WholeLife:
         frame = frame_of_change(current, interval, plan.model, self.terms, self.now_us)
         following, held = freeze(plan, frame), self.found(current)
         close = Close(subscription=self.row, cut=self.cut, bill=bill)
-        draft, following = charged_change(close, current, following, held, ORGANIZATION)
+        draft = charged_change(close, current, following, held, ORGANIZATION)
         self.write(draft)
         self.grant(returned(current, following, held).minor)
         self.plan, self.interval = plan, interval

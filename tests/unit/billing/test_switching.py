@@ -83,7 +83,7 @@ def seller(**changes) -> Organization:
 
 
 def carried_out(current, following, organization=None, *, cut=1, on=CHANGED, **held):
-    """Carry out a change, and return (lines as (kind, minor), draft, terms)."""
+    """Carry out a change, and return (lines as (kind, minor), draft)."""
     bill = Bill(
         kind=InvoiceType.PLAN_CHANGE,
         start_day=SINCE,
@@ -92,10 +92,10 @@ def carried_out(current, following, organization=None, *, cut=1, on=CHANGED, **h
         change=Target(plan_id="pro", interval=following.interval),
     )
     found = Held(**{"periods": [current], "totals": {}, "billed": {}, **held})
-    draft, after = charged_change(
+    draft = charged_change(
         Close(subscription=row(), cut=cut, bill=bill), current, following, found, organization or seller()
     )
-    return [(line.kind.value, line.amount_minor) for line in draft.lines], draft, after
+    return [(line.kind.value, line.amount_minor) for line in draft.lines], draft
 
 
 @pytest.mark.parametrize(
@@ -160,27 +160,26 @@ def test_what_was_bought_of_a_balance_goes_to_another_balance_alone(old, new, ch
 def test_the_documented_upgrade_on_day_15():
     """R-PRO-7, R-CHG-4, R-INV-4: DOC-PRO-01."""
     current = terms()
-    lines, draft, after = carried_out(current, to_pro(current))
+    lines, draft = carried_out(current, to_pro(current))
     assert lines == [("proration_credit", -1450), ("proration_charge", 4950)]
     assert (draft.kind, draft.days_remaining, draft.days_in_cycle) == ("plan_change", 15, 30)
-    assert (draft.total_minor, after.paid_minor) == (3500, 4950)
+    assert draft.total_minor == 3500
 
 
 def test_the_two_switches():
     """R-PRO-5, R-CHG-4: 16 of 31 days by the calendar; the whole new price."""
     current = terms()
-    lines, draft, _ = carried_out(current, to_pro(current), seller(day_count=DayCount.ACTUAL))
+    lines, draft = carried_out(current, to_pro(current), seller(day_count=DayCount.ACTUAL))
     assert lines == [("proration_credit", -1497), ("proration_charge", 5110)]
     assert (draft.days_remaining, draft.days_in_cycle) == (16, 31)
-    lines, _, after = carried_out(current, to_pro(current), seller(upgrade_charge=UpgradeCharge.FULL))
+    lines, _ = carried_out(current, to_pro(current), seller(upgrade_charge=UpgradeCharge.FULL))
     assert lines == [("proration_credit", -1450), ("proration_charge", 9900)]
-    assert after.paid_minor == 9900
 
 
 def test_a_longer_interval_is_charged_in_full():
     """R-CHG-5."""
     current = terms()
-    lines, _, _ = carried_out(current, to_pro(current, interval=YEARLY, base_minor=89_900))
+    lines, _ = carried_out(current, to_pro(current, interval=YEARLY, base_minor=89_900))
     assert lines == [("proration_credit", -1450), ("proration_charge", 89_900)]
 
 
@@ -189,9 +188,8 @@ def test_what_was_paid_is_net_of_the_discount():
     half_off = Discount(source=DiscountSource.CODE, name="VIP20", type=DiscountType.PERCENT, value=20, cycles_left=None)
     current = terms(discount=half_off)
     assert base_paid_minor(current) == 2320
-    lines, _, after = carried_out(current, to_pro(current))
+    lines, _ = carried_out(current, to_pro(current))
     assert lines == [("proration_credit", -1160), ("proration_charge", 4950)]
-    assert after.discount is None
 
 
 def test_the_new_plans_own_offer_is_taken_off_what_is_charged():
@@ -200,14 +198,13 @@ def test_the_new_plans_own_offer_is_taken_off_what_is_charged():
         source=DiscountSource.INTRO, name="Introductory offer", type=DiscountType.PERCENT, value=50, cycles_left=3
     )
     current = terms()
-    lines, _, after = carried_out(current, to_pro(current, discount=offer))
+    lines, _ = carried_out(current, to_pro(current, discount=offer))
     assert lines == [("proration_credit", -1450), ("proration_charge", 4950), ("discount", -2475)]
-    assert base_paid_minor(after) == 2475
 
 
-def test_a_second_change_credits_what_the_first_one_charged():
-    """R-PRO-8, R-PRO-6."""
-    first = msgspec.structs.replace(to_pro(terms()), paid_minor=4950)
+def test_a_second_change_credits_the_price_of_the_cycle_that_the_first_one_began():
+    """R-PRO-8, R-PRO-6: not the half of it that the first one charged."""
+    first = to_pro(terms())
     later = msgspec.structs.replace(
         to_pro(terms()),
         term=3,
@@ -217,8 +214,8 @@ def test_a_second_change_credits_what_the_first_one_charged():
         base_minor=19_900,
     )
     # Day 10 of the cycle that began on the 15th: 20 of 30 days are left.
-    lines, draft, _ = carried_out(first, later, on=day("2026-01-24"), cut=2)
-    assert lines == [("proration_credit", -3300), ("proration_charge", 13_267)]
+    lines, draft = carried_out(first, later, on=day("2026-01-24"), cut=2)
+    assert lines == [("proration_credit", -6600), ("proration_charge", 13_267)]
     assert (draft.days_remaining, draft.days_in_cycle) == (20, 30)
 
 
@@ -227,7 +224,7 @@ def test_accrued_overage_is_billed_at_the_old_price():
     current = terms()
     dear = granted(unit_price="9", included="10000")
     used = {Window(FEATURE, 1, SINCE): WindowUsage(end=UNTIL, units=110 * 10**9)}
-    lines, draft, _ = carried_out(current, to_pro(current, features=(dear,)), totals=used)
+    lines, draft = carried_out(current, to_pro(current, features=(dear,)), totals=used)
     assert lines[2:] == [("overage", 150)]
     assert (draft.lines[2].window.start, draft.lines[2].window.end, draft.lines[2].term) == (SINCE, CHANGED, 1)
 
@@ -240,14 +237,13 @@ def test_seats_are_credited_and_measured_anew():
     current = terms(features=(granted(**SEATS, included="5", unit_price="25"),))
     following = to_pro(current, features=(granted(**SEATS, included="6", unit_price="20"),))
     books = {FEATURE: SeatBook(at_start=8)}
-    lines, _, after = carried_out(current, following, books=books, parts_paid={FEATURE: 7500})
+    lines, _ = carried_out(current, following, books=books, parts_paid={FEATURE: 7500})
     assert lines == [
         ("proration_credit", -1450),
         ("proration_credit", -3750),
         ("proration_charge", 4950),
         ("proration_charge", 2000),
     ]
-    assert after.paid_minor == 4950
 
 
 def test_seats_added_meanwhile_are_trued_up_and_credited_for_the_days_left():
@@ -255,7 +251,7 @@ def test_seats_added_meanwhile_are_trued_up_and_credited_for_the_days_left():
     current = terms(features=(granted(**SEATS, included="5", unit_price="31"),))
     following = to_pro(current, features=(granted(**SEATS, included="10", unit_price="20"),))
     books = {FEATURE: SeatBook(at_start=5, changes=(SeatChange(day("2026-01-10"), 5, 6),))}
-    lines, _, _ = carried_out(current, following, books=books)
+    lines, _ = carried_out(current, following, books=books)
     assert ("seat_true_up", 2100) in lines
     assert ("proration_credit", -1050) in lines
 
@@ -264,7 +260,7 @@ def test_more_credit_than_charge_is_a_total_below_zero():
     """R-CHG-11, R-PRO-4: the rest becomes account credit as the invoice is written."""
     current = terms(features=(granted(**SEATS, included="5", unit_price="25"),))
     following = to_pro(current, base_minor=2900, features=(granted(**SEATS, included="50", unit_price="0"),))
-    _, draft, _ = carried_out(current, following, books={FEATURE: SeatBook(at_start=8)}, parts_paid={FEATURE: 7500})
+    _, draft = carried_out(current, following, books={FEATURE: SeatBook(at_start=8)}, parts_paid={FEATURE: 7500})
     assert draft.total_minor == -3750
 
 
@@ -272,17 +268,16 @@ def test_on_the_last_day_nothing_is_left():
     """R-PRO-4, R-INV-7: the upgrade costs nothing and has no lines."""
     current = terms()
     frame = msgspec.structs.replace(to_pro(current), since_day=day("2026-01-31"), until_day=day("2026-02-28"))
-    lines, draft, after = carried_out(current, frame, on=day("2026-01-31"))
-    assert (lines, draft.total_minor, after.paid_minor) == ([], 0, 0)
+    lines, draft = carried_out(current, frame, on=day("2026-01-31"))
+    assert (lines, draft.total_minor) == ([], 0)
 
 
 def test_an_accrued_overdraft_is_billed_and_pools_start_afresh():
     """R-CHG-9, R-BAL-3: 2.50 beyond the balance of January."""
     current = terms(model=ConsumptionModel.BALANCE, pool="29", overdraft=True)
     draws = {DrawWindow(1, SINCE): Drawn(overdraft=2_500_000_000, plan=29 * 10**9)}
-    lines, _, after = carried_out(current, to_pro(current, pool="99"), draws=draws)
+    lines, _ = carried_out(current, to_pro(current, pool="99"), draws=draws)
     assert lines[2:] == [("balance_overage", 250)]
-    assert (after.term, after.pool, after.chain_term) == (2, "99", 1)
 
 
 @pytest.mark.parametrize(("model", "minor"), [("balance", 0), ("metered", 1235), ("credits", 1235)])
