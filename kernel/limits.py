@@ -33,6 +33,9 @@ APPEND_WAIT_MS: Final = 3_000
 VERDICT_WAIT_MS: Final = 2_000
 IN_FLIGHT_REQUESTS_MAX: Final = 1_000
 IN_FLIGHT_BYTES_MAX: Final = 64 * 1024 * 1024
+# A connection without a request is closed after this. Clients close theirs after 4 s to 60 s: a server that does so
+# first may close one on which a request has just been sent, which then has no answer.
+KEEP_ALIVE_MS: Final = 75_000
 
 # How far event times may stray from the acceptance: late by 35 days (R-TRACK-5, with the keys' memory), ahead by what
 # badly set clocks show; the same slack holds before a subscription's start (contract, decision 13).

@@ -19,6 +19,7 @@ from catalog.store.key import create_key, find_key
 from catalog.store.organization import create_organization
 from catalog.store.version import read_version
 from kernel.errors import Misconfigured
+from kernel.limits import KEEP_ALIVE_MS
 from kernel.settings import Settings
 from meterline.app import App, watch_loop
 from meterline.epoch import opened_by_own_rules
@@ -115,6 +116,7 @@ def _config(app: Any) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_MS // 1_000,
     )
 
 
