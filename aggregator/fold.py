@@ -156,7 +156,7 @@ def fold_event_second(
     lane_clock_ms: int,
     at_ms: int,
 ) -> Outcome:
-    """Judge one attempt as `fold_event` does, by rules 2: nothing of before a pause counted once it was over."""
+    """Judge one attempt as `fold_event` does, by rules 2: nothing counted under terms that had ended."""
     known = None if standing is None else standing.unended()
     return fold_event(account, known, event, entry, lane_clock_ms=lane_clock_ms, at_ms=at_ms)
 
