@@ -146,7 +146,7 @@ def _changes(sql, closes, invoices, asked, found) -> None:
 
 
 def _shares(sql, closes, invoices, found) -> None:
-    """A change credits the price of the cycle that ends for the days left, of 30, and charges the new one for the same."""
+    """A change credits the price of the cycle that ends for the days left, of 30, and charges the new one for them."""
     codes = dict(sql.execute("SELECT id, code FROM plans"))
     lines: dict[tuple, int] = defaultdict(int)
     for invoice, kind, amount in sql.execute("SELECT invoice_id, kind, amount_minor FROM invoice_lines"):
