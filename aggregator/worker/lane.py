@@ -247,6 +247,7 @@ class LaneWorker:
                     assert not entries.keys() | maybe <= known.keys(), "a digest that is known is not taken for new"
                     known.update(entries)
                     if maybe:
+                        await self._sink.restored(self.lane)
                         place = (header.epoch, self.lane, group)
                         known.update(await looked_up(self._store, self._telemetry, *place, maybe, entries))
                     self._telemetry.count(CounterName.FOLD_REPEATS, reason="known")

@@ -24,7 +24,8 @@ class LaneQueue:
     """One lane on its way to RAW.
 
     `next` is the offset to take next, `progress` what RAW holds, `folded` what LIVE has folded, `sunk` what LIVE was
-    told; `clock_ms` the lane's clock at `next`; `drop` the offsets whose outcomes LIVE may forget.
+    told; `clock_ms` the lane's clock at `next`; `drop` the offsets whose outcomes LIVE may forget. `owed` is what LIVE
+    had been told before: RAW may have lost its last rows below it, until they are written again.
     """
 
     def __init__(self, *, start: int, progress: int, clock_ms: int, token: bytes, sunk: int) -> None:
@@ -33,6 +34,8 @@ class LaneQueue:
         self.clock_ms = clock_ms
         self.token = token
         self.sunk = sunk
+        self.owed = sunk
+        self.gone_back = False
         self.folded = start
         self.events = 0
         self.records: deque[FoldedRecord] = deque()
@@ -52,6 +55,11 @@ class LaneQueue:
         self.events += len(folded.outcomes)
         self.records.append(folded)
         return True
+
+    @property
+    def restored(self) -> bool:
+        """Tell whether RAW holds again all rows that LIVE was told it has."""
+        return self.gone_back and self.progress >= self.owed
 
     def first(self, rows_max: int) -> list[FoldedRecord]:
         """Tell the records of the next round, as many as `rows_max` rows hold, at least one; they stay until `done`."""

@@ -72,9 +72,10 @@ class Sink:
         self._retain_ms = retain_ms
         self._retain_bytes = retain_bytes
         self._lanes: dict[int, LaneQueue] = {}
-        self._behind: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+        self._behind: asyncio.Queue[tuple[int, int, LaneQueue]] = asyncio.Queue()
         self._due = asyncio.Event()
         self._room = asyncio.Event()
+        self._restored = asyncio.Event()
         self._flushes: list[tuple[dict[int, int], asyncio.Future[None]]] = []
         self._trimmed_ms = clock.monotonic_ms()
 
@@ -120,6 +121,7 @@ class Sink:
         """Forget a lane that this process folds no more; its next owner reads again what is not in RAW."""
         self._lanes.pop(lane, None)
         self._room.set()
+        self._restored.set()
         self._answer_flushes()
 
     async def room(self) -> None:
@@ -128,6 +130,16 @@ class Sink:
             self._room.clear()
             self._due.set()
             await self._room.wait()
+
+    async def restored(self, lane: int) -> None:
+        """Wait until RAW holds all rows that LIVE was told it has: a server that starts again may lack its last ones.
+
+        Before this nobody may conclude from a row's absence that there was no event.
+        """
+        while (queue := self._lanes.get(lane)) is not None and not queue.restored:
+            self._restored.clear()
+            self._due.set()
+            await self._restored.wait()
 
     async def flush(self) -> None:
         """Wait until everything taken so far is in RAW and `progress` says so. Raises Fatal once it has stopped."""
@@ -188,6 +200,7 @@ class Sink:
             for _, queue, records in taken:
                 queue.done(len(records), self._clock.monotonic_ms())
             self._room.set()
+            self._restored.set()
             self._answer_flushes()
             if self._flushes or self._unsunk() >= SINK_ROWS_MAX:
                 self._due.set()
@@ -285,7 +298,7 @@ class Sink:
         progress, clock_ms = (await self._store.progress(self._log.epoch)).get(lane, (0, 0))
         start = min(header.sunk, progress)
         queue = LaneQueue(start=start, progress=progress, clock_ms=clock_ms, token=header.token, sunk=header.sunk)
-        self._behind.put_nowait((lane, start))
+        self._behind.put_nowait((lane, start, queue))
         return queue
 
     async def _again(self, lane: int, start: int, stop: int) -> list[tuple[LaneRecord, bytes | None]]:
@@ -302,10 +315,12 @@ class Sink:
         """Write the rows of all outcomes that LIVE still keeps once more: RAW may have lost its last inserts."""
         pause = Pause()
         while True:
-            lane, stop = await self._behind.get()
+            lane, stop, queue = await self._behind.get()
             while True:
                 try:
                     await self._go_back_in(lane, stop)
+                    queue.gone_back = True
+                    self._restored.set()
                     break
                 except Unavailable as error:
                     _log.warning("a store is away, trying again", lane=lane, error=str(error))

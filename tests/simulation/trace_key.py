@@ -178,6 +178,31 @@ async def finds_itself(stage: Stage) -> None:
     assert stage.verdicts("p") == ["blocked", "counted"]
 
 
+async def raw_lacks_the_key(stage: Stage) -> None:
+    """RAW lost its last rows, one of a key that is in a filter: who looks it up waits until they are written again."""
+    stage.keep_exact(KEYS_EXACT_DAYS_MIN)
+    await stage.rest()
+    counted = stage.event("k")
+    assert (await stage.send(counted)).status == 200
+    stage.leap(19)
+    await stage.seconds(1)
+    assert (await stage.send(stage.event("new"))).status == 200
+    await stage.seconds(CONDENSE_EVERY_MS / 1_000 + 3)
+    assert stage.condensed() == 1, "k is kept in a filter"
+    for node in stage.aggregators:
+        node.kill(0.5)
+    while stage.verdicts("k"):
+        assert stage.world.tables.lose(1) == 1
+    held = stage.hold("aggregator", "raw.insert_events", times=9)
+    again = stage.sending(counted)
+    await held.reached()
+    await stage.seconds(1.5)
+    held.let_go()
+    await again
+    await stage.rest()
+    assert stage.verdicts("k") == ["counted", "duplicate"]
+
+
 async def dead_and_replay(stage: Stage) -> None:
     """An event is dead and is replayed twice; the lane is folded again by code that can fold it: it counts once."""
     before = stage.world.photograph()
@@ -235,6 +260,7 @@ KEYS = {
         refused_thrice,
         edge_of_a_generation,
         finds_itself,
+        raw_lacks_the_key,
         dead_and_replay,
         fast_clock,
     )
