@@ -100,7 +100,7 @@ async def _answer(
         raise invalid("Idempotency-Key", f"must have 1 to {KEY_BYTES_MAX} bytes")
     way = f"{caller.dialect.value} {request.url.path}"
     digest = request_digest(key, way, await request.body(), 0)
-    original = await corrector.find(asked.id, asked.customer_id, asked.event_id or asked.idempotency_key)
+    original = await corrector.find(asked.id, asked.customer_id, asked.event_id or asked.idempotency_key, digest)
     row = await corrector.correct(original, correction, digest)
     feature = caller.catalog.feature_by_id(ids.id_bytes(row.feature))
     organization = caller.organization

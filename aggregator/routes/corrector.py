@@ -12,6 +12,7 @@ from aggregator.fold_slice import generations_read
 from aggregator.routes.lookup import find_event
 from aggregator.row import EventRow
 from aggregator.store import UsageStore
+from aggregator.usage import position_of
 from catalog.definition import Customer
 from catalog.gateway.http import Caller
 from ingest.answer import Judged, refusal_of
@@ -55,10 +56,13 @@ class Corrector:
         self._live = live
         self._clock = clock
 
-    async def find(self, event_id: str | None, reference: str | None, key: str | None) -> EventRow:
-        """Find an event by its id, or by the customer and the key under which it was sent.
+    async def find(
+        self, event_id: str | None, reference: str | None, key: str | None, request: bytes = NO_REQUEST
+    ) -> EventRow:
+        """Find an event by its id, or by the customer and the key under which it was sent; `request` as in `correct`.
 
-        Raises Rejected `customer_not_found`, `event_not_found`, and `validation_error` when neither is named whole.
+        Raises Rejected `customer_not_found`, `event_not_found`, and `validation_error` when neither is named whole, or
+        when the key names two events.
         """
         customer = None
         if reference:
@@ -74,20 +78,35 @@ class Corrector:
             raise invalid("id", "is required, or customerId with the event's key")
         if customer is None:
             raise invalid("customerId", "is required with the event's key")
-        return await self.by_key(customer, key)
+        return await self.by_key(customer, key, request)
 
-    async def by_key(self, customer: Customer, key: str) -> EventRow:
-        """Find a customer's event by its key, which counts or else is the latest. Raises Rejected `event_not_found`."""
+    async def by_key(self, customer: Customer, key: str, request: bytes = NO_REQUEST) -> EventRow:
+        """Find a customer's event by its key, which counts or else is the latest.
+
+        One event may hold the key as `eventId` and one as `Idempotency-Key`. Where both count, it is the one that the
+        same request corrected before. Raises Rejected: `event_not_found`, and `validation_error` when it is neither.
+        """
+        found = await self._keyed(customer, key)
+        if not found:
+            raise rejected("event_not_found", "This customer has no event with this key.")
+        counted = [row for row in found if row.verdict == Verdict.COUNTED.value] or [max(found, key=position_of)]
+        if len(counted) == 1:
+            return counted[0]
+        for row in counted:
+            if _asked_before(await self._corrections(row), request) is not None:
+                return row
+        names = " and ".join(sorted(position_of(row).event_id() for row in counted))
+        raise invalid("id", f"is required: {names} both have this key, one as eventId and one as Idempotency-Key")
+
+    async def _keyed(self, customer: Customer, key: str) -> list[EventRow]:
+        """List what was sent under a key, as `eventId` or as `Idempotency-Key`: from LIVE, and what only RAW knows."""
         organization, secret = self._caller.organization, self._caller.catalog.deployment.secret
         digests = [key_digest(secret, organization.id, customer.id, kind, key) for kind in (BODY_KEY, HEADER_KEY)]
         entries = await self._entries(customer.id, digests)
-        holder = next((one for one in entries if one.kind is EntryKind.COUNTED), entries[0] if entries else None)
-        found = None if holder is None else await self._at(holder.position)
-        if found is None:
-            found = await self._store.keyed_event(organization.id_text, customer.id_text, digests)
-        if found is None:
-            raise rejected("event_not_found", "This customer has no event with this key.")
-        return found
+        found = [row for entry in entries if (row := await self._at(entry.position)) is not None]
+        known = {row.digest for row in found}
+        rest = [digest for digest in digests if digest.hex() not in known]
+        return found + await self._store.keyed_events(organization.id_text, customer.id_text, rest) if rest else found
 
     async def by_id(self, event_id: str) -> EventRow:
         """Find an event by its id. Raises Rejected `event_not_found`."""
@@ -105,7 +124,7 @@ class Corrector:
         """
         check_correctable(original)
         before = await self._corrections(original)
-        again = None if request == NO_REQUEST else next((row for row in before if row.request == request.hex()), None)
+        again = _asked_before(before, request)
         if again is not None:
             return again
         sending = Sending(
@@ -163,3 +182,8 @@ class Corrector:
         organization = self._caller.organization
         found = await find_event(self._store, self._log, self._live, organization.id, organization.id_text, position)
         return None if found is None else found[0]
+
+
+def _asked_before(corrections: Sequence[EventRow], request: bytes) -> EventRow | None:
+    """Tell which of an event's corrections the same HTTP request made."""
+    return None if request == NO_REQUEST else next((row for row in corrections if row.request == request.hex()), None)

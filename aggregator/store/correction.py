@@ -1,4 +1,4 @@
-"""What a correction reads of RAW: the event that a key names, and what corrected it before."""
+"""What a correction reads of RAW: the events that a key names, and what corrected one of them before."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,11 +11,11 @@ from kernel.engine.raw.base import Raw
 
 _PLACE: Final = "epoch, lane, `offset`, `index`"
 
-# Of one key the event that counts; where none does, the latest.
+# Of each key the event that counts; where none does, the latest.
 _KEYED: Final = f"""
 SELECT {COLUMNS} FROM {EVENTS} FINAL
 WHERE organization = {{organization:String}} AND customer = {{customer:String}} AND digest IN {{digests:Array(String)}}
-ORDER BY verdict = 'counted' DESC, epoch DESC, `offset` DESC, `index` DESC LIMIT 1"""
+ORDER BY verdict = 'counted' DESC, epoch DESC, `offset` DESC, `index` DESC LIMIT 1 BY digest"""
 
 # A correction has feature and time of the event that it corrects, so the primary index finds it.
 _CORRECTIONS: Final = f"""
@@ -31,11 +31,10 @@ class CorrectionReads:
 
     raw: Raw
 
-    async def keyed_event(self, organization: str, customer: str, digests: Sequence[bytes]) -> EventRow | None:
-        """Read the event that holds one of a customer's keys; where none counts, the latest of them; None: none is."""
+    async def keyed_events(self, organization: str, customer: str, digests: Sequence[bytes]) -> list[EventRow]:
+        """Read of each of a customer's keys the event that holds it; where none counts, the latest; none: not sent."""
         where = {"organization": organization, "customer": customer, "digests": [digest.hex() for digest in digests]}
-        rows = await self.raw.query(_KEYED, where)
-        return event_row(rows[0]) if rows else None
+        return [event_row(found) for found in await self.raw.query(_KEYED, where)]
 
     async def corrections_of(self, row: EventRow) -> list[EventRow]:
         """List the corrections of an event that count, in the order of their numbers."""

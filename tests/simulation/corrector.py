@@ -65,7 +65,7 @@ async def correct(world: World, node: Node, wish: Wish) -> None:
             found = await corrector.by_id(wish.event)
         else:
             found = await corrector.by_key(
-                await app.catalog.customer(corrector._caller.organization.id, wish.customer), wish.key
+                await app.catalog.customer(corrector._caller.organization.id, wish.customer), wish.key, wish.request
             )
         value = None if wish.value is None else Decimal(wish.value)
         row = await corrector.correct(found, Correction(value=value, reason=wish.tag), wish.request)

@@ -253,7 +253,7 @@ class RawView:
         self._gate = gate
         names = ("create", "insert_events", "insert_account_records", "insert_refusals", "write_progress", "progress")
         cuts = ("totals_at_cut", "draws_at_cut", "first_cut_positions", "first_cut_position")
-        for name in (*names, "carry", "ruling_rows", "event", "keyed_event", "corrections_of", *cuts):
+        for name in (*names, "carry", "ruling_rows", "event", "keyed_events", "corrections_of", *cuts):
             setattr(self, name, _through("raw", lambda: store, gate, name))
 
     async def _pages(self, name: str, pages):

@@ -9,6 +9,7 @@ NARROW = {
     "aggregator.worker.sink.FOLD_READ_RECORDS_MAX": (1, 3),
     "aggregator.worker.sink.FOLD_SLICE_EVENTS": (1,),
     "aggregator.worker.sink.SINK_ROWS_MAX": (1, 4),
+    "aggregator.worker.sink._AGAIN_ROWS_MAX": (1, 3),
     "aggregator.worker.sink.TRIM_EVERY_MS": (500,),
     "aggregator.worker.lane.FOLD_READ_RECORDS_MAX": (1, 3),
     "aggregator.worker.lane.FOLD_SLICE_EVENTS": (1,),

@@ -109,19 +109,14 @@ class MemoryUsageStore:
                 return _row(row)
         return None
 
-    async def keyed_event(self, organization, customer, digests):
-        wanted = {digest.hex() for digest in digests}
-        found = [
-            row
-            for row in self.tables.events.values()
-            if (row["organization"], row["customer"]) == (organization, customer) and row["digest"] in wanted
-        ]
-        latest = max(
-            found,
-            key=lambda row: (row["verdict"] == "counted", row["epoch"], row["offset"], row["index"]),
-            default=None,
-        )
-        return None if latest is None else _row(latest)
+    async def keyed_events(self, organization, customer, digests):
+        latest = {}
+        for row in self.tables.events.values():
+            if (row["organization"], row["customer"]) == (organization, customer):
+                rank = (row["verdict"] == "counted", row["epoch"], row["offset"], row["index"])
+                latest[row["digest"]] = max(latest.get(row["digest"], (rank, row)), (rank, row), key=lambda one: one[0])
+        found = [latest[digest.hex()] for digest in digests if digest.hex() in latest]
+        return [_row(row) for _, row in sorted(found, key=lambda one: one[0], reverse=True)]
 
     async def corrections_of(self, original):
         place = Position(original.epoch, original.lane, original.offset, original.index)

@@ -110,6 +110,31 @@ async def in_the_open_period(api):
     assert series["total"] == 120
 
 
+async def under_a_key_of_two(api):
+    """What is sent as `eventId` and as `Idempotency-Key` are two events; a correction says which of them it means."""
+    named = await track(api, "twin", 6)
+    once = {"Idempotency-Key": "request-2"}
+    less = await correct(api, "amend", eventId="twin", value=2, headers=once)
+    other = await api.call(
+        "POST",
+        "/usage/events",
+        {"customerId": "acme", "featureCode": "calls", "value": 9},
+        headers={"Idempotency-Key": "twin"},
+    )
+    assert other["id"] != named["id"]
+    again = await correct(api, "amend", eventId="twin", value=2, headers=once)
+    assert {**again, "stage": None} == {**less, "stage": None}
+    body = {"customerId": "acme", "idempotencyKey": "twin"}
+    refused = await api.call("POST", "/usage/events/void", body, expect=400)
+    assert (refused["code"], refused["details"][0]["field"]) == ("validation_error", "id")
+    assert named["id"] in refused["message"]
+    assert other["id"] in refused["message"]
+    assert await used(api) == 120 + 2 + 9
+    for event in (named, other):
+        assert (await correct(api, "void", id=event["id"]))["correctsEventId"] == event["id"]
+    assert await used(api) == 120
+
+
 async def under_a_hard_limit(api):
     """R-METER-4: more is judged like usage, less frees the room."""
     await track(api, "m", 8, feature="mails")
@@ -180,6 +205,7 @@ async def test_corrections_before_and_after_the_invoice(server):
         await sell(api)
         await clock(api, "2026-01-10T00:00:00Z")
         await in_the_open_period(api)
+        await under_a_key_of_two(api)
         await under_a_hard_limit(api)
         await at_once(api)
         await from_the_command_line(server, api)

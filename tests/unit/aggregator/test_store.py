@@ -207,13 +207,11 @@ async def test_a_correction_is_found_by_its_event_and_an_event_by_its_key(store:
     more = replace(less, quantity="2", corrects=replace(corrects, number=2))
     elsewhere = replace(less, corrects=replace(corrects, position=Position(0, 3, 10, 1).to_bytes()))
     await write(store, 3, 11, (less, counted()), (elsewhere, counted()), (more, blocked), (more, counted()))
-    found = await store.keyed_event(ORG_TEXT, customer_text(7), [b"h" * 16, b"k" * 16])
-    assert found is not None
+    found, latest = await store.keyed_events(ORG_TEXT, customer_text(7), [b"h" * 16, b"k" * 16])
     assert (found.offset, found.index, found.verdict, found.corrects) == (10, 2, "counted", "")
-    latest = await store.keyed_event(ORG_TEXT, customer_text(7), [b"h" * 16])
-    assert latest is not None
     assert (latest.index, latest.verdict) == (3, "blocked")
-    assert await store.keyed_event(ORG_TEXT, customer_text(8), [b"k" * 16]) is None
+    assert await store.keyed_events(ORG_TEXT, customer_text(7), [b"h" * 16]) == [latest]
+    assert await store.keyed_events(ORG_TEXT, customer_text(8), [b"k" * 16]) == []
     first, second = await store.corrections_of(found)
     assert (first.index, first.quantity, first.corrects) == (0, "-0.000000001", place.event_id())
     assert (second.index, second.verdict) == (3, "counted")
