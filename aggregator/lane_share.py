@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 
 def lanes_of(member: str, members: Sequence[str], lanes: int) -> frozenset[int]:
-    """Tell the lanes of `member`: every m-th, counted among those of its kind in the order of their names.
+    """Tell the lanes of `member`: every m-th, counted among those of its role in the order of their names.
 
-    A name is `kind:id`, or an id alone. Who is not among the members has no lane.
+    A name is `role:id`, or an id alone. Who is not among the members has no lane.
     """
-    kind = member.rpartition(":")[0]
-    ordered = sorted({one for one in members if one.rpartition(":")[0] == kind})
+    role = member.rpartition(":")[0]
+    ordered = sorted({one for one in members if one.rpartition(":")[0] == role})
     if member not in ordered:
         return frozenset()
     return frozenset(range(ordered.index(member), lanes, len(ordered)))

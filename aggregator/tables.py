@@ -1,4 +1,4 @@
-"""The tables of RAW: events, account records, progress and refusals.
+"""The tables of RAW: events, account records, progress, refusals, books and carried customers.
 
 Owns their DDL alone; who reads and writes them is `aggregator.store`. Invariants: a row that is written twice replaces
 itself (ReplacingMergeTree, read with FINAL), so whatever was inserted and not confirmed may be inserted again; an

@@ -1,1 +1,1 @@
-"""The HTTP routes of the aggregator: feature access and usage queries."""
+"""The HTTP routes of the aggregator: feature access, usage queries and corrections."""

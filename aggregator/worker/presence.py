@@ -11,7 +11,7 @@ _log = logger("presence")
 
 
 class Presence:
-    """Beats for `member` (`kind:id`). Aggregators do it by `Ownership`, which rests on the same beats."""
+    """Beats for `member` (`role:id`). Aggregators do it by `Ownership`, which rests on the same beats."""
 
     def __init__(self, member: str, live: Live) -> None:
         self._member = member

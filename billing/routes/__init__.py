@@ -1,6 +1,6 @@
 """Billing over HTTP. Handlers decide nothing; `ROUTES` is what the application mounts under each prefix.
 
-They ask for `catalog`, `sql`, `live`, `usage_store`, `relay`, `closer` and `access` by name.
+They ask for `catalog`, `live`, `usage_store`, `relay`, `closer` and `access` by name.
 """
 
 from typing import Final

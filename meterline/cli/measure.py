@@ -13,7 +13,7 @@ def demo(
     serve: Annotated[bool, typer.Option(help="Leave the server running at the end.")] = False,
     engine: Annotated[str, typer.Option(help="Which engine to show: embedded or kafka.")] = "embedded",
 ) -> None:
-    """Show the whole story in three minutes: usage, the plug pulled three times, invoices, proof."""
+    """Show the whole story in some minutes: usage, the plug pulled three times, invoices, proof."""
     from meterline.demo import run_demo  # noqa: PLC0415 - starts servers; nothing else needs it
 
     leave_in_order()

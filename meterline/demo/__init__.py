@@ -1,4 +1,4 @@
-"""The demo: the whole story in three minutes, on a real server, with every figure computed in the run.
+"""The demo: the whole story in some minutes, on a real server, with every figure computed in the run.
 
 Invariants: a fact that does not hold ends it with 1; it leaves no process and no data behind (`--serve` leaves the
 server until Ctrl-C).

@@ -1,6 +1,6 @@
 """ClickHouse's engine as a server: chDB in a process of its own, behind HTTP.
 
-The registries that we build from carry no ClickHouse server of our time, so the engine itself stands in its place
+A ClickHouse server is not a Python package, but its engine is one (chDB): so the engine stands in the server's place
 (`clickhouse_front.py` forwards and does nothing else). Invariants: the port stays the same over restarts; the account
 is random and of this object alone.
 """
