@@ -36,7 +36,7 @@ from catalog.document_part import (
 )
 from catalog.document_plan import grant_of, intro_of_part, intro_part, price_minor, within
 from catalog.promo import check_promo, cycles_of, promo_text
-from catalog.regional import ManualPrice, Region, currency_of, rate_of, unit_price_text
+from catalog.regional import ManualPrice, Region, currency_of, rate_of
 from catalog.terms import ConsumptionModel
 from kernel.errors import invalid
 from kernel.money import Money
@@ -176,7 +176,9 @@ def region_of(part: RegionPart, currency: str) -> Region:
     return Region(
         rate=None if part.rate is None else rate_of(part.rate),
         prices=prices,
-        unit_prices={code: unit_price_text(price, f"unit_prices.{code}") for code, price in part.unit_prices.items()},
+        unit_prices={
+            code: rule.unit_price_text(price, f"unit_prices.{code}") for code, price in part.unit_prices.items()
+        },
     )
 
 

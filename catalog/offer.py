@@ -14,6 +14,7 @@ from catalog import rule
 from catalog.definition import DiscountType, IntroOffer
 from catalog.plan_rule import INTRO_CYCLES_MAX, TRIAL_DAYS_MAX
 from kernel.errors import invalid, rejected
+from kernel.limits import AMOUNT_MINOR_MAX
 from kernel.money import minor_places
 from kernel.quantity import EXACT
 from kernel.wire import Wire
@@ -163,5 +164,5 @@ def _check_amounts(amounts: Sequence[OfferAmount], place: str, *, lowest: int) -
     if not amounts or len(set(currencies)) != len(currencies):
         raise invalid(place, "must name each currency once")
     for amount in amounts:
-        if not lowest <= amount.amount <= rule.AMOUNT_MINOR_MAX:
-            raise invalid(place, f"must be from {lowest} to {rule.AMOUNT_MINOR_MAX} minor units")
+        if not lowest <= amount.amount <= AMOUNT_MINOR_MAX:
+            raise invalid(place, f"must be from {lowest} to {AMOUNT_MINOR_MAX} minor units")

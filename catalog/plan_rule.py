@@ -129,6 +129,14 @@ def margin_of(basis_points: int | None, percent: str | None) -> str:
     return canonical(_places(margin, PERCENT_PLACES_MAX, field))
 
 
+def granted_of(plan: Plan, reference: str) -> PlanFeature:
+    """Find what a plan grants of a feature, by the feature's id or code. Raises Rejected `feature_not_found`."""
+    for granted in plan.features:
+        if reference in (granted.feature.id_text, granted.feature.code):
+            return granted
+    raise rejected("feature_not_found", f"The plan {plan.code} has no feature {reference}.", param="featureId")
+
+
 def check_price(plan: Plan, price: PlanPrice) -> PlanPrice:
     """Refuse prices and trials on a free plan (R-PLAN-6), and a pool on a plan that has none."""
     if plan.is_free and price.trial_days:

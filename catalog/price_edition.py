@@ -14,10 +14,9 @@ import msgspec
 
 from catalog.definition import ModelPrice
 from catalog.model_price import MODEL_CHARS_MAX, ModelPriceBook, model_name
+from catalog.rule import unit_price_text
 from kernel.errors import invalid
-from kernel.money import parse_unit_price
 from kernel.period import parse_instant_us
-from kernel.quantity import canonical
 
 PriceFormat = Literal["json", "csv"]
 PRICE_FORMATS: Final = ("json", "csv")
@@ -83,8 +82,8 @@ def added_lines(
         price = ModelPrice(
             model=model_id(line.model, f"line {number}.model"),
             since_ms=now_ms if line.since is None else since_of(line.since, f"line {number}.since"),
-            input=price_text(line.input, f"line {number}.input"),
-            output=price_text(line.output, f"line {number}.output"),
+            input=unit_price_text(line.input, f"line {number}.input"),
+            output=unit_price_text(line.output, f"line {number}.output"),
             cache_read=optional_price(line.cache_read, f"line {number}.cache_read"),
             cache_write=optional_price(line.cache_write, f"line {number}.cache_write"),
             version=version,
@@ -117,17 +116,9 @@ def model_id(text: str, field: str = "model") -> str:
     return f"{provider}/{name}"
 
 
-def price_text(value: Decimal, field: str) -> str:
-    """Check a price a million tokens and spell it in its one way. Raises Rejected."""
-    try:
-        return canonical(parse_unit_price(str(value)))
-    except ValueError as error:
-        raise invalid(field, str(error)) from error
-
-
 def optional_price(value: Decimal | None, field: str) -> str | None:
     """Check a price that may be missing. Raises Rejected."""
-    return None if value is None else price_text(value, field)
+    return None if value is None else unit_price_text(value, field)
 
 
 def since_of(text: str, field: str = "since") -> int:

@@ -134,14 +134,6 @@ def regional_rate(granted: PlanFeature, currency: str, rate: str | None, by_hand
     return RegionalRate(currency=currency, unit_price=converted_unit_price(granted.unit_price, rate))
 
 
-def unit_price_text(value: Decimal, field: str) -> str:
-    """Check a unit price by hand. Raises Rejected."""
-    try:
-        return canonical(parse_unit_price(str(value)))
-    except ValueError as error:
-        raise invalid(field, str(error)) from error
-
-
 def intro_by_hand(price: PlanPrice, discount: DiscountType, value: Decimal, cycles: int | None) -> IntroOffer:
     """Make an intro offer of one currency; without `cycles` it runs as long as the price's own. Raises Rejected."""
     own = None if price.intro is None else price.intro.cycles

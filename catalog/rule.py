@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from catalog.definition import Feature, FeatureKind
 from kernel import ids
 from kernel.errors import invalid
+from kernel.limits import AMOUNT_MINOR_MAX
 from kernel.money import parse_unit_price
 from kernel.period import Interval
 from kernel.quantity import canonical, parse_quantity
@@ -26,7 +27,6 @@ _NUMBERED_CODE: Final = re.compile(r"[a-z]?|(feature|metric|usage|event|meter)_?
 _RESERVED_CODES: Final = frozenset({"manage", "active", "batch", "bulk"})  # they are words of paths (contract 4.5)
 REFERENCE_CHARS_MAX: Final = 255
 METADATA_DEPTH_MAX: Final = 20  # far beyond what anybody reads, far below where a JSON library gives up
-AMOUNT_MINOR_MAX: Final = 10**12  # ten billion of a currency with hundredths: far beyond any plan, far below 64 bits
 UNIT_NAME: Final = "unit"  # of a metered feature that names none (R-FEAT-3)
 KINDS: Final = {
     "boolean": FeatureKind.BOOLEAN,
@@ -132,6 +132,14 @@ def unit_price_of(rate: int | None, decimal: str | None) -> str:
         return canonical(parse_unit_price(unit_price_of_rate(rate or 0)))
     except (ValueError, ArithmeticError) as error:
         raise invalid("overage.unitPrice", "is too large") from error
+
+
+def unit_price_text(value: Decimal, field: str) -> str:
+    """Check a price of a unit, or of a million tokens, and spell it in its one way. Raises Rejected."""
+    try:
+        return canonical(parse_unit_price(str(value)))
+    except ValueError as error:
+        raise invalid(field, str(error)) from error
 
 
 def included_of(amount: Decimal) -> Decimal:

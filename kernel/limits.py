@@ -190,7 +190,8 @@ SUBSCRIPTION_DAYS_MAX: Final = 730
 ENDED_TERMS_MAX: Final = 4
 ENDED_TERMS_DAYS: Final = 67
 ENDED_FEATURES_MAX: Final = 400
-# The most that one call may charge or credit, in minor units: ten billion dollars, and sums of such stay in 64 bits.
+# The most that a price may be, and that one call may charge or credit, in minor units: ten billion dollars, and sums of
+# such stay in 64 bits.
 AMOUNT_MINOR_MAX: Final = 10**12
 
 # Seats of one type that one customer may hold: more than any company has people, and a count never outgrows its column.

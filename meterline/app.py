@@ -39,7 +39,7 @@ from kernel.engine.sql.base import Sql
 from kernel.errors import Misconfigured, Unavailable
 from kernel.settings import Settings
 from kernel.telemetry import GaugeName, HistogramName, Telemetry, configure_logs
-from meterline.role import Role
+from meterline.role import COMMANDS_LOG, Role
 from meterline.stores import opened_stores
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _STALL_LOOK_SECONDS: Final = 0.05
 _FLUSH_SECONDS: Final = 5
 _ANSWER_SECONDS: Final = 2
-_COMMANDS_LOG: Final = "error"  # a command tells what it did by its own output
 
 
 class App:
@@ -126,7 +125,7 @@ async def opened(
     """
     if settings.embedded and role not in (Role.ALL, Role.OPERATOR):
         raise Misconfigured(f"the embedded engine is one process: set --role all, or all four URLs ({settings.urls()})")
-    configure_logs(logs or (settings.log_level if role is not Role.OPERATOR else _COMMANDS_LOG))
+    configure_logs(logs or (settings.log_level if role is not Role.OPERATOR else COMMANDS_LOG))
     app = App()
     app.role, app.settings, app.clock, app.telemetry = role, settings, SystemClock(), Telemetry()
     app.process_id = ids.new_id("gw_", app.clock.now_ms())

@@ -24,7 +24,7 @@ from kernel.errors import Fatal, Misconfigured, NotReachable, Unavailable
 from kernel.limits import APPEND_WAIT_MS, EPOCH_MAX
 from kernel.settings import LANES_MAX, Settings
 from kernel.telemetry import logger
-from meterline.role import Role
+from meterline.role import COMMANDS_LOG, Role
 from meterline.stores import OlderRules
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _log = logger("epoch")
 _PATIENCE_MS: Final = 600_000  # a lane's whole backlog, or a rebuild of many customers
 _LOOK_S: Final = 0.05
-_COMMANDS_LOG: Final = "error"  # a command tells what it did by its own output
 
 
 @asynccontextmanager
@@ -56,7 +55,7 @@ async def opened_by_own_rules(settings: Settings, role: Role) -> AsyncIterator["
         yield app
 
 
-async def change_epoch(settings: Settings, lanes: int | None, *, logs: str = _COMMANDS_LOG) -> dict[str, Any]:
+async def change_epoch(settings: Settings, lanes: int | None, *, logs: str = COMMANDS_LOG) -> dict[str, Any]:
     """Begin the next epoch with `lanes` lanes (None: as many as there are); returns its number and lanes.
 
     An epoch that is as wanted, and that nothing was appended to, is not ended: so a command that was killed after its

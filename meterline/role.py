@@ -4,6 +4,7 @@ Source: DESIGN 7; ADR 5.
 """
 
 from enum import StrEnum
+from typing import Final
 
 
 class Role(StrEnum):
@@ -31,4 +32,6 @@ class Role(StrEnum):
         return self in (Role.ALL, Role.BILLING)
 
 
+# From which level a command logs: it tells what it did by its own output.
+COMMANDS_LOG: Final = "error"
 SERVERS = (Role.ALL, Role.GATEWAY, Role.AGGREGATOR, Role.BILLING)

@@ -71,7 +71,7 @@ class Billed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cut: int
 
 
-_NOT_BILLED: Final = Billed(units=0, minor=0, cut=0)
+NOT_BILLED: Final = Billed(units=0, minor=0, cut=0)
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,7 +197,7 @@ def _usage_line(
     if end > close.bill.through_day:
         return None
     allowance = allowance_of(granted, terms.currency)
-    before = billed.get(window, _NOT_BILLED)
+    before = billed.get(window, NOT_BILLED)
     due = charge(total.units, allowance, billed_units=before.units, billed_minor=before.minor)
     # A window that terms which changed on its first day cut short is not late: nothing closed it before.
     late = end <= close.bill.start_day and window.start < close.bill.start_day
@@ -245,7 +245,7 @@ def _overdraft_line(
     end = _end(periods, window.term, terms.window_of(window.start).end)
     if end > close.bill.through_day:
         return None
-    before = billed.get(Window(POOL, window.term, window.start), _NOT_BILLED)
+    before = billed.get(Window(POOL, window.term, window.start), NOT_BILLED)
     units = draws[window].overdraft
     amount = money_of_units(units, terms.currency) - Money(before.minor, terms.currency)
     period = Period(window.start, max(end, window.start + 1))

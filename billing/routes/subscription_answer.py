@@ -14,6 +14,7 @@ from billing.life.frozen import PeriodTerms
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
 from billing.money.agreement import live_usage
+from billing.routes.shown import NOT_VISIBLE
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
@@ -29,7 +30,6 @@ from kernel.limits import SUBSCRIPTION_DAYS_MAX, VISIBLE_WAIT_MS
 from kernel.period import parse_instant_us
 
 RESOURCE: Final = "subscription"
-NOT_VISIBLE: Final = {"x-meterline-visible": "false"}
 
 
 class Counted(NamedTuple):

@@ -12,13 +12,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog import store
+from catalog import rule, store
 from catalog.definition import ModelPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
 from catalog.model_price import OWN
-from catalog.price_edition import model_id, optional_price, price_text, since_of
+from catalog.price_edition import model_id, optional_price, since_of
 from kernel import wire
 from kernel.errors import Refusal, Rejected
 from kernel.period import instant_text
@@ -111,8 +111,8 @@ async def override(request: HttpRequest, caller: NamedDependency[Caller], model:
     price = ModelPrice(
         model=_to_be_priced(caller, _named(model)),
         since_ms=caller.now_ms if made.since is None else since_of(made.since),
-        input=price_text(made.input_price, "inputPrice"),
-        output=price_text(made.output_price, "outputPrice"),
+        input=rule.unit_price_text(made.input_price, "inputPrice"),
+        output=rule.unit_price_text(made.output_price, "outputPrice"),
         cache_read=optional_price(made.cache_read_price, "cacheReadPrice"),
         cache_write=optional_price(made.cache_write_price, "cacheWritePrice"),
         version=f"override {instant_text(caller.real_ms)}",

@@ -107,13 +107,6 @@ def _check_said(plan: Plan, granted: PlanFeature, made: PlanFeaturePatch) -> Non
         raise invalid("unitPrice", "is required on a balance plan, or pricingMode ai_model")
 
 
-def _find(plan: Plan, reference: str) -> PlanFeature:
-    for granted in plan.features:
-        if reference in (granted.feature.id_text, granted.feature.code):
-            return granted
-    raise rejected("feature_not_found", f"The plan {plan.code} has no feature {reference}.", param="featureId")
-
-
 @post("/", status_code=200, summary="Put a feature in a plan", operation_class=documented(PlanFeatureInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """`featureId` may be the feature's id or its code."""
@@ -151,7 +144,7 @@ async def update(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        before = _find(plan, feature_ref)
+        before = plan_rule.granted_of(plan, feature_ref)
         granted = _granted(plan, before, patch)
         if before.margin is not None and granted.margin is None:
             _check_said(plan, granted, patch)
@@ -171,7 +164,7 @@ async def remove(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        granted = _find(plan, feature_ref)
+        granted = plan_rule.granted_of(plan, feature_ref)
         changed[:] = [plan.id]
         await store.remove_plan_feature(conn, plan, granted, caller.now_ms)
         return {**caller.object("plan_feature"), "id": granted.feature.id_text, "removed": True}

@@ -10,8 +10,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog import rule, store
-from catalog.definition import DiscountType, Plan, PlanFeature, PlanPrice
+from catalog import plan_rule, rule, store
+from catalog.definition import DiscountType, Plan, PlanPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
@@ -145,7 +145,7 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
 
 async def _set_rates(conn: AsyncConnection, caller: Caller, plan: Plan, currency: str, made: RegionInput) -> None:
     for wanted in made.features:
-        granted = _feature_of(plan, wanted.feature_id)
+        granted = plan_rule.granted_of(plan, wanted.feature_id)
         if not wanted.synced and wanted.overage_unit_price is None and wanted.unit_price_decimal is None:
             raise invalid("features.overageUnitPrice", "is required, unless the price is synced")
         unit_price = None if wanted.synced else rule.unit_price_of(wanted.overage_unit_price, wanted.unit_price_decimal)
@@ -243,13 +243,6 @@ def _price_of(plan: Plan, price_id: str) -> PlanPrice:
         if price.id == price_id:
             return price
     raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.", param="priceId")
-
-
-def _feature_of(plan: Plan, reference: str) -> PlanFeature:
-    for granted in plan.features:
-        if reference in (granted.feature.id_text, granted.feature.code):
-            return granted
-    raise rejected("feature_not_found", f"The plan {plan.code} has no feature {reference}.", param="featureId")
 
 
 def _balance(minor: int | None, currency: str) -> Decimal | None:

@@ -120,13 +120,6 @@ async def plans_moving_to(conn: AsyncConnection, plan_id: str) -> list[str]:
     return list((await conn.execute(statement)).scalars())
 
 
-async def touch_plan(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
-    """Say that a plan's prices or features changed, and return the catalog's new version."""
-    version = await raise_version(conn)
-    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
-    return version
-
-
 async def remove_plan(conn: AsyncConnection, plan: Plan, now_ms: int) -> None:
     """Remove a plan; whether a subscription has it is asked before (R-PLAN-10). Its features may then be removed."""
     version = await raise_version(conn)

@@ -4,7 +4,7 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Plan, PlanFeature
-from catalog.store.plan import touch_plan
+from catalog.store.version import touch_plan
 from catalog.tables import plan_features
 from kernel import ids
 from kernel.quantity import canonical

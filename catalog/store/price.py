@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import PlanPrice
-from catalog.store.plan import touch_plan
+from catalog.store.version import touch_plan
 from catalog.tables import plan_prices
 from kernel import ids
 from kernel.quantity import canonical

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from catalog import regional
 from catalog.definition import DiscountType, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.regional import ManualPrice, Region
-from catalog.store.version import raise_version
-from catalog.tables import exchange_rates, plans, regional_prices, regional_rates
+from catalog.store.version import touch_plan
+from catalog.tables import exchange_rates, regional_prices, regional_rates
 from kernel.quantity import canonical
 
 # By plan id: rates by currency, what is set by hand of a price by its id and currency, of a feature likewise.
@@ -26,7 +26,7 @@ _Units = dict[str, dict[tuple[str, str], str]]
 async def put_exchange_rate(conn: AsyncConnection, plan: Plan, currency: str, rate: str, now_ms: int) -> None:
     """Store a plan's exchange rate of a currency; synced values follow it."""
     own = (exchange_rates.c.plan_id == plan.id) & (exchange_rates.c.currency == currency)
-    version = await _touch(conn, plan.id, now_ms)
+    version = await touch_plan(conn, plan.id, now_ms)
     await _put(conn, exchange_rates, own, {"rate": rate, "version": version}, plan_id=plan.id, currency=currency)
 
 
@@ -34,7 +34,7 @@ async def put_regional_price(
     conn: AsyncConnection, price: PlanPrice, currency: str, manual: ManualPrice, now_ms: int
 ) -> None:
     """Store what is set by hand of a price in one currency, in place of what was."""
-    version = await _touch(conn, price.plan, now_ms)
+    version = await touch_plan(conn, price.plan, now_ms)
     intro = manual.intro
     values = {
         "plan_id": price.plan,
@@ -53,7 +53,7 @@ async def put_regional_rate(
     conn: AsyncConnection, plan: Plan, granted: PlanFeature, currency: str, unit_price: str | None, now_ms: int
 ) -> None:
     """Store a feature's unit price of one currency set by hand; None lets it follow the rate again."""
-    version = await _touch(conn, plan.id, now_ms)
+    version = await touch_plan(conn, plan.id, now_ms)
     own = (
         (regional_rates.c.plan_id == plan.id)
         & (regional_rates.c.feature_id == granted.feature.id_text)
@@ -84,13 +84,13 @@ async def currencies_by_hand(conn: AsyncConnection, price: PlanPrice) -> set[str
 
 async def clear_regional_price(conn: AsyncConnection, price: PlanPrice, now_ms: int) -> None:
     """Drop what is set by hand of a price in all currencies."""
-    await _touch(conn, price.plan, now_ms)
+    await touch_plan(conn, price.plan, now_ms)
     await conn.execute(delete(regional_prices).where(regional_prices.c.price_id == price.id))
 
 
 async def remove_currency(conn: AsyncConnection, plan: Plan, currency: str, now_ms: int) -> None:
     """Drop a currency of a plan: its rate and what is set by hand."""
-    await _touch(conn, plan.id, now_ms)
+    await touch_plan(conn, plan.id, now_ms)
     for table in (exchange_rates, regional_prices, regional_rates):
         await conn.execute(delete(table).where(table.c.plan_id == plan.id, table.c.currency == currency))
 
@@ -149,12 +149,6 @@ def _manual(row: Row[Any]) -> ManualPrice:
         intro = IntroOffer(type=DiscountType(row.intro_type), value=Decimal(row.intro_value), cycles=row.intro_cycles)
     included = None if row.included is None else Decimal(row.included)
     return ManualPrice(amount_minor=row.amount_minor, included=included, intro=intro)
-
-
-async def _touch(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
-    version = await raise_version(conn)
-    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
-    return version
 
 
 async def _put(conn: AsyncConnection, table: Table, own: Any, values: dict[str, Any], **key: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import api_keys as keys
-from catalog.tables import catalog_version, customers, features, model_prices, organizations
+from catalog.tables import catalog_version, customers, features, model_prices, organizations, plans
 
 _ONLY: Final = 1
 
@@ -28,6 +28,13 @@ async def raise_version(conn: AsyncConnection) -> int:
         await conn.execute(insert(catalog_version).values(id=_ONLY, version=1))
         return 1
     return int(version)
+
+
+async def touch_plan(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
+    """Say that a plan's prices or features changed, and return the catalog's new version."""
+    version = await raise_version(conn)
+    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
+    return version
 
 
 async def read_version(conn: AsyncConnection) -> int:

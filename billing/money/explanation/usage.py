@@ -6,7 +6,7 @@ Source: R-METER-2, R-TRACK-20, R-BAL-3, R-ADDON-4, R-GEN-2.
 from decimal import Decimal
 from typing import Final
 
-from billing.money.closing import POOL, Billed, Window, granting, period_at
+from billing.money.closing import NOT_BILLED, POOL, Billed, Window, granting, period_at
 from billing.money.explanation.fact import Fact, Why
 from billing.money.invoice import Line, LineKind
 from billing.money.rating import money_of_units
@@ -19,7 +19,6 @@ _RULES: Final = {
     LineKind.ADDON_OVERAGE: ("R-ADDON-4", "R-METER-2"),
     LineKind.LATE_USAGE: ("R-TRACK-20", "R-METER-2"),
 }
-_NOT_BILLED: Final = Billed(units=0, minor=0, cut=0)
 
 
 def usage_why(line: Line, fact: Fact) -> Why:
@@ -27,7 +26,7 @@ def usage_why(line: Line, fact: Fact) -> Why:
     assert line.window is not None, "usage is of a window"
     assert line.feature_id is not None, "usage is of a feature"
     window = Window(line.feature_id, line.term, line.window.start)
-    before = fact.billed.get(window, _NOT_BILLED)
+    before = fact.billed.get(window, NOT_BILLED)
     used = Decimal(line.used or "0")
     over = Decimal(0) if line.included is None else max(Decimal(0), used - Decimal(line.included))
     rated = round_half_away(EXACT.multiply(over, Decimal(line.unit_price)), fact.invoice.currency)
@@ -54,7 +53,7 @@ def usage_why(line: Line, fact: Fact) -> Why:
 def overdraft_why(line: Line, fact: Fact) -> Why:
     """Explain what a draw window took beyond its pool, less what earlier invoices billed of it (R-TOPUP-4)."""
     assert line.window is not None, "an overdraft is of a window"
-    before = fact.billed.get(Window(POOL, line.term, line.window.start), _NOT_BILLED)
+    before = fact.billed.get(Window(POOL, line.term, line.window.start), NOT_BILLED)
     overdraft = line.overage or "0"
     amount = money_of_units(to_units(overdraft), fact.invoice.currency) - fact.money(before.minor)
     words = (
@@ -68,13 +67,6 @@ def overdraft_why(line: Line, fact: Fact) -> Why:
         words=words,
         terms=period_at([one for one in fact.periods if one.term == line.term], line.window.start),
     )
-
-
-def billed_before(line: Line, fact: Fact) -> Billed:
-    """Tell what earlier invoices billed of a line's window."""
-    if line.window is None:
-        return _NOT_BILLED
-    return fact.billed.get(Window(line.feature_id or POOL, line.term, line.window.start), _NOT_BILLED)
 
 
 def _less(fact: Fact, before: Billed) -> str:
