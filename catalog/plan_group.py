@@ -29,11 +29,6 @@ def reordered(group: PlanGroup, plan_ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(plan_ids)
 
 
-def rank_of(group: PlanGroup, plan: str) -> int | None:
-    """Tell a plan's place in its group, 0 the lowest: it breaks ties of price alone (R-GROUP-4); None outside it."""
-    return group.plans.index(plan) if plan in group.plans else None
-
-
 def changes_offered(group: PlanGroup | None, plan: str) -> tuple[str, ...]:
     """Tell the plans that a customer of `plan` may change to, low to high; without a group none (R-GROUP-3)."""
     if group is None or plan not in group.plans:

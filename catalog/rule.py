@@ -55,10 +55,10 @@ def code_hint(code: str) -> str | None:
     return f"{code} does not say what is counted: events are easier to read as api_calls, storage_gb or emails_sent"
 
 
-def name_of(text: str, field: str = "name") -> str:
+def name_of(text: str) -> str:
     """Check a name: it is not blank."""
     if not text.strip():
-        raise invalid(field, "must not be blank")
+        raise invalid("name", "must not be blank")
     return text
 
 

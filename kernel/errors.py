@@ -82,7 +82,7 @@ def rejected(
     return Rejected(Refusal(code=code, message=message, param=param, details=details, rule=rule))
 
 
-def invalid(field: str, message: str, *, rule: str | None = None) -> Rejected:
+def invalid(field: str, message: str) -> Rejected:
     """Make the `validation_error` of one field, in the shape of contract 2.2."""
     details = [{"field": field, "message": message}]
-    return rejected("validation_error", message, param=field, details=details, rule=rule)
+    return rejected("validation_error", message, param=field, details=details)

@@ -112,15 +112,9 @@ def reply(
     return _answer(wire.success(dialect, obj), status, headers)
 
 
-def reply_list(
-    dialect: Dialect,
-    items: Sequence[object],
-    next_cursor: str | None = None,
-    *,
-    headers: Mapping[str, str] | None = None,
-) -> Response[bytes]:
+def reply_list(dialect: Dialect, items: Sequence[object], next_cursor: str | None = None) -> Response[bytes]:
     """Answer a page of objects in the caller's dialect."""
-    return _answer(wire.success_list(dialect, items, next_cursor), 200, headers)
+    return _answer(wire.success_list(dialect, items, next_cursor), 200, None)
 
 
 def _answer(obj: object, status: int, headers: Mapping[str, str] | None) -> Response[bytes]:

@@ -53,18 +53,13 @@ async def create_plan(conn: AsyncConnection, plan: Plan) -> Plan:
     return plan
 
 
-async def load_plan(conn: AsyncConnection, organization: bytes, reference: str, *, removed: bool = False) -> Plan:
-    """Read a plan whole by its id or code, a removed one by its id and only with `removed`.
-
-    Raises Rejected `plan_not_found`.
-    """
-    by_code = (plans.c.code == reference) & (plans.c.deleted_ms == 0)
+async def load_plan(conn: AsyncConnection, organization: bytes, reference: str) -> Plan:
+    """Read a plan whole by its id or code. Raises Rejected `plan_not_found`."""
     statement = select(plans).where(
         plans.c.organization_id == ids.id_text(ids.ORGANIZATION, organization),
-        or_(plans.c.id == reference, by_code),
+        or_(plans.c.id == reference, plans.c.code == reference),
+        plans.c.deleted_ms == 0,
     )
-    if not removed:
-        statement = statement.where(plans.c.deleted_ms == 0)
     row = (await conn.execute(statement)).first()
     if row is None:
         raise rejected("plan_not_found", f"There is no plan {reference}.", param="planId")

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-KEY_ENTRY_BYTES: Final = 34
 _POSITION_BYTES: Final = 11
 UNITS: Final = Decimal(10) ** -9
 _EVENT_FIELDS: Final = 13  # of the first records; replays, tokens and corrections came later

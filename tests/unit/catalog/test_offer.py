@@ -18,7 +18,7 @@ from catalog.definition import (
     PromoCode,
     PromoDuration,
 )
-from catalog.plan_group import changes_offered, placed, rank_of, reordered
+from catalog.plan_group import changes_offered, placed, reordered
 from catalog.promo import check_promo, cycles_of, promo_text, refusal_of
 from catalog.terms import ConsumptionModel
 from kernel.errors import Rejected
@@ -197,9 +197,3 @@ def test_without_a_group_no_change_is_offered():
     assert changes_offered(None, "pro") == ()
     assert changes_offered(group, "elsewhere") == ()
     assert changes_offered(group, "starter") == ("free", "pro")
-
-
-def test_a_group_ranks_its_plans():
-    """R-GROUP-4: the rank that breaks ties of price."""
-    group = PlanGroup(id="g", organization=b"o", name="G", plans=("free", "pro"))
-    assert (rank_of(group, "free"), rank_of(group, "pro"), rank_of(group, "x")) == (0, 1, None)

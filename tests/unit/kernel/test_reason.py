@@ -79,7 +79,7 @@ def test_every_rule_that_the_code_answers_exists(shared):
         (invalid("value", "must not be negative").refusal, "/usage/events", "R-TRACK-3"),
         (invalid("limit", "is too much").refusal, "/invoices", "R-PAGE-2"),
         (invalid("name", "is required").refusal, "/plans", "R-ERR-3"),
-        (invalid("amount", "is too little", rule="R-TOPUP-5").refusal, "/subscriptions/s/balance/topup", "R-TOPUP-5"),
+        (rejected("validation_error", "", rule="R-TOPUP-5").refusal, "/subscriptions/s/balance/topup", "R-TOPUP-5"),
         (rejected("offer_not_applicable", "", rule="R-DISC-9").refusal, "/subscriptions", "R-DISC-9"),
     ],
 )

@@ -242,7 +242,7 @@ def test_a_key_entry_has_its_34_bytes():
         request=b"r" * 8,
     )
     assert ours.to_bytes() == encode_entry(theirs)
-    assert len(ours.to_bytes()) == decoding.KEY_ENTRY_BYTES
+    assert len(ours.to_bytes()) == 34
 
 
 def test_outcomes_and_event_ids():
