@@ -1,7 +1,7 @@
 """What AI models cost and when: names of models, and the price in force at an instant. Pure.
 
 Owns how a model's name is read (R-AI-6) and which of its dated prices holds (R-AI-8). Invariants: prices are added and
-never changed; an organization sees the catalog's prices and its own overrides, never another's. A merchant's price
+never changed; an organization sees the catalog's prices and its own overrides, never another's. A seller's price
 under a bare name that the catalog did not know is of `own/NAME`. Once the catalog knows the name it is an override of
 the model that the name means; one under that model's whole name goes before it.
 """
@@ -46,7 +46,7 @@ _MAKERS: Final = (
 )
 _DATED: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2}|latest)$")
 MODEL_CHARS_MAX: Final = 200
-OWN: Final = "own"  # the provider of a merchant's model whose name came without one
+OWN: Final = "own"  # the provider of a seller's model whose name came without one
 _NAMED_MAX: Final = 5
 
 _Scope = bytes | None
@@ -97,7 +97,7 @@ class ModelPriceBook:
     def resolve(self, organization: bytes, text: str) -> str | Refusal:
         """Tell which model a name means (R-AI-6): an exact name before another spelling, an own model first.
 
-        A bare name means its maker's model, or the only one of that name, else the merchant's own one that has no
+        A bare name means its maker's model, or the only one of that name, else the seller's own one that has no
         provider; so does the maker's name with it. Refusal `model_not_found`.
         """
         provider, name = model_name(text)
@@ -108,7 +108,7 @@ class ModelPriceBook:
         return meant if own is None or (isinstance(meant, str) and self._names_same(organization, own, meant)) else own
 
     def _meant(self, organization: bytes, text: str) -> str | Refusal:
-        """Tell which model a name means beside the merchant's own ones that have no provider."""
+        """Tell which model a name means beside the seller's own ones that have no provider."""
         provider, name = model_name(text)
         maker = provider or _maker(name)
         if maker is not None and (model := self._names_one(organization, maker, spellings(name))) is not None:
@@ -130,12 +130,12 @@ class ModelPriceBook:
         return None
 
     def _names_same(self, organization: bytes, own: str, model: str) -> bool:
-        """Tell whether a merchant's model without a provider has a name of `model`, not that of an undated one."""
+        """Tell whether a seller's model without a provider has a name of `model`, not that of an undated one."""
         name, provider = own.partition("/")[2], model.partition("/")[0]
         return self._names_one(organization, provider, spellings(name)[:2]) == model
 
     def find(self, organization: bytes, text: str, at_ms: int) -> ModelPrice | Refusal:
-        """Tell the price of a model in force at an instant: the merchant's own, else the catalog's (R-AI-8)."""
+        """Tell the price of a model in force at an instant: the seller's own, else the catalog's (R-AI-8)."""
         model = self.resolve(organization, text)
         if isinstance(model, Refusal):
             return model
@@ -150,7 +150,7 @@ class ModelPriceBook:
         return override if override.model == model else structs.replace(override, model=model)
 
     def override_in_force(self, organization: bytes, model: str, at_ms: int) -> ModelPrice | None:
-        """Tell a merchant's price of a model at an instant: under its whole name, else under a bare one that means it.
+        """Tell a seller's price of a model at an instant: under its whole name, else under a bare one that means it.
 
         It tells the name that it was made under. None when there is none, or it has ended.
         """
@@ -158,7 +158,7 @@ class ModelPriceBook:
         return next(filter(None, (self.own_in_force(organization, one, at_ms) for one in named)), None)
 
     def _bare_overrides(self, organization: bytes, model: str) -> list[str]:
-        """List the merchant's models without a provider whose name means `model`."""
+        """List the seller's models without a provider whose name means `model`."""
         return sorted(
             own
             for own in self._own.get(organization, ())
@@ -174,7 +174,7 @@ class ModelPriceBook:
         return timeline[before - 1] if before and not timeline[before - 1].ended else None
 
     def overrides(self, organization: bytes, model: str) -> list[ModelPrice]:
-        """List all dated prices that a merchant set for a model, under its whole name or a bare one that means it."""
+        """List all dated prices that a seller set for a model, under its whole name or a bare one that means it."""
         named = (model, *self._bare_overrides(organization, model))
         return [price for one in named for price in self.timeline(organization, one)]
 

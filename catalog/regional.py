@@ -1,4 +1,4 @@
-"""Prices in other currencies: what follows the exchange rate, and what a merchant set by hand. Pure.
+"""Prices in other currencies: what follows the exchange rate, and what a seller set by hand. Pure.
 
 Invariant: a synced value is a function of the rate and the price in the plan's own currency, so it follows both; a
 manual one follows neither. Source: section 27 of the rules (R-REG-1 to R-REG-6).
@@ -28,7 +28,7 @@ RATE_MAX: Final = Decimal(10) ** 9
 
 
 class ManualPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a merchant set by hand of a price in one currency; None follows the rate."""
+    """What a seller set by hand of a price in one currency; None follows the rate."""
 
     amount_minor: int | None = None
     included: Decimal | None = None
@@ -36,7 +36,7 @@ class ManualPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """What a merchant said of a plan in one currency: prices by interval, unit prices by feature code."""
+    """What a seller said of a plan in one currency: prices by interval, unit prices by feature code."""
 
     rate: str | None
     prices: Mapping[str, ManualPrice]

@@ -1,6 +1,6 @@
 """What a billing period grants and costs, frozen. Pure.
 
-Owns how a plan's configuration becomes the terms of one period, and how a merchant's later change reaches them: what
+Owns how a plan's configuration becomes the terms of one period, and how a seller's later change reaches them: what
 only helps applies at once, everything else waits for the next period. Invariant: prices of a period never change,
 included quantities never fall within it. Source: R-PRICE-1..4, R-BH-1, R-BH-3, R-BH-4; ADR 9.
 """

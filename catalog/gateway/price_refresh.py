@@ -1,4 +1,4 @@
-"""Taking in AI prices: by a refresh from their source, from a file, and as a merchant's own.
+"""Taking in AI prices: by a refresh from their source, from a file, and as a seller's own.
 
 Invariants: what is taken in adds dated prices, so that nothing that was priced is priced anew (R-AI-8); a source that
 is away changes nothing and fails nothing.

@@ -29,7 +29,7 @@ _QUERY: Final = {"provider": "models of this provider alone", **PAGE}
 
 
 class ModelPriceInput(Wire, frozen=True, kw_only=True):
-    """A merchant's own price of a model, from `since` on (default: now); an absent cache price is the input price."""
+    """A seller's own price of a model, from `since` on (default: now); an absent cache price is the input price."""
 
     input_price: Decimal
     output_price: Decimal
@@ -63,7 +63,7 @@ def _price(price: ModelPrice) -> dict[str, Any]:
 
 @get("/", summary="List AI models with their prices in force", operation_class=documented(query=_QUERY))
 async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Response[bytes]:
-    """The catalog's models and the merchant's own, by name, each with the price that holds now."""
+    """The catalog's models and the seller's own, by name, each with the price that holds now."""
     caller.must_read(_RESOURCE)
     query = request.query_params
     limit = wire.page_limit(query.get("limit"))
@@ -87,7 +87,7 @@ def _model(price: ModelPrice) -> tuple[str]:
 
 @get("/{model:path}", summary="Read an AI model with its dated prices")
 async def read(caller: NamedDependency[Caller], model: FromPath[str]) -> Response[bytes]:
-    """The price in force, and in `prices` all dated ones of the catalog and the merchant, oldest first."""
+    """The price in force, and in `prices` all dated ones of the catalog and the seller, oldest first."""
     caller.must_read(_RESOURCE)
     price = caller.catalog.model_price(caller.organization.id, _named(model), caller.now_ms)
     if isinstance(price, Refusal):
@@ -101,11 +101,11 @@ async def read(caller: NamedDependency[Caller], model: FromPath[str]) -> Respons
 @put(
     "/{model:path}",
     status_code=200,
-    summary="Set a merchant's own price of an AI model",
+    summary="Set a seller's own price of an AI model",
     operation_class=documented(ModelPriceInput),
 )
 async def override(request: HttpRequest, caller: NamedDependency[Caller], model: FromPath[str]) -> Response[bytes]:
-    """It holds for events from its `since` on; what was tracked keeps its price. A model may be the merchant's own."""
+    """It holds for events from its `since` on; what was tracked keeps its price. A model may be the seller's own."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, ModelPriceInput)
     price = ModelPrice(
@@ -126,7 +126,7 @@ async def override(request: HttpRequest, caller: NamedDependency[Caller], model:
     return await once(request, caller, work)
 
 
-@delete("/{model:path}", status_code=200, summary="End a merchant's own price of an AI model")
+@delete("/{model:path}", status_code=200, summary="End a seller's own price of an AI model")
 async def end_override(request: HttpRequest, caller: NamedDependency[Caller], model: FromPath[str]) -> Response[bytes]:
     """From now on the catalog's price holds again, if it has one; there is nothing to end twice."""
     caller.must_write(_RESOURCE)
@@ -162,7 +162,7 @@ def _named(path: str) -> str:
 
 
 def _to_be_priced(caller: Caller, name: str) -> str:
-    """Tell which model a merchant prices: one that the name means, else a new one of that name."""
+    """Tell which model a seller prices: one that the name means, else a new one of that name."""
     found = caller.catalog.model_prices.resolve(caller.organization.id, name)
     if not isinstance(found, Refusal):
         return found

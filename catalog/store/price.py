@@ -1,6 +1,6 @@
 """Prices of plans: one an interval; exactly one of a plan's prices is its default.
 
-`is_default` is stored where a merchant said so; while none is said, the shortest interval is the default (R-SUB-2).
+`is_default` is stored where a seller said so; while none is said, the shortest interval is the default (R-SUB-2).
 A removed price stays for the subscriptions that have it (contract row 64).
 """
 

@@ -1,4 +1,4 @@
-"""Exchange rates of plans, and what a merchant set by hand of prices in other currencies (R-REG-2, R-REG-3).
+"""Exchange rates of plans, and what a seller set by hand of prices in other currencies (R-REG-2, R-REG-3).
 
 Synced values are stored nowhere: they are computed when a plan is read, so they follow rate and price.
 """
@@ -96,7 +96,7 @@ async def remove_currency(conn: AsyncConnection, plan: Plan, currency: str, now_
 
 
 async def said_regions(conn: AsyncConnection, found: Sequence[Plan]) -> dict[str, dict[str, Region]]:
-    """Read what merchants said of plans in other currencies, by plan id and currency."""
+    """Read what sellers said of plans in other currencies, by plan id and currency."""
     rates, prices, units = await _read(conn, [plan.id for plan in found])
     said: dict[str, dict[str, Region]] = {}
     for plan in found:
