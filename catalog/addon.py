@@ -72,7 +72,7 @@ def offered(addon: Addon, plan: Plan) -> bool:
 
 
 def base_minor(addon: Addon, interval: Interval) -> int:
-    """Tell an add-on's price a billing period: the interval's, else the one price, times nothing (R-ADDON-12)."""
+    """Tell an add-on's price a billing period: the interval's own, else the one for every interval (R-ADDON-12)."""
     return addon.interval_minor.get(interval.value, addon.base_minor)
 
 

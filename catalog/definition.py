@@ -122,7 +122,7 @@ class IntroOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegionalPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """A price in another currency: minor units and included balance of it; `synced` follows rate and USD price."""
+    """A price in another currency: minor units and included balance of it; `synced` follows the rate."""
 
     currency: str
     amount_minor: int

@@ -97,7 +97,7 @@ def regional_price(
 ) -> RegionalPrice | None:
     """Tell a price in another currency: manual values as they are, all others by the rate (R-REG-2, R-REG-3).
 
-    None when there is neither a rate nor an amount by hand: then the price is USD's (R-REG-5).
+    None when there is neither a rate nor an amount by hand: then the price in the plan's own currency holds (R-REG-5).
     """
     by_hand = manual or ManualPrice()
     if by_hand.amount_minor is not None:

@@ -356,7 +356,7 @@ exchange_rates = Table(
     *_changed(),
 )
 
-# Manual values alone: what is synced is computed from the rate and the price in USD when a plan is read.
+# Manual values alone: what is synced is computed from the rate and the plan's own price when the plan is read.
 regional_prices = Table(
     "regional_prices",
     metadata,

@@ -179,7 +179,7 @@ async def drop_region(
 async def set_overrides(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
 ) -> Response[bytes]:
-    """Prices by hand follow neither the rate nor the price in USD (R-REG-3)."""
+    """Prices by hand follow neither the rate nor the price in the plan's own currency (R-REG-3)."""
     caller.must_write(_RESOURCE)
     made = await read_body(request, OverridesInput)
     changed: list[str] = []
