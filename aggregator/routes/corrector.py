@@ -119,8 +119,8 @@ class Corrector:
     async def correct(self, original: EventRow, asked: Correction, request: bytes) -> EventRow:
         """Correct an event; returns the correction as it is judged. `request` is the digest of the HTTP request.
 
-        Raises Rejected: `correction_conflict` when another came first, what `correction_event` and the fold refuse,
-        and `service_unavailable` when nobody said yet what became of it.
+        Raises Rejected: `correction_conflict` when another came first, and what `correction_event` and the fold refuse;
+        Unavailable when nobody said yet what became of it.
         """
         check_correctable(original)
         before = await self._corrections(original)
