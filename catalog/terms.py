@@ -83,9 +83,9 @@ class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     which usage counts. `months` is the billing period's length, 0 when there is none (a free plan, a trial).
     `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
     a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
-    from its own first window). `counts_us` is set in terms of before 2026-11 that followed others: what happened since
-    then and comes late counts in the first window. `currency` is the subscription's, in lower case (empty in terms that
-    are older than it). Source: ADR 9.
+    from its own first window). `counts_us` is set only in terms that an older version wrote and that followed others:
+    what happened since then and comes late counts in the first window. `currency` is the subscription's, in lower case
+    (empty in terms that are older than it). Source: ADR 9.
     """
 
     number: int

@@ -75,6 +75,7 @@ SINK_WAIT_MS: Final = 1_000
 RAW_CONNECT_MS: Final = 2_000
 RAW_INSERT_MS: Final = 30_000
 RAW_QUERY_MS: Final = 30_000
+# Events that a process has folded and not sunk while RAW is away, some 1 kB of memory each; then folding waits.
 UNSUNK_EVENTS_MAX: Final = 1_000_000
 # How often the log is trimmed below what is folded and sunk: seldom enough to cost nothing, often against LOG_KEEP_MS.
 TRIM_EVERY_MS: Final = 10_000
@@ -120,8 +121,10 @@ EPOCH_MAX: Final = 255
 LANES_EMBEDDED: Final = 4
 LANES_DISTRIBUTED: Final = 16
 
-# Clocks and freshness.
+# A gateway whose clock is further from LIVE's than this takes no usage: its `at` orders the attempts of a key, between
+# which clients pause (DESIGN 3.12).
 CLOCK_SKEW_MS_MAX: Final = 1_000
+# While LIVE is away SQL is asked for a newer catalog at most this often: five looks a second.
 CATALOG_STALE_MS_MAX: Final = 200
 # LIVE's word on the catalog's version holds for one run of a server, so a restart or failover that lost writes is seen
 # at once, whatever this number is (`Live.catalog`). A minute without a comparison bounds what is left: nobody compares
@@ -130,10 +133,13 @@ CATALOG_STALE_MS_MAX: Final = 200
 CATALOG_SEEN_MS_MAX: Final = 60_000
 # A committed change that could not be told to LIVE is told by the other processes' relays, which compare every 250 ms.
 CATALOG_RELAYED_MS_MAX: Final = 1_000
+# A committed change of an account is answered once LIVE shows it, in any case after this, as a verdict is.
 VISIBLE_WAIT_MS: Final = 2_000
 # A change of plan waits for its cut: some 50 ms when fold and sink keep up, and well below a client's 30 s.
 CHANGE_WAIT_MS: Final = 10_000
+# A read that asks for a position waits this long for the fold, and then says that it is not reached.
 MIN_POSITION_WAIT_MS: Final = 1_000
+# A rebuild whose counter stands for this long is taken for dead, and another begins.
 REBUILD_STALE_MS: Final = 10_000
 
 # Dead letters stop a lane at 1 % of its last 10,000 events, at least 100 of at least 10 customers: then it is not the
