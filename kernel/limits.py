@@ -1,6 +1,7 @@
-"""Every limit of Meterline, with the argument for its number. Sizes in bytes, times in milliseconds, as the names say.
+"""The limits of the pipeline, each with the argument for its number. Sizes in bytes, times in milliseconds.
 
-A limit that an operator may want to change is a setting (`kernel.settings`); these are not. Source: DESIGN 3, 8.
+A limit that an operator may want to change is a setting (`kernel.settings`); these are not. What a single module bounds
+(a trial's days, a batch of its own) stands there. Source: DESIGN 3, 8.
 """
 
 from decimal import Decimal
