@@ -1,1 +1,1 @@
-"""The four ports and their adapters: log, live, raw, sql. The only place where a store's technology has a name."""
+"""The four ports and their adapters: log, live, raw, sql. Below the roof the only place that imports drivers."""
