@@ -1,6 +1,6 @@
 """The closer: it ends periods. Cut, wait, compare LIVE with RAW, write the invoice.
 
-Invariants: one invoice a (subscription, cut, kind), however many closers run and wherever one dies, because each step
+Invariants: one invoice a close at most, however many closers run and wherever one dies, because each step
 starts from `closes`; none from sums on which LIVE and RAW differ; a customer's next cut waits until this one is
 settled. Source: DESIGN 3.8.
 """
