@@ -35,7 +35,7 @@ from kernel.errors import invalid
 from kernel.period import Interval
 from kernel.wire import Wire
 
-# Every era's words (contract 6); those that this version does not reach find nothing.
+# Every era's words (contract 6).
 _STATUSES: Final = ("draft", "pending_payment", "trialing", "active", "paused", "past_due", "canceled", "expired")
 
 # Members of the newest API that nothing here does, and what does it instead.
@@ -84,7 +84,7 @@ async def create(
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
 ) -> Response[bytes]:
-    """Active at once, its start invoice outstanding; one live subscription a customer (R-SUB-1, R-SUB-3)."""
+    """Without payments it is active at once; else a paid plan waits for its checkout (R-SUB-1, R-SUB-3)."""
     caller.must_write(RESOURCE)
     wish = _wish(await read_body(request, SubscriptionInput))
     customer = await customer_of(caller, wish.customer)

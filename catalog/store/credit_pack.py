@@ -54,7 +54,7 @@ async def load_pack(conn: AsyncConnection, organization: bytes, reference: str) 
 
 
 async def list_packs(conn: AsyncConnection, organization: bytes) -> list[CreditPack]:
-    """Read an organization's packs, inactive ones too, the smallest first."""
+    """Read an organization's packs, inactive ones too, the cheapest first."""
     statement = (
         select(credit_packs)
         .where(
