@@ -21,7 +21,7 @@ from catalog.terms import LIVE_STATUSES, FeatureTerms, Snapshot, SubscriptionSta
 from kernel.period import DAY_MS, Period
 from kernel.quantity import UNITS_PER_ONE
 
-NO_SUBSCRIPTION: Final = "no_subscription"
+NOT_SUBSCRIBED: Final = "no_subscription"
 INACTIVE: Final = "subscription_inactive"
 NOT_IN_PLAN: Final = "feature_not_in_plan"
 NO_STATUS: Final = "none"
@@ -113,7 +113,7 @@ def feature_access(feature: Feature, snapshot: Snapshot | None, account: Account
     denied = _denied(snapshot, now_ms)
     found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
     if denied is not None or snapshot is None or found is None:
-        return FeatureAccess(feature=feature, status=status, denied=denied or NO_SUBSCRIPTION)
+        return FeatureAccess(feature=feature, status=status, denied=denied or NOT_SUBSCRIBED)
     terms, window = found
     granted = feature_terms(terms, feature.id)
     if granted is None or not granted.enabled:
@@ -169,6 +169,6 @@ def _granted(snapshot: Snapshot | None, now_ms: int) -> Iterator[bytes]:
 def _denied(snapshot: Snapshot | None, now_ms: int) -> str | None:
     """Tell why a subscription grants nothing at all; one that is canceled at its period's end is live until then."""
     if snapshot is None or snapshot.terms is None or snapshot.status is None:
-        return NO_SUBSCRIPTION
+        return NOT_SUBSCRIBED
     ended = snapshot.end_us is not None and now_ms * 1_000 >= snapshot.end_us
     return INACTIVE if ended or snapshot.status not in LIVE_STATUSES else None

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aggregator.access import FeatureAccess
 from aggregator.measure import LIMIT_REACHED, NO_SEATS
 from aggregator.pool_answer import major, minor, pool_wire
-from aggregator.pool_measure import NO_BALANCE, NO_CREDITS, PoolMeasure
+from aggregator.pool_measure import BALANCE_EXHAUSTED, CREDITS_EXHAUSTED, PoolMeasure
 from catalog.terms import ConsumptionModel
 from kernel.money import RATE_SCALE, round_half_away
 from kernel.period import DAY_MS, instant_text
@@ -21,11 +21,14 @@ from kernel.wire import Dialect, rate_of_unit_price
 Members = dict[str, Any]
 
 # What a dry run says: the codes of the usage call (contract 6, usage denial reason).
-_DENIALS: Final[Mapping[str, str]] = {NO_CREDITS: "insufficient_credits", NO_BALANCE: "insufficient_balance"}
+_DENIALS: Final[Mapping[str, str]] = {
+    CREDITS_EXHAUSTED: "insufficient_credits",
+    BALANCE_EXHAUSTED: "insufficient_balance",
+}
 _MESSAGES: Final[Mapping[str, str]] = {
     LIMIT_REACHED: "The plan's included amount does not cover this, and it has no overage.",
-    NO_CREDITS: "The plan's credits and the packs do not cover this.",
-    NO_BALANCE: "The balance does not cover this, and it may not be overdrawn.",
+    CREDITS_EXHAUSTED: "The plan's credits and the packs do not cover this.",
+    BALANCE_EXHAUSTED: "The balance does not cover this, and it may not be overdrawn.",
     NO_SEATS: "All seats are taken, and the plan sells no more.",
     "feature_not_in_plan": "The customer's plan does not grant this feature.",
     "no_subscription": "The customer has no subscription.",

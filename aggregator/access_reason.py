@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from aggregator.access import INACTIVE, NO_SUBSCRIPTION, NOT_IN_PLAN, FeatureAccess
+from aggregator.access import INACTIVE, NOT_IN_PLAN, NOT_SUBSCRIBED, FeatureAccess
 from aggregator.judgement import granted_wire
 from aggregator.measure import SeatMeasure
 from aggregator.pool_answer import major, pool_wire
@@ -19,7 +19,7 @@ from kernel.reason import ACCESS_RULES
 
 _TABLE: Final = "R-ACC-8"
 _DENIED: Final[Mapping[str, str]] = {
-    NO_SUBSCRIPTION: "The customer has no subscription whose terms have begun.",
+    NOT_SUBSCRIBED: "The customer has no subscription whose terms have begun.",
     INACTIVE: "The subscription is {status}, or has ended: nothing may be used.",
     NOT_IN_PLAN: "Neither the plan nor an active add-on grants the feature.",
 }

@@ -4,11 +4,17 @@ Kept so that what such an epoch's log still holds is folded to its end as it was
 window a month from the anchor, and the terms are those of the window's first day. Source: DESIGN 3.5; ADR 8.
 """
 
-from typing import Final
-
 from aggregator.account import Account
 from aggregator.known_key import known_outcome
-from aggregator.standing import METERED, NO_SUBSCRIPTION, NOT_IN_PLAN, Place, Standing, feature_terms
+from aggregator.standing import (
+    LIMIT_REACHED,
+    METERED,
+    NO_SUBSCRIPTION,
+    NOT_IN_PLAN,
+    Place,
+    Standing,
+    feature_terms,
+)
 from catalog.terms import Snapshot, SubscriptionStatus
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
@@ -16,8 +22,6 @@ from ingest.verdict import Outcome, Verdict
 from kernel.limits import START_SLACK_MS
 from kernel.period import Interval, day_of_us, period_of
 from kernel.quantity import to_units
-
-LIMIT_REACHED: Final = "included_limit_reached"
 
 
 def fold_event_first(

@@ -18,7 +18,7 @@ from aggregator.first_rules import fold_event_first
 from aggregator.known_key import known_outcome
 from aggregator.pool import draw, draw_down
 from aggregator.pool_left import cost_of, left_in
-from aggregator.standing import NO_SUBSCRIPTION, Place, Standing, counted_outcome
+from aggregator.standing import LIMIT_REACHED, NO_SUBSCRIPTION, Place, Standing, counted_outcome
 from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
@@ -28,7 +28,6 @@ from kernel.quantity import to_units
 
 RULES: Final = 3
 
-LIMIT_REACHED: Final = "included_limit_reached"
 NO_CREDITS: Final = "insufficient_credits"
 NO_BALANCE: Final = "insufficient_balance"
 PRICED_OTHERWISE: Final = "pricing_mode_mismatch"

@@ -15,8 +15,8 @@ from aggregator.standing import priced_by_model
 from catalog.terms import ConsumptionModel, FeatureTerms, Terms
 from kernel.quantity import EXACT, UNITS_PER_ONE, from_units
 
-NO_CREDITS: Final = "credits_exhausted"
-NO_BALANCE: Final = "balance_exhausted"
+CREDITS_EXHAUSTED: Final = "credits_exhausted"
+BALANCE_EXHAUSTED: Final = "balance_exhausted"
 _NONE: Final = Decimal(0)
 
 
@@ -111,7 +111,7 @@ class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
             drawn = draw(cost, self.left, overdraft=self.overdraft)
         if drawn is not None:
             return None
-        return NO_CREDITS if self.terms.model is ConsumptionModel.CREDITS else NO_BALANCE
+        return CREDITS_EXHAUSTED if self.terms.model is ConsumptionModel.CREDITS else BALANCE_EXHAUSTED
 
     def will_be_charged(self, units: int) -> bool:
         """Tell whether so many units more would go into the overdraft; credits never do."""

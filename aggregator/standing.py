@@ -18,8 +18,10 @@ from ingest.verdict import Drawn, Outcome, Verdict
 from kernel.limits import START_SLACK_MS
 from kernel.period import DAY_MS, DAY_US, Interval, Period, day_of_us, period_of
 
+# The codes with which events are refused, and blocked by a limit.
 NO_SUBSCRIPTION: Final = "no_active_subscription"
 NOT_IN_PLAN: Final = "feature_not_in_plan"
+LIMIT_REACHED: Final = "included_limit_reached"
 METERED: Final = "metered"
 
 # Places that an account remembers, 290 bytes each: a month of two features, or today's of many. Beyond it they are

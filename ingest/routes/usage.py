@@ -26,7 +26,7 @@ Scope = Mapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-RefusalSink = Callable[[RefusedRequest], None]
+KeepRefusal = Callable[[RefusedRequest], None]
 
 # What is read of a body that is too large, so that its sender gets to read the answer instead of a reset connection.
 DRAIN_BYTES_MAX: Final = 8 * limits.BODY_BYTES_MAX
@@ -57,7 +57,7 @@ class UsageRoutes:
         catalog: CatalogReader,
         clock: Clock,
         telemetry: Telemetry,
-        refusals: RefusalSink,
+        refusals: KeepRefusal,
         quota: RefusalQuota | None = None,
         firsts: Firsts | None = None,
     ) -> None:

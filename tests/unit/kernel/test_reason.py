@@ -48,8 +48,8 @@ def test_every_code_that_is_raised_rests_on_a_rule():
 
 def test_every_word_of_access_rests_on_a_rule():
     """R-ACC-11."""
-    words = {measure.LIMIT_REACHED, measure.NO_SEATS, pool_measure.NO_CREDITS, pool_measure.NO_BALANCE}
-    assert set(ACCESS_RULES) == words | {access.NO_SUBSCRIPTION, access.INACTIVE, access.NOT_IN_PLAN}
+    words = {measure.LIMIT_REACHED, measure.NO_SEATS, pool_measure.CREDITS_EXHAUSTED, pool_measure.BALANCE_EXHAUSTED}
+    assert set(ACCESS_RULES) == words | {access.NOT_SUBSCRIBED, access.INACTIVE, access.NOT_IN_PLAN}
 
 
 def test_every_rule_that_the_code_answers_exists(shared):
