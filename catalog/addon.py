@@ -78,7 +78,7 @@ def base_minor(addon: Addon, interval: Interval) -> int:
 
 def base_in(addon: Addon, interval: Interval, currency: str, plan: Plan) -> Money | None:
     """Tell that price in a subscription's currency, by the plan's exchange rate (R-ADDON-14); None without a rate."""
-    base = Money(base_minor(addon, interval), "USD")
+    base = Money(base_minor(addon, interval), _own_currency(plan))
     if currency.upper() == base.currency:
         return base
     rate = plan.exchange_rates.get(currency.lower())
@@ -87,7 +87,12 @@ def base_in(addon: Addon, interval: Interval, currency: str, plan: Plan) -> Mone
 
 def rate_in(addon: Addon, currency: str, plan: Plan) -> str | None:
     """Tell an add-on's unit price in a subscription's currency, to 6 places (R-ADDON-14, R-REG-6)."""
-    if currency.upper() == "USD":
+    if currency.upper() == _own_currency(plan):
         return addon.granted.unit_price
     rate = plan.exchange_rates.get(currency.lower())
     return None if rate is None else converted_unit_price(addon.granted.unit_price, rate)
+
+
+def _own_currency(plan: Plan) -> str:
+    """Tell in which currency add-ons have their prices: that from which the plan's rates convert."""
+    return plan.prices[0].currency if plan.prices else "USD"

@@ -14,9 +14,11 @@ import msgspec
 
 from catalog.ai_price import ModelPrice
 from catalog.seller import (
+    NO_PAYMENTS,
     PRODUCTION,
     READ,
     SANDBOX,
+    SIMULATOR,
     WRITE,
     ApiKey,
     DayCount,
@@ -32,9 +34,11 @@ from kernel.period import Interval
 from kernel.quantity import to_units
 
 __all__ = [
+    "NO_PAYMENTS",
     "PRODUCTION",
     "READ",
     "SANDBOX",
+    "SIMULATOR",
     "WRITE",
     "Addon",
     "ApiKey",
@@ -264,8 +268,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Addon(msgspec.Struct, frozen=True, kw_only=True):
     """An optional extra that brings exactly one feature (R-ADDON-1).
 
-    `base_minor` is its price a billing period in minor units of USD, `interval_minor` other prices by interval
-    (R-ADDON-12). `granted` says what it grants of its feature; `model` is None for a boolean feature.
+    `base_minor` is its price a billing period in minor units of the plans' own currency, `interval_minor` others by
+    interval (R-ADDON-12). `granted` says what it grants of its feature; `model` is None for a boolean feature.
     """
 
     id: str

@@ -129,6 +129,14 @@ def margin_of(basis_points: int | None, percent: str | None) -> str:
     return canonical(_places(margin, PERCENT_PLACES_MAX, field))
 
 
+def price_of(plan: Plan, price_id: str) -> PlanPrice:
+    """Find a plan's price by its id. Raises Rejected `price_not_found`."""
+    for price in plan.prices:
+        if price.id == price_id:
+            return price
+    raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.", param="priceId")
+
+
 def granted_of(plan: Plan, reference: str) -> PlanFeature:
     """Find what a plan grants of a feature, by the feature's id or code. Raises Rejected `feature_not_found`."""
     for granted in plan.features:

@@ -13,6 +13,9 @@ from kernel import ids
 
 SANDBOX: Final = "sandbox"
 PRODUCTION: Final = "production"
+# Payments modes (decision 9).
+NO_PAYMENTS: Final = "none"
+SIMULATOR: Final = "simulator"
 READ: Final = "read"
 WRITE: Final = "write"
 
@@ -47,14 +50,14 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     """A seller in one environment.
 
     `clock_ms` is its test clock (None: real time), `settle_ms` its delay before a close (None: the deployment's).
-    `payments` is `none` or `simulator` (decision 9).
+    `payments` is NO_PAYMENTS or SIMULATOR.
     """
 
     id: bytes
     name: str
     environment: str
     clock_ms: int | None = None
-    payments: str = "none"
+    payments: str = NO_PAYMENTS
     currency: str = "usd"
     settle_ms: int | None = None
     created_ms: int = 0

@@ -27,7 +27,7 @@ class CounterName(StrEnum):
     KEY_LOOKUPS = "meterline_key_lookups|Keys beyond the exact days looked up in RAW, by whether it had one|found"
     REFUSALS_DROPPED = "meterline_refusals_dropped|Refusals counted but not kept|"
     CLOSE_STOPPED = "meterline_close_stopped|Invoices stopped because LIVE and RAW differ|"
-    INVOICES_WRITTEN = "meterline_invoices_written|Invoices written, by kind|kind"
+    INVOICES_WRITTEN = "meterline_invoices_written|Invoices that closes wrote|"
     REBUILDS = "meterline_rebuilds|Lanes rebuilt|"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from catalog.definition import SANDBOX
+from catalog.definition import NO_PAYMENTS, SANDBOX, SIMULATOR
 from catalog.store.key import create_key, find_key
 from catalog.store.organization import create_organization
 from catalog.store.version import read_version
@@ -42,14 +42,14 @@ class _Server(uvicorn.Server):
 async def serve(settings: Settings, role: Role, host: str, port: int, api_key: str | None, payments: str) -> None:
     """Serve until SIGTERM or SIGINT; `api_key` makes a sandbox organization with that key when none has it.
 
-    A role that takes no requests serves its health and metrics alone.
+    `payments` is that organization's mode. A role that takes no requests serves its health and metrics alone.
     """
-    if payments != "none":
-        raise Misconfigured(f"--payments is {payments!r}: this version has none; set it to none")
+    if payments not in (NO_PAYMENTS, SIMULATOR):
+        raise Misconfigured(f"--payments is {payments!r}: set it to {NO_PAYMENTS} or {SIMULATOR}")
     listening = _listen(host, port)
     async with opened_by_own_rules(settings, role) as app:
         if api_key is not None and role.serves:
-            await _ensure_sandbox(app, api_key)
+            await _ensure_sandbox(app, api_key, payments)
         main = _Server(_config(_surface(app) if role.serves else health(app)))
         servers, work = [main], [main.serve(sockets=[listening])]
         if settings.embedded:
@@ -120,13 +120,13 @@ def _config(app: Any) -> uvicorn.Config:
     )
 
 
-async def _ensure_sandbox(app: App, api_key: str) -> None:
-    """Make a sandbox organization with the key, unless the key is there."""
+async def _ensure_sandbox(app: App, api_key: str, payments: str) -> None:
+    """Make a sandbox organization with the key and the payments mode, unless the key is there."""
     now_ms = app.clock.now_ms()
     async with app.sql.transaction() as connection:
         if await find_key(connection, api_key) is not None:
             return
-        organization = await create_organization(connection, "Sandbox", SANDBOX, now_ms)
+        organization = await create_organization(connection, "Sandbox", SANDBOX, now_ms, payments=payments)
         await create_key(connection, organization, name="default", now_ms=now_ms, secret=api_key)
         version = await read_version(connection)
     await app.catalog.published(version)

@@ -9,7 +9,7 @@ network needs the payment's row committed before it is asked.
 from typing import Final
 
 from billing.money.payment import Card, Charge, PaymentGateway, Refund
-from catalog.definition import Organization
+from catalog.definition import SIMULATOR, Organization
 
 # Appendix A of the rules: the cards of 58 countries, each of which pays.
 _PAYING: Final = frozenset(
@@ -35,7 +35,6 @@ _FAILING: Final = {
     "4000000000000002": "card_declined",
     "4000000000000069": "expired_card",
 }
-_SIMULATOR: Final = "simulator"
 
 
 class Simulator:
@@ -57,4 +56,4 @@ class Simulator:
 
 def gateway_of(organization: Organization) -> PaymentGateway | None:
     """Tell who moves an organization's money; None in mode `none`, where nothing is charged (decision 9)."""
-    return Simulator() if organization.payments == _SIMULATOR else None
+    return Simulator() if organization.payments == SIMULATOR else None

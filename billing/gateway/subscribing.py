@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +25,7 @@ from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.begin import charge_first, open_terms
 from billing.store.plan import offered
-from catalog.definition import Customer, Organization, Plan, PlanPrice
+from catalog.definition import NO_PAYMENTS, Customer, Organization, Plan, PlanPrice
 from catalog.local_currency import home_currency, paid_currency
 from catalog.plan_rule import check_sold
 from catalog.store.customer import load_customer
@@ -38,7 +37,6 @@ from kernel.limits import REAL_NOW_SLACK_MS
 from kernel.period import Interval, day_of_us
 
 # An organization without a payment service: what needs a payment counts as paid (contract, decision 9).
-NO_PAYMENTS: Final = "none"
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):

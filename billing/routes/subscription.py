@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.subscribing import Wish, subscribe
 from billing.life.showing import shown_terms
 from billing.routes.customer import customer_of
+from billing.routes.shown import shown
 from billing.routes.subscription_answer import (
     RESOURCE,
     changed,
@@ -18,7 +19,6 @@ from billing.routes.subscription_answer import (
     instant_ms,
     load,
     members,
-    shown,
     web_address,
     whole,
 )

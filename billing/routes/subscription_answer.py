@@ -1,7 +1,6 @@
 """What the routes of subscriptions share: how one is found, what is waited for, and the object that answers."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,19 +13,16 @@ from billing.life.frozen import PeriodTerms
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
 from billing.money.agreement import live_usage
-from billing.routes.shown import NOT_VISIBLE
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.wire import subscription as shape
-from billing.worker.closer import Closer
-from billing.worker.relay import Relay
 from catalog.gateway.http import Caller, HttpRequest
 from catalog.terms import Snapshot
 from kernel import ids
 from kernel.engine.live.base import Live
 from kernel.errors import Retryable, invalid, rejected
-from kernel.limits import SUBSCRIPTION_DAYS_MAX, VISIBLE_WAIT_MS
+from kernel.limits import SUBSCRIPTION_DAYS_MAX
 from kernel.period import parse_instant_us
 
 RESOURCE: Final = "subscription"
@@ -65,21 +61,6 @@ def web_address(field: str, text: str | None) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.netloc or not text.isprintable() or " " in text:
         raise invalid(field, "must be an http or https address")
     return text
-
-
-def shown(
-    relay: Relay, customers: list[str], closer: Closer | None = None
-) -> Callable[[], Awaitable[Mapping[str, str] | None]]:
-    """Wait until LIVE shows the change, and with a closer until its final close is settled, as far as it may."""
-
-    async def after() -> Mapping[str, str] | None:
-        seen = await relay.show_all(customers)
-        if closer is not None and seen:
-            # What takes longer goes on behind the answer; it is not cut off in the middle of a transaction.
-            await asyncio.wait([closer.close_customer_in_background(customers[0])], timeout=VISIBLE_WAIT_MS / 1000)
-        return None if len(seen) == len(customers) else NOT_VISIBLE
-
-    return after
 
 
 async def load(

@@ -16,7 +16,8 @@ from billing.gateway.canceling import CancelWish, cancel, loaded, set_end, uncan
 from billing.gateway.pausing import PauseWish, extend_pause, pause, resume, revoke_pause
 from billing.gateway.subscribing import renew_checkout, send
 from billing.life.subscription import PauseMode, Subscription
-from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load, shown
+from billing.routes.shown import shown
+from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body

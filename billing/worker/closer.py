@@ -313,7 +313,7 @@ class Closer:
                     own = counted[close.customer_id]
                     done = done + await settle_return(self._sql, close, own, self._clock.now_ms())
         if done.invoices:
-            self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices, kind="recurring")
+            self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices)
         return done + Settled(stopped=stopped), doubted
 
 

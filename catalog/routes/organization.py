@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog import rule, store
-from catalog.definition import DayCount, Organization, UpgradeCharge
+from catalog.definition import SIMULATOR, DayCount, Organization, UpgradeCharge
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
@@ -19,7 +19,6 @@ from kernel.period import instant_text
 from kernel.wire import Wire
 
 _RESOURCE: Final = "organization"
-_SIMULATOR: Final = "simulator"
 _STRIPE: Final = "stripe"
 
 
@@ -91,7 +90,7 @@ def _payments(before: Organization, wanted: str) -> str:
     """Read the payments mode (decision 9): production never has simulated cards (R-ENV-6)."""
     if wanted == _STRIPE:
         raise invalid("payments", "stripe is not configured in this deployment: use none or simulator")
-    if wanted == _SIMULATOR and before.livemode:
+    if wanted == SIMULATOR and before.livemode:
         raise rejected("sandbox_only", "Only a sandbox organization has simulated payments.", param="payments")
     return wanted
 

@@ -98,13 +98,6 @@ def _pool(plan: Plan, wanted: PriceInput | PricePatch, currency: str) -> Decimal
     )
 
 
-def _price_of(plan: Plan, price_id: str) -> PlanPrice:
-    for price in plan.prices:
-        if price.id == price_id:
-            return price
-    raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.")
-
-
 @post("/", status_code=200, summary="Add a price to a plan", operation_class=documented(PriceInput))
 async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str]) -> Response[bytes]:
     """One price an interval; the shortest is the default while none is said to be it (R-PLAN-3, R-SUB-2)."""
@@ -140,7 +133,7 @@ async def create(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
         changed[:] = [plan.id]
         await store.create_price(conn, caller.organization.id, price)
         after = await store.load_plan(conn, caller.organization.id, plan.id)
-        return price_wire(caller, after, _price_of(after, price.id))
+        return price_wire(caller, after, plan_rule.price_of(after, price.id))
 
     return await once(request, caller, work, after=told(caller, changed))
 
@@ -182,7 +175,7 @@ async def _change(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        price = _price_of(plan, price_id)
+        price = plan_rule.price_of(plan, price_id)
         changed[:] = [plan.id]
         updated_ms = max(caller.now_ms, price.updated_ms)
         intro = await _intro(conn, plan, price.currency, patch.intro_offer, patch.offer_id)
@@ -230,7 +223,7 @@ async def remove(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        price = _price_of(plan, price_id)
+        price = plan_rule.price_of(plan, price_id)
         changed[:] = [plan.id]
         await store.remove_price(conn, price, caller.real_ms)
         return {**caller.object("plan_price"), "id": price.id, "deleted": True}

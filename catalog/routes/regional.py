@@ -117,7 +117,7 @@ async def set_region(request: HttpRequest, caller: NamedDependency[Caller], plan
 async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currency: str, made: RegionInput) -> None:
     by_hand: dict[str, ManualPrice] = {}
     for wanted in made.prices:
-        price = _price_of(plan, wanted.price_id)
+        price = plan_rule.price_of(plan, wanted.price_id)
         before = by_hand.get(price.id) or await store.manual_price(conn, price, currency)
         if not wanted.synced and wanted.price is None and wanted.included_balance is None:
             raise invalid("prices.price", "is required, unless the price is synced")
@@ -127,7 +127,7 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
             included=None if wanted.synced else _balance(wanted.included_balance, currency) or before.included,
         )
     for offer in made.intro_offers:
-        price = _price_of(plan, offer.price_id)
+        price = plan_rule.price_of(plan, offer.price_id)
         if offer.discount_type not in _TYPES:
             raise invalid("introOffers.discountType", f"{offer.discount_type} is not supported: use percentage, amount")
         kind = _TYPES[offer.discount_type]
@@ -140,7 +140,7 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
         intro = intro_by_hand(price, kind, value, offer.duration_cycles)
         by_hand[price.id] = msgspec.structs.replace(before, intro=intro)
     for price_id, manual in by_hand.items():
-        await store.put_regional_price(conn, _price_of(plan, price_id), currency, manual, caller.now_ms)
+        await store.put_regional_price(conn, plan_rule.price_of(plan, price_id), currency, manual, caller.now_ms)
 
 
 async def _set_rates(conn: AsyncConnection, caller: Caller, plan: Plan, currency: str, made: RegionInput) -> None:
@@ -186,7 +186,7 @@ async def set_overrides(
 
     async def work(conn: AsyncConnection) -> object:
         plan = check_ungrouped(await store.load_plan(conn, caller.organization.id, plan_ref))
-        price = _price_of(plan, price_id)
+        price = plan_rule.price_of(plan, price_id)
         dropped = await store.currencies_by_hand(conn, price) - {wanted.currency.lower() for wanted in made.overrides}
         await _unused(conn, caller, plan, price, dropped)
         await store.clear_regional_price(conn, price, caller.now_ms)
@@ -219,7 +219,7 @@ async def drop_overrides(
 
     async def work(conn: AsyncConnection) -> object:
         plan = await store.load_plan(conn, caller.organization.id, plan_ref)
-        price = _price_of(plan, price_id)
+        price = plan_rule.price_of(plan, price_id)
         await _unused(conn, caller, plan, price, await store.currencies_by_hand(conn, price))
         await store.clear_regional_price(conn, price, caller.now_ms)
         changed[:] = [plan.id]
@@ -236,13 +236,6 @@ async def _unused(
     used = None if asked is None else await asked(conn, plan.id, None if price is None else price.id, currencies)
     if used is not None:
         raise rejected("price_in_use", f"Customers pay the plan {plan.code} in {used.upper()}.")
-
-
-def _price_of(plan: Plan, price_id: str) -> PlanPrice:
-    for price in plan.prices:
-        if price.id == price_id:
-            return price
-    raise rejected("price_not_found", f"The plan {plan.code} has no price {price_id}.", param="priceId")
 
 
 def _balance(minor: int | None, currency: str) -> Decimal | None:

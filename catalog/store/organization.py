@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import PRODUCTION, SANDBOX, DayCount, Organization, UpgradeCharge
+from catalog.definition import NO_PAYMENTS, PRODUCTION, SANDBOX, DayCount, Organization, UpgradeCharge
 from catalog.store.version import raise_version
 from catalog.tables import organizations
 from kernel import ids
@@ -34,7 +34,7 @@ async def create_organization(
     environment: str,
     now_ms: int,
     *,
-    payments: str = "none",
+    payments: str = NO_PAYMENTS,
     currency: str = "usd",
     clock_ms: int | None = None,
     settle_ms: int | None = None,

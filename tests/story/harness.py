@@ -64,6 +64,7 @@ class Server:
     def __init__(self, folder: Path, *, makes=False):
         self.folder = folder
         self.makes = makes
+        self.payments = "none"
         self.port = free_port()
         self.key = "ck_test_" + secrets.token_hex(16)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -90,6 +91,8 @@ class Server:
                 str(self.folder / "data"),
                 "--api-key",
                 self.key,
+                "--payments",
+                self.payments,
             ],
             stdout=log,
             stderr=log,

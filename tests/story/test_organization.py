@@ -2,6 +2,7 @@
 
 from catalog import store
 from catalog.definition import DayCount, UpgradeCharge
+from tests.story.harness import Api
 from tests.story.shop import NOW
 
 
@@ -57,3 +58,19 @@ async def test_settings_that_cannot_be_are_refused(api, shop):
     narrow = (await api.call("POST", "/api-keys", {"name": "n", "permissions": {"organization": ["read"]}}))["apiKey"]
     await api.call("GET", "/organization", x_api_key=narrow)
     await api.refused("PATCH", "/organization", {}, status=403, code="forbidden", x_api_key=narrow)
+
+
+async def test_the_first_organization_has_the_payments_that_the_server_was_started_with(cold_server):
+    """R-SUB-3: with simulated cards a paid plan waits for its checkout."""
+    cold_server.payments = "simulator"
+    cold_server.start()
+    async with Api(cold_server) as api:
+        assert (await api.call("GET", "/organization"))["payments"] == "simulator"
+        calls = await api.feature("calls")
+        await api.plan("pro", {calls["id"]: {"includedAmount": 1}}, price=2_000)
+        await api.customer("acme")
+        made = await api.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "pro"})
+        assert made["status"] == "pending_payment"
+    cold_server.stop()
+    code, said = cold_server.told("serve", "--payments", "cash")
+    assert (code, "--payments is 'cash': set it to none or simulator" in said) == (2, True), said
