@@ -153,7 +153,11 @@ def _measure(
 def all_access(
     find: Callable[[bytes], Feature | None], snapshot: Snapshot | None, account: Account | None, now_ms: int
 ) -> list[FeatureAccess]:
-    """Tell the states of all features of the plan in force, by code; none without a live subscription (R-ACC-6)."""
+    """Tell the states of all features of plan and active add-ons, by code; none without a live subscription (R-ACC-6).
+
+    A feature that the plan switches off is listed as denied; an add-on's that was switched off is gone at once, though
+    the terms keep it for the usage that it had (R-ADDON-5).
+    """
     features = [feature for feature in map(find, _granted(snapshot, now_ms)) if feature is not None]
     return [
         feature_access(feature, snapshot, account, now_ms) for feature in sorted(features, key=lambda one: one.code)
@@ -163,7 +167,8 @@ def all_access(
 def _granted(snapshot: Snapshot | None, now_ms: int) -> Iterator[bytes]:
     found = window_at(snapshot, now_ms // DAY_MS) if snapshot is not None else None
     if found is not None and _denied(snapshot, now_ms) is None:
-        yield from dict.fromkeys(granted.feature for granted in found[0].features)
+        listed = (granted for granted in found[0].features if granted.enabled or not granted.addon)
+        yield from dict.fromkeys(granted.feature for granted in listed)
 
 
 def _denied(snapshot: Snapshot | None, now_ms: int) -> str | None:

@@ -107,6 +107,6 @@ class SeatMeasure(_Measure, frozen=True, kw_only=True):
 
 
 def seats_of(granted: FeatureTerms, count: int, *, paid: bool) -> SeatMeasure:
-    """Measure seats: extra ones need a price, and a subscription that is paid and no trial."""
-    priced = paid and Decimal(granted.unit_price) > 0
+    """Measure seats: extra ones need overage and a price, and a subscription that is paid and no trial (R-SEAT-14)."""
+    priced = paid and granted.overage and Decimal(granted.unit_price) > 0
     return SeatMeasure(granted=granted, used=count * UNITS_PER_ONE, priced=priced)

@@ -156,6 +156,18 @@ def test_all_features_come_by_code_and_only_those_of_the_plan() -> None:
     assert [state.feature.code for state in states] == ["calls", "sso"]
 
 
+@pytest.mark.parametrize(
+    ("brought", "listed"),
+    [({"addon": "add_1"}, True), ({"addon": "add_1", "enabled": False}, False), ({"enabled": False}, True)],
+    ids=["an add-on's", "one's that was switched off", "a plan's that is off"],
+)
+def test_of_an_add_on_only_an_active_one_is_listed(brought: dict[str, Any], listed: bool) -> None:
+    """R-ACC-6, R-ADDON-5."""
+    switch = FeatureTerms(feature=SSO.id, code="sso", kind="boolean", **brought)
+    states = all_access({CALLS.id: CALLS, SSO.id: SSO}.get, under(switch, granted()), None, NOW_MS)
+    assert [state.feature.code for state in states] == (["calls", "sso"] if listed else ["calls"])
+
+
 def boolean(*, enabled: bool) -> FeatureAccess:
     terms = FeatureTerms(feature=SSO.id, code="sso", kind="boolean", enabled=enabled)
     return feature_access(SSO, under(terms), None, NOW_MS)

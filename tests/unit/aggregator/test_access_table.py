@@ -9,6 +9,7 @@ from aggregator.access import feature_access
 from aggregator.access_answer import access_wire, can_use_wire, usage_check_wire
 from aggregator.account import Account, Draws, WindowTotal, decode_account, encode_account
 from aggregator.pool_answer import subscription_pools
+from billing.sale import seat
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import (
     ConsumptionModel,
@@ -18,9 +19,10 @@ from catalog.terms import (
     TopUp,
 )
 from ingest.verdict import Verdict
-from kernel.quantity import to_units
+from kernel.quantity import canonical, from_units, to_units
 from kernel.wire import Dialect
 from tests.unit.aggregator.pool_case import ONE, chat, day, event, judge, ms, snapshot, terms
+from tests.unit.billing.make import granted as frozen
 
 METERED, CREDITS, BALANCE = ConsumptionModel.METERED, ConsumptionModel.CREDITS, ConsumptionModel.BALANCE
 JANUARY, FEBRUARY = day("2026-01-01"), day("2026-02-01")
@@ -35,7 +37,7 @@ U = {"unit_price": "0.3"}
 AI = {"margin": "20"}
 PRICED = {"included": 10 * ONE, "overage": True, "unit_price": "0.01"}
 HARD = {"included": 10 * ONE}
-SEATS = {"kind": "seats", "included": 3 * ONE, "unit_price": "5"}
+SEATS = {"kind": "seats", "included": 3 * ONE, "overage": True, "unit_price": "5"}
 
 ROWS = {
     # model, what it says of the feature, used, drawn of the plan's part and beyond, change of snapshot and of terms;
@@ -106,6 +108,16 @@ ROWS = {
     "seats without a price": (
         METERED,
         {**SEATS, "unit_price": "0"},
+        3,
+        None,
+        {},
+        {},
+        "TFF",
+        ("3", "3", "0", "0", False),
+    ),
+    "seats, all taken and no more are sold": (
+        METERED,
+        {**SEATS, "overage": False},
         3,
         None,
         {},
@@ -206,6 +218,18 @@ def test_the_fold_says_what_can_use_says(name):
     sent = replace(chat("0.000000001"), feature=ID) if by_model else event(ID)
     [outcome] = judge(account, under, replace(sent, at_ms=NOW_MS, event_time_us=NOW_MS * 1_000))
     assert (outcome.verdict is Verdict.COUNTED) is may
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[1].get("kind") == "seats"])
+def test_adding_a_seat_says_what_can_use_says(name):
+    """R-ACC-1, R-SEAT-14: of seats the call that adds one judges."""
+    what, under, account = case(name)
+    [terms], held = under.terms.features, under.seats[0].count
+    included = None if terms.included is None else canonical(from_units(terms.included))
+    own = frozen(kind="seats", included=included, overage=terms.overage, unit_price=terms.unit_price)
+    refused = seat.refusal_of(own, held, held + 1, status=under.status, free=under.terms.free)
+    may = can_use_wire(feature_access(what, under, account, NOW_MS))["allowed"]
+    assert (refused is None) is may
 
 
 def test_a_read_changes_nothing():
