@@ -79,7 +79,10 @@ def _is_base(line: Line, own: set[int]) -> bool:
 
 
 async def _recovered(connection: AsyncConnection, invoice: Invoice, now_ms: int) -> None:
-    """Take a subscription out of past due when none of its invoices is outstanding any more (R-SUB-5, R-DUN-3)."""
+    """Take a subscription out of past due when none of its invoices is outstanding any more (R-SUB-5, R-DUN-3).
+
+    One whose trial ended with a declined charge is active on its paid plan only now (R-DISC-4).
+    """
     subscription = None
     if invoice.subscription_id is not None:
         subscription = await subscriptions.read(connection, invoice.subscription_id)
@@ -87,4 +90,5 @@ async def _recovered(connection: AsyncConnection, invoice: Invoice, now_ms: int)
         return
     decision = decide(subscription, Command.PAY, now_ms * 1000)
     if isinstance(decision, Decision):
-        await carry_out(connection, subscription, replaced(subscription, status=decision.status, updated_ms=now_ms))
+        after = replaced(subscription, status=decision.status, was_paid=True, updated_ms=now_ms)
+        await carry_out(connection, subscription, after)

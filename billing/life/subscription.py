@@ -62,10 +62,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """One customer's contract for a plan, as its row has it.
 
     Days count from 1970-01-01. `started` says that its terms have begun: not of a draft, not before the first payment,
-    not of a trial before its card. `was_paid`: it was active on a paid plan (R-DISC-4). `next_day` ends the usage
-    window that is open, `period_end_day` the billing period (both None on a free plan; a trial's is its end); windows
-    are closed through `closed_day`. `end_us` is when access ends, once that is known; `expires_us` an end date that was
-    set. `final_due` says that its final cut waits for another one to be settled.
+    not of a trial before its card. `was_paid`: it was active on a paid plan, which a trial that ends is once its charge
+    did not fail (R-DISC-4). `next_day` ends the usage window that is open, `period_end_day` the billing period (both
+    None on a free plan; a trial's is its end); windows are closed through `closed_day`. `end_us` is when access ends,
+    once that is known; `expires_us` an end date that was set. `final_due` says that its final cut waits for another one
+    to be settled.
     """
 
     id: str

@@ -140,13 +140,15 @@ def _onward(subscription: Subscription, following: PeriodTerms | None) -> Turn:
 
 
 def entered(subscription: Subscription, terms: PeriodTerms) -> Subscription:
-    """Make the row under terms that have begun; the terms know plan, price, period and anchor."""
+    """Make the row under terms that have begun; the terms know plan, price, period and anchor.
+
+    Whether it was paid is not theirs to say: a trial that ends becomes paid by its charge (R-DISC-4).
+    """
     after = replaced(
         subscription,
         plan_id=terms.plan_id,
         plan_name=terms.plan_name,
         price_id=terms.price_id,
-        was_paid=subscription.was_paid or not (terms.free or terms.trial),
         free=terms.free,
         billing_interval=terms.interval,
         currency=terms.currency,

@@ -65,10 +65,14 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         written = await invoices.write_all(connection, list(drafts.values()), now_ms, known)
         invoiced: dict[str, str | None] = {close.id: None for close in waiting}
         subscription_of = {close.id: own[close.subscription_id] for close in waiting}
+        begun = {close.id for close in waiting if close.bill.base_term is not None}
         for close_id, invoice in zip(drafts, written, strict=True):
             invoiced[close_id] = invoice.id
             if await collect(connection, organization, invoice, real_ms) in FAILED:
                 await past_due(connection, subscription_of[close_id], now_ms)
+                begun.discard(close_id)
+        paid = [subscription_of[close_id] for close_id in begun]
+        await subscriptions.mark_paid(connection, [one.id for one in paid if not one.was_paid])
         await closes.settle_all(connection, invoiced, now_ms)
         await accounts.settle_cuts(connection, {close.customer_id: close.cut for close in waiting})
     return Settled(settled=len(waiting), invoices=len(written))

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from tests.story.test_billing import World, world
+from tests.story.test_checkout import CARD, DECLINED
 from tests.story.test_subscription_life import BASE, begin, issued
 
 __all__ = ["world"]  # a fixture
@@ -123,6 +126,37 @@ async def test_who_was_on_a_paid_plan_gets_no_offer_but_may_use_a_code(world: Wo
         expect=400,
     )
     assert refused["code"] == "offer_not_applicable"
+    assert (await begin(world))["discount"] is None
+
+
+@pytest.mark.parametrize("recovers", [False, True])
+async def test_a_trial_whose_charge_fails_was_no_paid_subscription(world: World, *, recovers: bool) -> None:
+    """R-DISC-4, AMB-48: it never was active on a paid plan, unless what it owes is paid after all."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    await world.customer("acme")
+    await offer(world)
+
+    async def checked_out(number: str, **body: Any) -> Any:
+        made = await begin(world, **body)
+        await world.call("POST", "/checkout/" + made["checkoutUrl"].rpartition("/")[2], {"number": number})
+        return made
+
+    trial = await checked_out(DECLINED, customTrialDays=14)
+    await world.now("2026-01-15T00:00:00Z")
+    path = f"/subscriptions/{trial['id']}"
+    assert (await world.call("GET", path))["status"] == "past_due"
+    if recovers:
+        [owed] = await world.invoices("acme")
+        await world.call("PATCH", f"/invoices/{owed['id']}/status", {"status": "paid"})
+        assert (await world.call("GET", path))["status"] == "active"
+    await world.call("POST", f"{path}/cancel", {"immediate": True})
+    if not recovers:
+        second = await checked_out(CARD, customTrialDays=14)
+        assert second["discount"]["source"] == "intro_offer"
+        await world.now("2026-01-29T00:00:00Z")
+        assert (await world.call("GET", f"/subscriptions/{second['id']}"))["status"] == "active"
+        await world.call("POST", f"/subscriptions/{second['id']}/cancel", {"immediate": True})
     assert (await begin(world))["discount"] is None
 
 

@@ -118,7 +118,7 @@ def test_an_end_date_expires_it_in_the_middle_of_a_period():
 
 
 def test_a_trial_becomes_paid_terms_of_a_new_number_anchored_at_its_end():
-    """R-TRIAL-5, R-TRIAL-8, R-INT-1."""
+    """R-TRIAL-5, R-TRIAL-8, R-DISC-4: whether they were paid its charge tells, which comes after the turn."""
     over = ANCHOR + 14
     trial = subscription(
         status=SubscriptionStatus.TRIALING,
@@ -132,7 +132,7 @@ def test_a_trial_becomes_paid_terms_of_a_new_number_anchored_at_its_end():
     assert due_of(trial).command is Command.CONVERT
     step = turn(trial, paid)
     after = step.after
-    assert (after.status, after.term, after.anchor_day, after.was_paid) == (SubscriptionStatus.ACTIVE, 2, over, True)
+    assert (after.status, after.term, after.anchor_day, after.was_paid) == (SubscriptionStatus.ACTIVE, 2, over, False)
     assert (after.period_start_day, after.period_end_day) == (over, day("2026-03-14"))
     assert (step.bill.kind, step.bill.base_term, step.bill.through_day) == ("recurring", 2, over)
 
