@@ -71,25 +71,30 @@ def offer_of_promo(promo: PromoCode, currency: str) -> Offer:
 
 
 def refusal_of(promo: PromoCode, plan: str, interval: Interval, day: int) -> Refusal | None:
-    """Tell why a code cannot be used for a plan (its id) and interval on a day; None: it can (R-DISC-8, R-DISC-12).
+    """Tell why a code cannot be used for a plan (its id) and interval on a day; None: it can (R-DISC-8, R-DISC-12)."""
+    if promo.plans is not None and plan not in promo.plans:
+        return _refused(f"The code {promo.code} is not for this plan.")
+    if promo.interval is not None and promo.interval is not interval:
+        return _refused(f"The code {promo.code} is for {promo.interval} prices.")
+    return redemption_refusal_of(promo, day)
 
-    `day` is of the organization's now, in UTC; a code is valid through the whole of its last day.
+
+def redemption_refusal_of(promo: PromoCode, day: int) -> Refusal | None:
+    """Tell why a code cannot be redeemed on a day, by whomever; None: it can.
+
+    `day` is of the organization's now, in UTC; a code is valid through the whole of its last day (R-DISC-12).
     """
     if not promo.active:
         return _refused(f"The code {promo.code} is not active.")
     if promo.expires_day is not None and day > promo.expires_day:
         return Refusal(code="promo_code_expired", message=f"The code {promo.code} has expired.", param="promoCode")
-    if promo.plans is not None and plan not in promo.plans:
-        return _refused(f"The code {promo.code} is not for this plan.")
-    if promo.interval is not None and promo.interval is not interval:
-        return _refused(f"The code {promo.code} is for {promo.interval} prices.")
     if promo.max_redemptions is not None and promo.redemptions >= promo.max_redemptions:
         return exhausted(promo)
     return None
 
 
 def exhausted(promo: PromoCode) -> Refusal:
-    """Say that a code is used up, or was switched off."""
+    """Say that a code is used up."""
     return _refused(f"The code {promo.code} has no redemptions left.", "R-DISC-12")
 
 

@@ -1,6 +1,7 @@
 """What a checkout charges when it is completed now: shown to the customer before the card is given. It changes nothing.
 
-It is made by the functions that charge it, from the plan as it is sold now and the discount that the checkout froze.
+It is made by the functions that charge it, from the plan as it is sold now and the discount that the checkout froze. A
+promo code that would not be redeemed now is told, and takes nothing off: what is shown is the price without it.
 A trial, and a first period that costs nothing, only keep the card (R-TRIAL-3, R-DISC-10).
 """
 
@@ -8,8 +9,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.addon_moving import given_back
+from billing.gateway.discounting import intro_of, lost_code
 from billing.life.beginning import activated, first_frame, on_trial
-from billing.life.frozen import freeze
+from billing.life.frozen import freeze, in_currency
 from billing.life.showing import in_force
 from billing.life.subscription import Subscription
 from billing.money.amount_due import Amounts
@@ -23,15 +25,19 @@ from billing.store.addon import with_addons
 from billing.store.plan import offered
 from catalog.definition import Organization
 from catalog.terms import SubscriptionStatus
-from kernel.errors import rejected
+from kernel.errors import Refusal, rejected
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkout charges now; a trial's begins after `trial_end_day`, and has no draft."""
+    """What a checkout charges now; a trial's begins after `trial_end_day`, and has no draft.
+
+    `lost` says why its promo code would not be redeemed (R-DISC-12).
+    """
 
     draft: InvoiceDraft | None
     amounts: Amounts | None
     trial_end_day: int | None = None
+    lost: Refusal | None = None
 
 
 async def quoted(
@@ -42,11 +48,16 @@ async def quoted(
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     if plan is None:
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
+    lost = await lost_code(connection, subscription, now_ms)
     if subscription.status is SubscriptionStatus.TRIALING:
         begun = on_trial(subscription, now_ms, started=True)
-        return Quote(draft=None, amounts=None, trial_end_day=begun.trial_end_day)
+        return Quote(draft=None, amounts=None, trial_end_day=begun.trial_end_day, lost=lost)
     begun = activated(subscription, now_ms)
     discount = in_force(subscription, await terms.of(connection, subscription.id)).discount
+    if lost is not None:
+        price = plan.price_of(subscription.billing_interval)
+        here = None if price is None else in_currency(price, subscription.currency)
+        discount = None if here is None else await intro_of(connection, subscription.customer_id, here)
     first = freeze(plan, first_frame(begun), discount=discount)
     account = await accounts.read(connection, subscription.customer_id)
     assert account is not None, "who has a subscription has an account"
@@ -61,4 +72,4 @@ async def quoted(
     asked = await seats.asked(connection, subscription.id)
     held |= {feature: count for feature, (_, count) in asked.items()}
     draft = first_invoice(begun, first, held, account.cut)
-    return Quote(draft=draft, amounts=await credit.due_of(connection, draft, more_minor=back_minor))
+    return Quote(draft=draft, amounts=await credit.due_of(connection, draft, more_minor=back_minor), lost=lost)

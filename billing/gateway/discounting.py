@@ -10,10 +10,10 @@ from billing.life.subscription import Subscription
 from billing.sale.discount import Discount, DiscountSource, amount_off, leaves_enough
 from billing.store import subscription as subscriptions
 from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice, PromoCode
-from catalog.promo import cycles_of, redeemed_before, refusal_of
+from catalog.promo import cycles_of, redeemed_before, redemption_refusal_of, refusal_of
 from catalog.store.promo import has_redeemed, load_promo, redeem
 from kernel import ids
-from kernel.errors import Rejected, rejected
+from kernel.errors import Refusal, Rejected, rejected
 from kernel.money import Money
 from kernel.period import day_of_us
 
@@ -69,12 +69,24 @@ async def intro_of(connection: AsyncConnection, customer_id: str, price: PlanPri
 async def use_code(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:
     """Redeem the code that the subscription's discount came from, as its checkout completes (R-DISC-12).
 
-    Raises Rejected `offer_not_applicable` when its last slot went to another; then nothing begins.
+    Raises Rejected `promo_code_expired` when its last day is over, `offer_not_applicable` when its last slot went to
+    another; then nothing begins, since another price was shown. Without its code the checkout still can be completed.
     """
     if subscription.promo_code is None:
         return
     promo = await load_promo(connection, ids.id_bytes(subscription.organization_id), subscription.promo_code)
     await redeem(connection, promo, ids.id_bytes(subscription.customer_id), now_ms)
+
+
+async def lost_code(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> Refusal | None:
+    """Tell why the code of a checkout would not be redeemed now; None when it would, or there is none."""
+    if subscription.promo_code is None:
+        return None
+    promo = await load_promo(connection, ids.id_bytes(subscription.organization_id), subscription.promo_code)
+    refused = redemption_refusal_of(promo, day_of_us(now_ms * 1000))
+    if refused is None and await has_redeemed(connection, promo, ids.id_bytes(subscription.customer_id)):
+        refused = redeemed_before(promo)
+    return refused
 
 
 def _intro(offer: IntroOffer) -> Discount:

@@ -141,26 +141,34 @@ async def renew_checkout(
     return await _rewritten(connection, subscription, after)
 
 
-async def choose_currency(
-    connection: AsyncConnection, organization: Organization, subscription: Subscription, currency: str, real_ms: int
+async def choose(
+    connection: AsyncConnection,
+    organization: Organization,
+    subscription: Subscription,
+    real_ms: int,
+    *,
+    currency: str | None = None,
+    without_code: bool = False,
 ) -> Subscription:
-    """Show a checkout in another currency, while nothing is paid: its first payment fixes it (R-REG-4).
+    """Make a checkout one in another currency, or without its promo code, while nothing is paid.
 
-    The discount is the one that the price has there (R-DISC-14). Raises Rejected like `quote`.
+    The first payment fixes the currency (R-REG-4); the discount is the one that the price has there (R-DISC-14), and
+    without a code an introductory offer if there is one (R-DISC-1). Raises Rejected like `quote`.
     """
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     price = None if plan is None else plan.price_of(subscription.billing_interval)
     if plan is None or price is None or subscription.free:
         return subscription
-    local = paid_currency(plan, price, currency)
-    if local == subscription.currency:
+    local = subscription.currency if currency is None else paid_currency(plan, price, currency)
+    code = None if without_code else subscription.promo_code
+    if (local, code) == (subscription.currency, subscription.promo_code):
         return subscription
     now_ms = organization.now_ms(real_ms)
     customer = await load_customer(connection, organization.id, subscription.customer_id)
-    after = replaced(subscription, currency=local, updated_ms=now_ms)
+    after = replaced(subscription, currency=local, promo_code=code, updated_ms=now_ms)
     asked = await seats.asked(connection, subscription.id)
     extra_minor = _seats_minor(plan, after, {feature: count for feature, (_, count) in asked.items()}, now_ms)
-    price_here, code = in_currency(price, local), subscription.promo_code
+    price_here = in_currency(price, local)
     discount = await quote(connection, organization, customer, plan, price_here, code, extra_minor, now_ms)
     await carry_out(connection, subscription, after)
     await open_terms(connection, after, plan, discount)
@@ -172,7 +180,8 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
 
     Terms are frozen as the plan is sold now; the discount is the one that the checkout showed. A live free subscription
     ends. The caller shows the account. Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan
-    is gone, `offer_not_applicable` when its code is used up; Unavailable like `return_top_ups`.
+    is gone, `promo_code_expired` or `offer_not_applicable` when its code is redeemed no more; Unavailable like
+    `return_top_ups`.
     Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
     """
     trial = subscription.status is SubscriptionStatus.TRIALING

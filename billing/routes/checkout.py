@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.checking_out import quoted
 from billing.gateway.paying import complete_checkout
-from billing.gateway.subscribing import activate, choose_currency
+from billing.gateway.subscribing import activate, choose
 from billing.life.subscription import Subscription
 from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
@@ -32,7 +32,10 @@ from kernel.period import DAY_MS, instant_text
 
 @get("/{token:str}", summary="Show what a checkout charges")
 async def show(request: HttpRequest, catalog: NamedDependency[Catalog], token: FromPath[str]) -> Response[bytes]:
-    """Tell plan, lines and the amount due now; of a trial nothing but when it ends (R-TRIAL-3, R-DISC-13)."""
+    """Tell plan, lines and the amount due now; of a trial nothing but when it ends (R-TRIAL-3, R-DISC-13).
+
+    `promoCodeRefusal` says why the checkout's code would not be redeemed now; the amounts then are those without it.
+    """
     async with catalog.sql.snapshot() as connection:
         waiting, organization = await _waiting(connection, token)
         quote = await quoted(connection, organization, waiting, catalog.clock.now_ms())
@@ -50,15 +53,22 @@ async def show(request: HttpRequest, catalog: NamedDependency[Catalog], token: F
         "total": 0 if quote.amounts is None else quote.amounts.total_minor,
         "amountDue": 0 if quote.amounts is None else quote.amounts.due_minor,
         "trialEndsAt": None if quote.trial_end_day is None else instant_text(quote.trial_end_day * DAY_MS),
+        "promoCode": waiting.promo_code,
+        "promoCodeRefusal": None if quote.lost is None else quote.lost.code,
         "successUrl": waiting.success_url,
     }
     return reply(_dialect(request), members)
 
 
 class CheckoutInput(CardInput, frozen=True, kw_only=True):
-    """The card that pays, and perhaps another `currency` than the one of the billing address (R-REG-4)."""
+    """The card that pays, and perhaps another `currency` than the one of the billing address (R-REG-4).
+
+    With `withoutPromoCode` the price is paid that holds without the checkout's code: one that has expired or is used up
+    since is refused, as it was another price that was shown.
+    """
 
     currency: str | None = None
+    without_promo_code: bool = False
 
 
 @post("/{token:str}", status_code=200, summary="Complete a checkout", operation_class=documented(CheckoutInput))
@@ -74,8 +84,9 @@ async def complete(
         told = cast("dict[str, Any]", request.scope)
         told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
         real_ms = catalog.clock.now_ms()
-        if currency is not None:
-            waiting = await choose_currency(connection, organization, waiting, currency, real_ms)
+        waiting = await choose(
+            connection, organization, waiting, real_ms, currency=currency, without_code=asked.without_promo_code
+        )
         begun = await complete_checkout(connection, organization, waiting, card, activate, real_ms)
     headers = await shown(relay, [begun.customer_id])()
     members = {

@@ -12,13 +12,13 @@ from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import DiscountType, PromoCode, PromoDuration
-from catalog.promo import exhausted, offer_of_promo, redeemed_before
+from catalog.promo import exhausted, offer_of_promo, redeemed_before, redemption_refusal_of
 from catalog.store.offer import create_offer
 from catalog.store.version import raise_version
 from catalog.tables import organizations, promo_codes, promo_redemptions
 from kernel import ids
 from kernel.errors import Rejected, rejected
-from kernel.period import Interval
+from kernel.period import DAY_MS, Interval
 from kernel.quantity import canonical
 
 
@@ -97,14 +97,17 @@ async def redeem(conn: AsyncConnection, promo: PromoCode, customer: bytes, now_m
     """Redeem a code for a customer, in the transaction that completes the checkout (R-DISC-12).
 
     The count is raised first, which holds the code until the commit: of any number of redeemers of the last slot one
-    wins. Raises Rejected `offer_not_applicable` when it is used up, switched off or was used by the customer; then the
-    transaction is to be rolled back.
+    wins. `now_ms` is the organization's. Raises Rejected, and then the transaction is to be rolled back:
+    `promo_code_expired` after the code's last day, `offer_not_applicable` when it is used up, switched off or was used
+    by the customer.
     """
+    day = now_ms // DAY_MS
     raised = (
         update(promo_codes)
         .where(
             promo_codes.c.id == promo.id,
             promo_codes.c.active,
+            or_(promo_codes.c.expires_day.is_(None), promo_codes.c.expires_day >= day),
             or_(
                 promo_codes.c.max_redemptions.is_(None),
                 promo_codes.c.redemptions < promo_codes.c.max_redemptions,
@@ -115,7 +118,8 @@ async def redeem(conn: AsyncConnection, promo: PromoCode, customer: bytes, now_m
     )
     count = (await conn.execute(raised)).scalar_one_or_none()
     if count is None:
-        raise Rejected(exhausted(promo))
+        now = await load_promo(conn, promo.organization, promo.id)
+        raise Rejected(redemption_refusal_of(now, day) or exhausted(now))
     customer_id = ids.id_text(ids.CUSTOMER, customer)
     if await has_redeemed(conn, promo, customer):
         raise Rejected(redeemed_before(promo))

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from billing import tables
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD, DECLINED
 from tests.story.test_subscription_life import BASE, begin, issued
@@ -174,6 +175,59 @@ async def test_a_code_leaves_half_a_dollar_or_is_refused(world: World) -> None:
     assert (made["discount"]["remainingCycles"], made["discount"]["endsAt"]) == (None, None)
     await world.now("2026-03-01T00:00:00Z")
     assert [sum(amount for _, amount in lines) for *_, lines in await issued(world)] == [50, 50, 50]
+
+
+async def test_a_checkout_whose_code_expired_goes_on_without_it(world: World) -> None:
+    """R-DISC-12, R-DISC-13: another price was shown, so it is refused; without the code it charges what it shows."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    await world.customer("acme")
+    await code(world, expiresAt="2026-01-02T00:00:00Z")
+    made = await begin(world, promoCode="SAVE10")
+    checkout = "/checkout/" + made["checkoutUrl"].rpartition("/")[2]
+
+    async def shown() -> tuple[str, str | None, list[tuple[str, int]]]:
+        seen = await world.call("GET", checkout)
+        lines = [(one["kind"], one["amount"]) for one in seen["lineItems"]]
+        assert seen["amountDue"] == sum(amount for _, amount in lines)
+        return seen["promoCode"], seen["promoCodeRefusal"], lines
+
+    await world.now("2026-01-02T23:59:59.999Z")
+    assert await shown() == ("SAVE10", None, [BASE, ("discount", -1000)])
+    await world.now("2026-01-03T00:00:00Z")
+    assert await shown() == ("SAVE10", "promo_code_expired", [BASE])
+    assert (await world.call("POST", checkout, {"number": CARD}, expect=409))["code"] == "promo_code_expired"
+    assert (await world.rows(tables.invoices), await world.rows(tables.saved_cards)) == ([], [])
+    await offer(world)
+    without = [BASE, ("discount", -2450)]
+    assert await shown() == ("SAVE10", "promo_code_expired", without)
+    await world.call("POST", checkout, {"number": CARD, "withoutPromoCode": True})
+    assert await issued(world) == [("2026-01-03", "recurring", without)]
+    found = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (found["status"], found["discount"]["source"]) == ("active", "intro_offer")
+    assert (await world.call("GET", "/promo-codes/SAVE10"))["redemptionCount"] == 0
+
+
+async def test_a_code_that_still_holds_may_be_left_out(world: World) -> None:
+    """R-DISC-12: it then is not redeemed; one whose last slot is gone says so."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+    await code(world, maxRedemptions=1)
+    links = []
+    for customer in ("first", "second", "third"):
+        await world.customer(customer)
+        body = {"customerId": customer, "planCode": "starter", "promoCode": "SAVE10"}
+        made = await world.call("POST", "/subscriptions", body)
+        links.append("/checkout/" + made["checkoutUrl"].rpartition("/")[2])
+    first, second, third = links
+    await world.call("POST", first, {"number": CARD, "withoutPromoCode": True})
+    assert await world.lines("first") == [[BASE]]
+    await world.call("POST", second, {"number": CARD})
+    assert await world.lines("second") == [[BASE, ("discount", -1000)]]
+    assert (await world.call("GET", third))["promoCodeRefusal"] == "offer_not_applicable"
+    await world.call("POST", third, {"number": CARD}, expect=400)
+    await world.call("POST", third, {"number": CARD, "withoutPromoCode": True})
+    assert await world.lines("third") == [[BASE]]
 
 
 async def test_extra_seats_count_in_what_a_code_must_leave(world: World) -> None:

@@ -11,6 +11,7 @@ from catalog.document import parse_document, render_document
 from catalog.gateway.document import apply, export
 from kernel import ids
 from kernel.errors import Rejected
+from kernel.period import DAY_MS, instant_text
 from tests.story.shop import NOW
 
 REDEEMERS = 64
@@ -217,11 +218,11 @@ async def code_with(api, shop, slots):
         return await store.load_promo(conn, shop.organization.id, "last")
 
 
-async def redeemed(shop, promo: PromoCode, customer):
+async def redeemed(shop, promo: PromoCode, customer, now_ms=NOW):
     """Redeem in a transaction of its own; returns the refusal's code, None for a winner."""
     try:
         async with shop.sql.transaction() as conn:
-            await store.redeem(conn, promo, customer, NOW)
+            await store.redeem(conn, promo, customer, now_ms)
     except Rejected as error:
         return error.refusal.code
     return None
@@ -259,6 +260,18 @@ async def test_an_inactive_code_is_not_redeemed(api, shop):
     assert await redeemed(shop, promo, customer) == "offer_not_applicable"
     await api.call("PATCH", "/promo-codes/last", {"active": True})
     assert await redeemed(shop, promo, customer) is None
+
+
+async def test_a_code_is_redeemed_through_its_last_day(api, shop):
+    """R-DISC-12: whenever the checkout was opened."""
+    promo = await code_with(api, shop, 5)
+    first, second = await redeemers(shop, 2)
+    await api.call("PATCH", "/promo-codes/last", {"expiresAt": instant_text(NOW)})
+    over_ms = (NOW // DAY_MS + 1) * DAY_MS
+    assert await redeemed(shop, promo, first, over_ms - 1) is None
+    assert await redeemed(shop, promo, second, over_ms) == "promo_code_expired"
+    await api.call("PATCH", "/promo-codes/last", {"expiresAt": None})
+    assert await redeemed(shop, promo, second, over_ms) is None
 
 
 async def test_a_group_orders_its_plans(api):
