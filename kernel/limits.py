@@ -136,7 +136,8 @@ CATALOG_SEEN_MS_MAX: Final = 60_000
 CATALOG_RELAYED_MS_MAX: Final = 1_000
 # A committed change of an account is answered once LIVE shows it, in any case after this, as a verdict is.
 VISIBLE_WAIT_MS: Final = 2_000
-# A change of plan waits for its cut: some 50 ms when fold and sink keep up, and well below a client's 30 s.
+# A change of plan waits for its cut, and any change for the close of what is over: some 50 ms each when fold and sink
+# keep up, and well below a client's 30 s.
 CHANGE_WAIT_MS: Final = 10_000
 # A read that asks for a position waits this long for the fold, and then says that it is not reached.
 MIN_POSITION_WAIT_MS: Final = 1_000

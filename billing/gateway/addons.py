@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.addon_moving import SUBSCRIPTION_ADDON_ID
-from billing.gateway.canceling import loaded
+from billing.gateway.current import loaded, to_change
 from billing.gateway.paying import must_collect
 from billing.gateway.simulator import gateway_of
 from billing.life.frozen import PeriodTerms, raised
@@ -60,11 +60,11 @@ async def activate_addon(
     Raises Rejected: `subscription_not_found`, `addon_not_found`, `addon_already_active`, what `refusal_of` says,
     `plan_unavailable`, `missing_regional_price`, `no_payment_method`, `charge_failed`. The caller shows the account.
     """
-    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     addon = await load_addon(connection, organization.id, reference)
     if any(one.addon_id == addon.id for one in await addons.active_of(connection, subscription.id)):
         raise rejected("addon_already_active", f"The add-on {addon.slug} is active already.", param="addonId")
-    now_ms = organization.now_ms(real_ms)
     periods = await terms.of(connection, subscription.id)
     current = shown_terms(subscription, periods, now_ms)
     plan = await offered(connection, organization.id_text, current.plan_id)
@@ -149,13 +149,13 @@ async def deactivate_addon(
 
     Raises Rejected: `subscription_not_found`, `addon_not_found`, `addon_not_active`. The caller shows the account.
     """
-    subscription = await loaded(connection, organization, subscription_id)
+    now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     active = [] if subscription.over else await addons.active_of(connection, subscription.id)
     row = next((one for one in active if reference in (one.addon_id, one.slug)), None)
     if row is None:
         addon = await load_addon(connection, organization.id, reference)
         raise rejected("addon_not_active", f"The add-on {addon.slug} is not active.", param="addonId")
-    now_ms = organization.now_ms(real_ms)
     periods = await terms.of(connection, subscription.id)
     current = shown_terms(subscription, periods, now_ms)
     await addons.end(connection, row, now_ms)

@@ -3,6 +3,7 @@
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.current import to_change
 from billing.life.lifecycle import Command, Decision, Effect, decide
 from billing.life.subscription import ENDED, Subscription
 from billing.life.turning import replaced
@@ -11,8 +12,7 @@ from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
 from catalog.definition import Organization
-from catalog.terms import SubscriptionStatus
-from kernel.errors import Refusal, Rejected, rejected
+from kernel.errors import Refusal, Rejected
 from kernel.period import DAY_MS, DAY_US
 
 
@@ -22,14 +22,6 @@ class CancelWish(msgspec.Struct, frozen=True, kw_only=True):
     subscription: str
     immediate: bool
     reason: str | None
-
-
-async def loaded(connection: AsyncConnection, organization: Organization, subscription_id: str) -> Subscription:
-    """Read a subscription of the organization. Raises Rejected `subscription_not_found`."""
-    subscription = await subscriptions.read(connection, subscription_id, organization.id_text)
-    if subscription is None:
-        raise rejected("subscription_not_found", f"There is no subscription {subscription_id}.")
-    return subscription
 
 
 def decided(subscription: Subscription, command: Command, now_ms: int) -> Decision:
@@ -48,8 +40,8 @@ async def cancel(
     At once means that its final cut is taken here, or, while another cut of the customer is open, as soon as that one
     is settled. A change that was scheduled is dropped (R-SUB-14). Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
     """
-    subscription = await loaded(connection, organization, wish.subscription)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, wish.subscription, now_ms)
     decision = decided(subscription, Command.CANCEL_NOW if wish.immediate else Command.CANCEL, now_ms)
     after = canceled(subscription, decision, wish.reason, now_ms)
     if after.end_us == subscription.end_us and after.status is subscription.status:
@@ -69,11 +61,9 @@ async def uncancel(
 
     Raises Rejected `not_scheduled_for_cancellation`.
     """
-    subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     decision = decided(subscription, Command.UNCANCEL, now_ms)
-    if subscription.end_us is not None and subscription.end_us <= now_ms * 1000:
-        decided(replaced(subscription, status=SubscriptionStatus.CANCELED), Command.UNCANCEL, now_ms)
     after = replaced(
         subscription, end_us=decision.end_us, cancel_reason=None, cancel_requested_ms=None, updated_ms=now_ms
     )
@@ -89,8 +79,8 @@ async def set_end(
 
     Raises Rejected `invalid_subscription_status`.
     """
-    subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     decided(subscription, Command.SET_END, now_ms)
     expires_us = None if end_ms is None else end_ms * 1000
     canceled_us = subscription.end_us if subscription.ending else None

@@ -7,7 +7,8 @@ transaction that asks for it. Source: section 17 of the rules; contract rows 39 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import decided, loaded
+from billing.gateway.canceling import decided
+from billing.gateway.current import to_change
 from billing.gateway.discounting import intro_of
 from billing.gateway.returning import return_top_ups
 from billing.gateway.scheduling import schedule
@@ -67,7 +68,7 @@ def check_changeable(subscription: Subscription, now_ms: int) -> None:
 
 async def choose(connection: AsyncConnection, organization: Organization, wish: ChangeWish, now_ms: int) -> Chosen:
     """Decide how a change takes effect. Raises Rejected with the contract's codes (row 39)."""
-    subscription = await loaded(connection, organization, wish.subscription)
+    subscription = await to_change(connection, organization, wish.subscription, now_ms)
     check_changeable(subscription, now_ms)
     current = in_force(subscription, await terms.of(connection, subscription.id))
     old = await offered(connection, organization.id_text, subscription.plan_id)

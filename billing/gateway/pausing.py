@@ -6,7 +6,8 @@ Source: R-SUB-13; contract 4.1 rows 43 to 45 and 51, T56, T57; AMB-38.
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import carry_out, decided, loaded
+from billing.gateway.canceling import carry_out, decided
+from billing.gateway.current import to_change
 from billing.gateway.paying import must_collect
 from billing.gateway.resuming import take_up
 from billing.life.lifecycle import Command
@@ -32,8 +33,8 @@ async def pause(connection: AsyncConnection, organization: Organization, wish: P
     At once keeps the rest of the period for later; at the period's end the renewal does not come. Raises Rejected
     `invalid_subscription_status` or `already_scheduled`.
     """
-    subscription = await loaded(connection, organization, wish.subscription)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, wish.subscription, now_ms)
     decided(subscription, Command.SCHEDULE_PAUSE, now_ms)
     effective_us = now_ms * 1000
     if wish.mode is PauseMode.PERIOD_END:
@@ -52,8 +53,8 @@ async def extend_pause(
     connection: AsyncConnection, organization: Organization, subscription_id: str, days: int | None, real_ms: int
 ) -> Subscription:
     """Set how long a pause lasts in all, counted from when it takes effect. Raises Rejected without one."""
-    subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     decided(subscription, Command.EXTEND_PAUSE, now_ms)
     assert subscription.pause is not None, "the command needs one"
     after = replaced(subscription, pause=msgspec.structs.replace(subscription.pause, days=days), updated_ms=now_ms)
@@ -65,8 +66,8 @@ async def revoke_pause(
     connection: AsyncConnection, organization: Organization, subscription_id: str, real_ms: int
 ) -> Subscription:
     """Drop a pause that has not taken effect: the renewal comes. Raises Rejected without one."""
-    subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     decided(subscription, Command.REVOKE_PAUSE, now_ms)
     after = replaced(subscription, pause=None, updated_ms=now_ms)
     await carry_out(connection, subscription, after)
@@ -81,8 +82,8 @@ async def resume(
 
     Raises Rejected `invalid_subscription_status`, `charge_failed` or `no_payment_method`: then it stays paused.
     """
-    subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = await to_change(connection, organization, subscription_id, now_ms)
     decided(subscription, Command.RESUME, now_ms)
     after, invoice = await take_up(connection, subscription, now_ms)
     if invoice is not None:

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.standing import usage_window
+from billing.gateway.current import standing
 from billing.gateway.paying import must_collect
 from billing.life.subscription import Subscription
 from billing.money.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Line, Source, source_of
@@ -133,10 +134,12 @@ async def _buyer(connection: AsyncConnection, organization: Organization, subscr
         found = await subscriptions.read(connection, subscription_id, organization.id_text)
     if found is None:
         raise rejected("subscription_not_found", f"There is no subscription {subscription_id}.")
+    now_ms = organization.now_ms(real_ms)
+    status = standing(found, now_ms).status
     snapshot = await accounts.snapshot(connection, found.customer_id)
     if snapshot is None or snapshot.terms is None or snapshot.terms.subscription != found.id:
         raise rejected("subscription_not_active", f"Subscription {subscription_id} is not the customer's current one.")
-    now_ms = organization.now_ms(real_ms)
+    snapshot = msgspec.structs.replace(snapshot, status=status)  # what has ended and is not closed buys nothing
     return _Buyer(subscription=found, snapshot=snapshot, day=day_of_us(now_ms * 1000), now_ms=now_ms)
 
 

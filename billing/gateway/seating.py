@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.current import standing
 from billing.life.frozen import FrozenFeature, PeriodTerms
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
@@ -42,10 +43,11 @@ async def change_seats(
     """
     named = _named(features, wanted)
     customer = await load_customer(connection, organization.id, reference)
+    now_ms = organization.now_ms(real_ms)
     subscription = await subscriptions.live_of(connection, customer.id_text)
+    subscription = None if subscription is None else standing(subscription, now_ms)
     if subscription is None or subscription.status not in LIVE_STATUSES:
         raise rejected("no_active_subscription", "The customer has no live subscription.")
-    now_ms = organization.now_ms(real_ms)
     current = shown_terms(subscription, await terms.of(connection, subscription.id), now_ms)
     held = await seats.counts(connection, customer.id_text)
     number = await seats.next_number(connection, customer.id_text)

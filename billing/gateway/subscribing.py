@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.addon_moving import take_along
 from billing.gateway.canceling import carry_out, end_now
+from billing.gateway.current import must_give_way
 from billing.gateway.discounting import quote, use_code
 from billing.gateway.returning import return_top_ups
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
@@ -76,6 +77,7 @@ async def subscribe(
     _check(customer, plan, wish, now_ms, real_ms)
     price = _price(plan, wish)
     live = await subscriptions.live_of(connection, customer.id_text)
+    must_give_way(live, now_ms)
     if live is not None and not (live.free and price is not None):
         raise rejected("already_has_active_subscription", f"Customer {wish.customer} has a live subscription.")
     for unfinished in await subscriptions.unfinished_of(connection, customer.id_text):
@@ -191,6 +193,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
     quoted = in_force(subscription, await terms.of(connection, subscription.id)).discount
     live, left = await subscriptions.live_of(connection, subscription.customer_id), None
+    must_give_way(live, now_ms)
     if live is not None:
         if not live.free:
             raise rejected("already_has_active_subscription", "The customer has a live subscription.")

@@ -252,6 +252,38 @@ def due_of(subscription: Subscription) -> Due | None:
             return None
 
 
+def as_of(subscription: Subscription, now_us: int) -> Subscription | None:
+    """Tell the subscription as requests of the organization's `now_us` find it; None while a step is due before.
+
+    One whose end is there is over, though its final close is still to come: usage that comes late is billed by it.
+    """
+    if subscription.live and _ended(subscription, now_us):
+        status = Status.EXPIRED if _expires(subscription) else Status.CANCELED
+        return msgspec.structs.replace(subscription, status=status)
+    return None if is_behind(subscription, now_us) else subscription
+
+
+def _ended(subscription: Subscription, now_us: int) -> bool:
+    due, end_us = due_of(subscription), subscription.end_us
+    if due is not None and due.command in (Command.END, Command.EXPIRE):
+        return due.at_us <= now_us
+    # Boundaries before the end may be due as well. The end of one that is paused is for its resume to tell.
+    return subscription.status is not Status.PAUSED and end_us is not None and end_us <= now_us
+
+
+def _expires(subscription: Subscription) -> bool:
+    return subscription.status is Status.ACTIVE and subscription.cancel_requested_ms is None
+
+
+def is_behind(subscription: Subscription, now_us: int) -> bool:
+    """Tell whether the row is not where the calendar has it at the organization's `now_us`: a step is due, not taken.
+
+    Nobody has to wait for what is due of one that has not begun, or is over.
+    """
+    due = due_of(subscription) if subscription.live else None
+    return due is not None and due.at_us <= now_us
+
+
 def _trial_due(subscription: Subscription) -> Due:
     assert subscription.trial_end_day is not None, "a trial has an end"
     over_us, end_us = subscription.trial_end_day * DAY_US, subscription.end_us
@@ -266,8 +298,7 @@ def _running_due(subscription: Subscription) -> Due | None:
     end_us = subscription.end_us
     boundary_us = None if subscription.next_day is None else subscription.next_day * DAY_US
     if end_us is not None and (boundary_us is None or end_us <= boundary_us):
-        expires = subscription.status is Status.ACTIVE and subscription.cancel_requested_ms is None
-        return Due(at_us=end_us, command=Command.EXPIRE if expires else Command.END)
+        return Due(at_us=end_us, command=Command.EXPIRE if _expires(subscription) else Command.END)
     return None if boundary_us is None else Due(at_us=boundary_us, command=boundary_command(subscription))
 
 

@@ -16,6 +16,8 @@ from billing.sale.addon import SubscriptionAddon
 from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.worker.catching_up import caught_up
+from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.definition import FeatureKind
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply_list
@@ -44,7 +46,11 @@ class ActivationInput(Wire, frozen=True, kw_only=True):
     operation_class=documented(ActivationInput),
 )
 async def activate(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], subscription_id: FromPath[str]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The rest of the period is charged at once, and its feature is there when this answers (R-ADDON-3, R-ADDON-7)."""
     caller.must_write(_SUBSCRIPTION)
@@ -65,7 +71,7 @@ async def activate(
             "invoiceId": invoice.id,
         }
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 @get("/{subscription_id:str}/addons", summary="List add-ons that may be switched on, with what each costs now")
@@ -94,6 +100,7 @@ async def deactivate(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
     addon_ref: FromPath[str],
 ) -> Response[bytes]:
@@ -107,7 +114,7 @@ async def deactivate(
         ended = None if row.ended_ms is None else instant_text(row.ended_ms)
         return {**caller.object("subscription_addon"), "id": row.addon_id, "status": "inactive", "deactivatedAt": ended}
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 @get("/active", summary="List a customer's active add-ons", operation_class=documented(query=_CUSTOMER))

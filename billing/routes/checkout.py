@@ -18,6 +18,8 @@ from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
 from billing.store import subscription as subscriptions
 from billing.wire.invoice import invoice_details
+from billing.worker.catching_up import caught_up
+from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.definition import Organization
 from catalog.gateway import Catalog
@@ -73,21 +75,30 @@ class CheckoutInput(CardInput, frozen=True, kw_only=True):
 
 @post("/{token:str}", status_code=200, summary="Complete a checkout", operation_class=documented(CheckoutInput))
 async def complete(
-    request: HttpRequest, catalog: NamedDependency[Catalog], relay: NamedDependency[Relay], token: FromPath[str]
+    request: HttpRequest,
+    catalog: NamedDependency[Catalog],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    token: FromPath[str],
 ) -> Response[bytes]:
     """Save the card, charge what is due now, and begin the subscription: all of it or nothing (R-SUB-12, R-DUN-5)."""
     asked = await read_body(request, CheckoutInput)
     card, currency = card_of(asked), None if asked.currency is None else asked_currency(asked.currency)
-    async with catalog.sql.transaction() as connection:
-        waiting, organization = await _waiting(connection, token)
-        # The token is the only key here: whose request it is, for the record of a refusal.
-        told = cast("dict[str, Any]", request.scope)
-        told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
-        real_ms = catalog.clock.now_ms()
-        waiting = await choose(
-            connection, organization, waiting, real_ms, currency=currency, without_code=asked.without_promo_code
-        )
-        begun = await complete_checkout(connection, organization, waiting, card, activate, real_ms)
+
+    async def attempt() -> tuple[Subscription, Organization]:
+        async with catalog.sql.transaction() as connection:
+            waiting, organization = await _waiting(connection, token)
+            # The token is the only key here: whose request it is, for the record of a refusal.
+            told = cast("dict[str, Any]", request.scope)
+            told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
+            real_ms = catalog.clock.now_ms()
+            waiting = await choose(
+                connection, organization, waiting, real_ms, currency=currency, without_code=asked.without_promo_code
+            )
+            begun = await complete_checkout(connection, organization, waiting, card, activate, real_ms)
+        return begun, organization
+
+    begun, organization = await caught_up(closer, attempt)
     headers = await shown(relay, [begun.customer_id])()
     members = {
         "object": "checkout_session",

@@ -13,7 +13,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import loaded
 from billing.gateway.changing import (
     ChangeWish,
     Chosen,
@@ -23,8 +22,10 @@ from billing.gateway.changing import (
     change_freely,
     choose,
 )
+from billing.gateway.current import loaded, to_change
 from billing.gateway.previewing import preview_change
 from billing.gateway.scheduling import schedule
+from billing.life.lifecycle import as_of
 from billing.life.showing import announced, shown_terms
 from billing.money.agreement import live_usage, used_now
 from billing.money.invoice import Source, source_of
@@ -37,6 +38,7 @@ from billing.store import invoice as invoices
 from billing.store import seat as seats
 from billing.store.close import CloseRow, CloseState
 from billing.wire import change as shape
+from billing.worker.catching_up import caught_up
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
@@ -137,7 +139,9 @@ async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: Cha
         earlier = None if asked is None else await closes.asked_by(connection, found.id, asked)
     if earlier is not None:
         return earlier
-    await closer.catch_up(found.customer_id, caller.now_ms)
+    then = as_of(found, caller.now_ms * 1000)
+    if then is None or then.live:  # what has ended is not changed, and its final close waits for what comes late
+        await closer.catch_up(found.customer_id, caller.now_ms)
     async with sql.snapshot() as connection:
         chosen = await choose(connection, caller.organization, wish, caller.now_ms)
     if chosen.path is not Path.CHARGED:
@@ -224,16 +228,23 @@ async def preview_one(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
-    """Nothing changes; a change that would wait for the renewal is refused (`plan_change_scheduled`)."""
+    """Nothing changes; a change that would wait for the renewal is refused (`plan_change_scheduled`).
+
+    A period that is over is closed first, as the change would: else the days that it tells were those of that one.
+    """
     caller.must_read(RESOURCE)
     asked = await read_body(request, PreviewInput)
     _no_offer(asked.offer_id)
     interval = _interval("billingInterval", asked.billing_interval)
     wish = ChangeWish(subscription=subscription_id, plan=asked.plan_id, interval=interval)
     lanes = caller.catalog.deployment.lanes
-    seen = await preview_change(caller.catalog.sql, live, lanes, caller.organization, wish, caller.real_ms)
+    seen = await caught_up(
+        closer,
+        lambda: preview_change(caller.catalog.sql, live, lanes, caller.organization, wish, caller.real_ms),
+    )
     answer = shape.preview(
         seen.lines,
         # Its usage counts afresh: what may cost more at once are seats.
@@ -250,14 +261,18 @@ async def preview_one(
     "/{subscription_id:str}/scheduled-change", status_code=200, summary="Take back a change that waits for the renewal"
 )
 async def unschedule(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], subscription_id: FromPath[str]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """Additive: the subscription goes on as it is. Nothing to take back is `no_change_requested`."""
     caller.must_write(RESOURCE)
     customers: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
-        found = await loaded(connection, caller.organization, subscription_id)
+        found = await to_change(connection, caller.organization, subscription_id, caller.now_ms)
         if found.scheduled is None:
             raise rejected("no_change_requested", f"Subscription {subscription_id} has no scheduled change.")
         after = await schedule(connection, found, None, caller.now_ms)
@@ -265,7 +280,7 @@ async def unschedule(
         periods = await terms.of(connection, after.id)
         return members(caller, request, after, shown_terms(after, periods, caller.now_ms), None)
 
-    return await once(request, caller, work, after=shown(relay, customers))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, customers)))
 
 
 def _interval(field: str, text: str | None) -> Interval | None:

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.purchasing import buy_pack, top_up
 from billing.money.invoice import Invoice
 from billing.routes.shown import shown
+from billing.worker.catching_up import caught_up
+from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog import store
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
@@ -36,7 +38,11 @@ class TopUpInput(Wire, frozen=True, kw_only=True):
 
 @post("/{subscription_id:str}/credits", status_code=200, summary="Buy credits", operation_class=documented(PackInput))
 async def buy(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], subscription_id: FromPath[str]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The credits are there when this answers, and never expire (R-PACK-3, R-CREDIT-3)."""
     caller.must_write(_RESOURCE)
@@ -50,7 +56,7 @@ async def buy(
         members = {"credits": pack.credits, "creditPackId": bought.pack_id, "price": bought.price_minor}
         return {**caller.object("credit_grant"), **members, **_bought(bought.id, invoice)}
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 @post(
@@ -60,7 +66,11 @@ async def buy(
     operation_class=documented(TopUpInput),
 )
 async def add_balance(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay], subscription_id: FromPath[str]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+    subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The money is there when this answers; what is left of it is lost at the renewal (R-TOPUP-2, R-TOPUP-3)."""
     caller.must_write(_RESOURCE)
@@ -75,7 +85,7 @@ async def add_balance(
         members = {"amount": bought.amount_minor, "currency": bought.currency}
         return {**caller.object("balance_topup"), **members, **_bought(bought.id, invoice)}
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 def _bought(purchase_id: str, invoice: Invoice) -> dict[str, Any]:

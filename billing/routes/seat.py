@@ -12,6 +12,8 @@ from billing.routes.customer import customer_of
 from billing.routes.shown import shown
 from billing.sale.seat import Operation, SeatEvent, seat_feature
 from billing.store import seat as seats
+from billing.worker.catching_up import caught_up
+from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.definition import FeatureKind
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
@@ -43,34 +45,52 @@ class SeatsInput(Wire, frozen=True, kw_only=True):
 
 
 @post("/", status_code=200, summary="Add seats", operation_class=documented(SeatInput))
-async def add(request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]) -> Response[bytes]:
+async def add(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+) -> Response[bytes]:
     """What goes beyond the paid level is charged at the period's end (R-SEAT-7)."""
-    return await _change(request, caller, relay, Operation.ADD)
+    return await _change(request, caller, relay, closer, Operation.ADD)
 
 
 @delete("/", status_code=200, summary="Take seats away", operation_class=documented(SeatInput))
-async def take(request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]) -> Response[bytes]:
+async def take(
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
+) -> Response[bytes]:
     """Below zero is refused (R-SEAT-2); nothing is paid back (R-SEAT-8)."""
-    return await _change(request, caller, relay, Operation.REMOVE)
+    return await _change(request, caller, relay, closer, Operation.REMOVE)
 
 
 @post("/remove", status_code=200, summary="Take seats away", operation_class=documented(SeatInput))
 async def remove(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
 ) -> Response[bytes]:
     """The same as the deletion with a body."""
-    return await _change(request, caller, relay, Operation.REMOVE)
+    return await _change(request, caller, relay, closer, Operation.REMOVE)
 
 
 @put("/", summary="Set a count", operation_class=documented(SeatInput))
 async def assign(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
 ) -> Response[bytes]:
     """Set one type's count."""
-    return await _change(request, caller, relay, Operation.SET)
+    return await _change(request, caller, relay, closer, Operation.SET)
 
 
-async def _change(request: HttpRequest, caller: Caller, relay: Relay, operation: Operation) -> Response[bytes]:
+async def _change(
+    request: HttpRequest, caller: Caller, relay: Relay, closer: Closer, operation: Operation
+) -> Response[bytes]:
     caller.must_write(_RESOURCE)
     asked = await read_body(request, SeatInput)
     key = asked.feature_code or asked.seat_type
@@ -93,7 +113,7 @@ async def _change(request: HttpRequest, caller: Caller, relay: Relay, operation:
         changed[:] = [event.customer_id]
         return _members(caller, event)
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 @route(
@@ -104,7 +124,10 @@ async def _change(request: HttpRequest, caller: Caller, relay: Relay, operation:
     operation_class=documented(SeatsInput),
 )
 async def assign_all(
-    request: HttpRequest, caller: NamedDependency[Caller], relay: NamedDependency[Relay]
+    request: HttpRequest,
+    caller: NamedDependency[Caller],
+    relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
 ) -> Response[bytes]:
     """All of them or none (R-SEAT-3)."""
     caller.must_write(_RESOURCE)
@@ -129,7 +152,7 @@ async def assign_all(
         items = [_members(caller, event) for event in events]
         return success_list(caller.dialect, items) if caller.dialect.bare else items
 
-    return await once(request, caller, work, after=shown(relay, changed))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, changed)))
 
 
 @get("/balance", summary="Read one count", operation_class=documented(query=_ONE))

@@ -24,6 +24,8 @@ from billing.routes.subscription_answer import (
 )
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.worker.catching_up import caught_up
+from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
@@ -83,6 +85,7 @@ async def create(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
 ) -> Response[bytes]:
     """Without payments it is active at once; else a paid plan waits for its checkout (R-SUB-1, R-SUB-3)."""
     caller.must_write(RESOURCE)
@@ -99,7 +102,7 @@ async def create(
             answer["promoIgnored"] = subscription.promo_code is None
         return answer
 
-    return await once(request, caller, work, after=shown(relay, made))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, made)))
 
 
 def _wish(asked: SubscriptionInput) -> Wish:

@@ -12,12 +12,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, SkipValidation
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import CancelWish, cancel, loaded, set_end, uncancel
+from billing.gateway.canceling import CancelWish, cancel, set_end, uncancel
+from billing.gateway.current import loaded
 from billing.gateway.pausing import PauseWish, extend_pause, pause, resume, revoke_pause
 from billing.gateway.subscribing import renew_checkout, send
 from billing.life.subscription import PauseMode, Subscription
 from billing.routes.shown import shown
 from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load
+from billing.worker.catching_up import caught_up
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
@@ -61,23 +63,32 @@ async def _changed(
     caller: Caller,
     live: Live,
     relay: Relay,
+    closer: Closer,
     subscription_id: str,
     change: Change,
-    closer: Closer | None = None,
+    *,
+    final: bool = False,
 ) -> Response[bytes]:
-    """Carry out a change in one transaction, show it, and answer with the subscription as it then is."""
+    """Carry out a change in one transaction, show it, and answer with the subscription as it then is.
+
+    With `final` a final close may be under way, for which the answer waits.
+    """
     caller.must_write(RESOURCE)
     async with caller.catalog.sql.snapshot() as connection:
         before, _ = await load(connection, caller, subscription_id)
-    counted = await counted_of(caller, live, before.customer_id)
     customers: list[str] = []
 
-    async def work(connection: AsyncConnection) -> object:
-        after = await change(connection)
-        customers[:] = [after.customer_id]
-        return await changed(connection, caller, request, after, counted)
+    async def attempt() -> Response[bytes]:
+        counted = await counted_of(caller, live, before.customer_id)
 
-    return await once(request, caller, work, after=shown(relay, customers, closer))
+        async def work(connection: AsyncConnection) -> object:
+            after = await change(connection)
+            customers[:] = [after.customer_id]
+            return await changed(connection, caller, request, after, counted)
+
+        return await once(request, caller, work, after=shown(relay, customers, closer if final else None))
+
+    return await caught_up(closer, attempt)
 
 
 @post(
@@ -103,7 +114,7 @@ async def cancel_one(
         return await cancel(connection, caller.organization, wish, caller.real_ms)
 
     # Past due and paused ones end at once as well, so that a final close may be under way.
-    return await _changed(request, caller, live, relay, subscription_id, change, closer)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change, final=True)
 
 
 @post("/{subscription_id:str}/uncancel", status_code=200, summary="Take back a cancellation that has not come")
@@ -112,6 +123,7 @@ async def uncancel_one(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The subscription goes on; it is no reactivation (AMB-37)."""
@@ -119,7 +131,7 @@ async def uncancel_one(
     async def change(connection: AsyncConnection) -> Subscription:
         return await uncancel(connection, caller.organization, subscription_id, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @patch(
@@ -132,6 +144,7 @@ async def change_end(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """Additive: `endDate`. At that instant the subscription is `expired`, its last usage billed (R-SUB-5)."""
@@ -144,7 +157,7 @@ async def change_end(
     async def change(connection: AsyncConnection) -> Subscription:
         return await set_end(connection, caller.organization, subscription_id, end_ms, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @post(
@@ -158,6 +171,7 @@ async def pause_one(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """No billing, no access, no usage until it is resumed (R-SUB-13)."""
@@ -174,7 +188,7 @@ async def pause_one(
     async def change(connection: AsyncConnection) -> Subscription:
         return await pause(connection, caller.organization, wish, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @patch(
@@ -187,6 +201,7 @@ async def extend_one(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The days count from when the pause takes effect."""
@@ -197,7 +212,7 @@ async def extend_one(
     async def change(connection: AsyncConnection) -> Subscription:
         return await extend_pause(connection, caller.organization, subscription_id, days, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @delete("/{subscription_id:str}/pause", status_code=200, summary="Drop a pause that has not taken effect")
@@ -206,6 +221,7 @@ async def revoke_one(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The renewal comes as if it had never been asked for."""
@@ -213,7 +229,7 @@ async def revoke_one(
     async def change(connection: AsyncConnection) -> Subscription:
         return await revoke_pause(connection, caller.organization, subscription_id, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @post("/{subscription_id:str}/resume", status_code=200, summary="End a pause")
@@ -221,6 +237,7 @@ async def resume_one(
     request: HttpRequest,
     caller: NamedDependency[Caller],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """The rest of a period goes on free of charge; after a pause at a period's end a new one starts once it is paid."""
@@ -237,7 +254,7 @@ async def resume_one(
             "status": "succeeded",
         }
 
-    return await once(request, caller, work, after=shown(relay, customers))
+    return await caught_up(closer, lambda: once(request, caller, work, after=shown(relay, customers)))
 
 
 @post("/{subscription_id:str}/send", status_code=200, summary="Send a draft's checkout")
@@ -246,6 +263,7 @@ async def send_one(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """Additive: the draft waits for its payment or card, or begins where none is needed (R-SUB-5)."""
@@ -254,7 +272,7 @@ async def send_one(
         found = await loaded(connection, caller.organization, subscription_id)
         return await send(connection, caller.organization, found, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 @post("/{subscription_id:str}/checkout", status_code=200, summary="Make a checkout's link again")
@@ -263,6 +281,7 @@ async def renew_link(
     caller: NamedDependency[Caller],
     live: NamedDependency[SkipValidation[Live]],
     relay: NamedDependency[Relay],
+    closer: NamedDependency[Closer],
     subscription_id: FromPath[str],
 ) -> Response[bytes]:
     """Additive: the old link ends, the state stays (R-SUB-10)."""
@@ -271,7 +290,7 @@ async def renew_link(
         found = await loaded(connection, caller.organization, subscription_id)
         return await renew_checkout(connection, caller.organization, found, caller.real_ms)
 
-    return await _changed(request, caller, live, relay, subscription_id, change)
+    return await _changed(request, caller, live, relay, closer, subscription_id, change)
 
 
 SUBSCRIPTION_CHANGES: Final = Router(

@@ -155,11 +155,15 @@ class Closer:
         """Start settling a customer's open cut, as far as fold and sink let it within one batch's wait."""
         return self._started(self._close_customer(customer_id))
 
+    def catch_up_in_background(self, customer_id: str, now_ms: int) -> asyncio.Task[None]:
+        """Start catching up; the task ends by itself, or with `stop`."""
+        return self._started(self.catch_up(customer_id, now_ms))
+
     async def catch_up(self, customer_id: str, now_ms: int) -> None:
         """Bring a customer's subscription up to the organization's `now_ms`, its settling delay left out.
 
-        Open cuts are settled and due steps taken, as far as fold and sink let it: a change of plan needs to stand in
-        the period that it ends.
+        Open cuts are settled and due steps taken, as far as fold and sink let it: what changes a subscription needs to
+        find it in the period that holds then.
         """
         while True:
             async with self._sql.snapshot() as connection:

@@ -9,6 +9,7 @@ import random
 import msgspec
 
 from billing.gateway.changing import ChangeWish, begin_change, change_at_renewal, choose
+from billing.gateway.current import standing
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.paying import complete_checkout, keep_card
 from billing.gateway.scheduling import schedule
@@ -18,6 +19,7 @@ from billing.sale.switching import Path
 from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseState
+from billing.worker.catching_up import caught_up
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.limits import CHANGE_WAIT_MS
@@ -117,11 +119,13 @@ class Buyer:
         """Take back a change that waits for the renewal."""
 
         async def work(app):
-            async with app.sql.transaction() as connection:
-                live = await subscriptions.live_of(connection, self.id_text(customer))
-                if live is None or live.scheduled is None:
-                    return
-                await schedule(connection, live, None, app.clock.now_ms())
+            async def attempt():
+                async with app.sql.transaction() as connection:
+                    live = await subscriptions.live_of(connection, self.id_text(customer))
+                    if live is not None and standing(live, app.clock.now_ms()).scheduled is not None:
+                        await schedule(connection, live, None, app.clock.now_ms())
+
+            await caught_up(app.closer, attempt)
             await app.relay.show(self.id_text(customer))
 
         await self.gateway().ask(work)

@@ -12,6 +12,7 @@ import msgspec
 from billing.gateway.canceling import CancelWish, cancel
 from billing.gateway.plan_sync import PlanSync
 from billing.store import subscription as subscriptions
+from billing.worker.catching_up import caught_up
 from catalog.store.customer import create_customer
 from catalog.store.organization import load_organization
 from catalog.store.plan import load_plan
@@ -93,13 +94,15 @@ class Seller(Buyer):
         self.world.note(f"end {customer}")
 
         async def work(app):
-            async with app.sql.transaction() as connection:
-                organization = await load_organization(connection, town.organization)
-                live = await subscriptions.live_of(connection, self.id_text(customer))
-                if live is None:
-                    return
-                wish = CancelWish(subscription=live.id, immediate=True, reason=None)
-                await cancel(connection, organization, wish, app.clock.now_ms())
+            async def attempt():
+                async with app.sql.transaction() as connection:
+                    organization = await load_organization(connection, town.organization)
+                    live = await subscriptions.live_of(connection, self.id_text(customer))
+                    if live is not None:
+                        wish = CancelWish(subscription=live.id, immediate=True, reason=None)
+                        await cancel(connection, organization, wish, app.clock.now_ms())
+
+            await caught_up(app.closer, attempt)
             await app.relay.show(self.id_text(customer))
 
         await self.gateway().ask(work)

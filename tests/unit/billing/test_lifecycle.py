@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from billing.life.lifecycle import TRANSITIONS, Command, Decision, Effect, decide, due_of
+from billing.life.lifecycle import TRANSITIONS, Command, Decision, Due, Effect, as_of, decide, due_of, is_behind
 from billing.life.subscription import ChangeKind, Pause, PauseMode, ScheduledChange
 from catalog.terms import SubscriptionStatus as Status
 from kernel.errors import Refusal
@@ -258,3 +258,34 @@ def test_a_refusal_says_what_stands_in_the_way(changes, command, words):
     refused = decide(one, command, NOW_US)
     assert isinstance(refused, Refusal)
     assert (refused.code, refused.message) == ("invalid_subscription_status", f"Subscription {one.id} {words}")
+
+
+@pytest.mark.parametrize("status", sorted(Status))
+def test_a_row_is_behind_from_the_instant_of_its_next_step_while_it_is_live(status: Status) -> None:
+    """R-GEN-5: the instant of a period's end belongs to the next; what has not begun or is over is never behind."""
+    ending = msgspec.structs.replace(IN_STATE[status], pause=LATER if status is Status.PAUSED else None)
+    due = due_of(ending)
+    assert (due is not None) is ending.live
+    at_us = END_US if due is None else due.at_us
+    assert [is_behind(ending, one) for one in (at_us - 1, at_us, at_us + DAY_US)] == [False, ending.live, ending.live]
+    assert not is_behind(msgspec.structs.replace(IN_STATE[Status.CANCELED], final_due=True), END_US)
+    assert as_of(ending, at_us - 1) == ending
+    assert as_of(ending, at_us) == (None if ending.live else ending)
+
+
+def test_what_has_ended_and_is_not_closed_is_found_over() -> None:
+    """R-SUB-5, R-SUB-9: so that it allows no command, and its final close still waits for what comes late."""
+    for state in (Status.TRIALING, Status.ACTIVE, Status.PAST_DUE):
+        canceled = msgspec.structs.replace(IN_STATE[state], end_us=NOW_US, cancel_requested_ms=1)
+        assert as_of(canceled, NOW_US - 1) in (canceled, None)
+        found = as_of(canceled, NOW_US)
+        assert found == msgspec.structs.replace(canceled, status=Status.CANCELED)
+        assert all(isinstance(decide(found, command, NOW_US), Refusal) for command in Command)
+    behind = msgspec.structs.replace(IN_STATE[Status.ACTIVE], next_day=day("2026-01-31"), end_us=NOW_US)
+    assert due_of(behind) == Due(at_us=day("2026-01-31") * DAY_US, command=Command.WINDOW)
+    assert (as_of(behind, NOW_US - 1), as_of(behind, NOW_US)) == (
+        None,
+        msgspec.structs.replace(behind, status=Status.EXPIRED),
+    )
+    dated = msgspec.structs.replace(IN_STATE[Status.ACTIVE], end_us=NOW_US, expires_us=NOW_US)
+    assert as_of(dated, NOW_US) == msgspec.structs.replace(dated, status=Status.EXPIRED)
