@@ -95,4 +95,4 @@ def rate_in(addon: Addon, currency: str, plan: Plan) -> str | None:
 
 def _own_currency(plan: Plan) -> str:
     """Tell in which currency add-ons have their prices: that from which the plan's rates convert."""
-    return plan.prices[0].currency if plan.prices else "USD"
+    return plan.prices[0].currency.upper() if plan.prices else "USD"
