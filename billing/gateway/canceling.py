@@ -38,14 +38,15 @@ async def cancel(
     """Cancel a subscription and return it as it then is. Raises Rejected with the contract's codes.
 
     At once means that its final cut is taken here, or, while another cut of the customer is open, as soon as that one
-    is settled. A change that was scheduled is dropped (R-SUB-14). Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
+    is settled. A change that was scheduled is dropped (R-SUB-14). An end date that comes no later stays the end: it is
+    canceled there. What is to be canceled already stays as it is. Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
     """
     now_ms = organization.now_ms(real_ms)
     subscription = await to_change(connection, organization, wish.subscription, now_ms)
     decision = decided(subscription, Command.CANCEL_NOW if wish.immediate else Command.CANCEL, now_ms)
-    after = canceled(subscription, decision, wish.reason, now_ms)
-    if after.end_us == subscription.end_us and after.status is subscription.status:
+    if subscription.ending and decision.status is subscription.status:
         return subscription
+    after = canceled(subscription, decision, wish.reason, now_ms)
     await carry_out(connection, subscription, after)
     if Effect.CUT in decision.effects:
         await cuts.take(connection, after, real_ms)

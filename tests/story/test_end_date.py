@@ -1,0 +1,37 @@
+"""An end date that a seller set, beside a cancellation or a change of plan that is asked for after it."""
+
+from tests.story.test_billing import World, world
+from tests.story.test_plan_change import offer
+from tests.story.test_subscription_life import day
+
+__all__ = ["world"]  # a fixture
+
+
+async def test_a_cancel_counts_beside_an_end_date_that_comes_no_later(world: World) -> None:
+    """R-SUB-6, R-SUB-14: it is kept with its reason, drops what was scheduled, and ends what the date would expire."""
+    await world.now("2026-01-01T00:00:00Z")
+    await offer(world)
+    for reference, end in (("acme", "2026-02-01"), ("early", "2026-01-20")):
+        await world.customer(reference)
+        path = f"/subscriptions/{(await world.subscribe(reference, 'pro'))['id']}"
+        await world.call("POST", f"{path}/change-plan", {"newPlanId": world.starter})
+        await world.call("PATCH", path, {"endDate": end})
+        canceled = await world.call("POST", f"{path}/cancel", {"reason": "too dear"})
+        assert (canceled["endDate"], canceled["cancelAtPeriodEnd"]) == (day(end), True)
+        assert (canceled["cancellation"]["reason"], canceled["scheduledPlanChange"]) == ("too dear", None)
+        # One that is asked for again is the one that was: its reason stays.
+        again = await world.call("POST", f"{path}/cancel", {"reason": "other"})
+        assert again["cancellation"] == canceled["cancellation"]
+    # A cancellation outlives the date beside it, and the date the cancellation.
+    undated = await world.call("PATCH", path, {"endDate": None})
+    assert (undated["endDate"], undated["cancelAtPeriodEnd"]) == (day("2026-02-01"), True)
+    await world.call("PATCH", path, {"endDate": "2026-01-20"})
+    back = await world.call("POST", f"{path}/uncancel")
+    assert (back["endDate"], back["cancelAtPeriodEnd"], back["cancellation"]) == (day("2026-01-20"), False, None)
+    await world.call("POST", f"{path}/cancel", {"reason": "too dear"})
+    await world.call("PATCH", path, {"endDate": None})
+    await world.now("2026-03-01T00:00:00Z")
+    for reference in ("acme", "early"):
+        [ended] = (await world.call("GET", "/subscriptions", customerId=reference))["data"]
+        assert (ended["status"], ended["cancellation"]["reason"]) == ("canceled", "too dear")
+        assert await world.lines(reference) == [[("plan_base", 9900)]]
