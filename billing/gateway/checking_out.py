@@ -53,12 +53,13 @@ async def quoted(
         begun = on_trial(subscription, now_ms, started=True)
         return Quote(draft=None, amounts=None, trial_end_day=begun.trial_end_day, lost=lost)
     begun = activated(subscription, now_ms)
-    discount = in_force(subscription, await terms.of(connection, subscription.id)).discount
+    seen = in_force(subscription, await terms.of(connection, subscription.id))
+    discount = seen.discount
     if lost is not None:
         price = plan.price_of(subscription.billing_interval)
         here = None if price is None else in_currency(price, subscription.currency)
         discount = None if here is None else await intro_of(connection, subscription.customer_id, here)
-    first = freeze(plan, first_frame(begun), discount=discount)
+    first = freeze(plan, first_frame(begun), seen, discount)
     account = await accounts.read(connection, subscription.customer_id)
     assert account is not None, "who has a subscription has an account"
     live = await subscriptions.live_of(connection, subscription.customer_id)

@@ -180,10 +180,10 @@ async def choose(
 async def activate(connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int) -> Subscription:
     """Begin what waited for its checkout: the first payment came, or a trial's card, at the organization's `now_ms`.
 
-    Terms are frozen as the plan is sold now; the discount is the one that the checkout showed. A live free subscription
-    ends. The caller shows the account. Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan
-    is gone, `promo_code_expired` or `offer_not_applicable` when its code is redeemed no more; Unavailable like
-    `return_top_ups`.
+    Terms are frozen as the plan is sold now; the discount is the one that the checkout showed, and so is a price that
+    the plan has lost since. A live free subscription ends. The caller shows the account.
+    Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan is gone, `promo_code_expired` or
+    `offer_not_applicable` when its code is redeemed no more; Unavailable like `return_top_ups`.
     Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
     """
     trial = subscription.status is SubscriptionStatus.TRIALING
@@ -191,7 +191,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     if plan is None:
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
-    quoted = in_force(subscription, await terms.of(connection, subscription.id)).discount
+    seen = in_force(subscription, await terms.of(connection, subscription.id))
     live, left = await subscriptions.live_of(connection, subscription.customer_id), None
     must_give_way(live, now_ms)
     if live is not None:
@@ -203,7 +203,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
     if live is not None:
         await take_along(connection, live, after, plan, now_ms)
-    first = await open_terms(connection, after, plan, quoted, left)
+    first = await open_terms(connection, after, plan, seen.discount, left, seen)
     held = await begin_seats(connection, after, now_ms, keep=live is not None)
     if not (trial or after.free):
         account = await accounts.read(connection, after.customer_id)
@@ -224,10 +224,10 @@ async def _give_way(connection: AsyncConnection, free: Subscription, now_ms: int
 async def _rewritten(connection: AsyncConnection, before: Subscription, after: Subscription) -> Subscription:
     await carry_out(connection, before, after)
     if after.term == before.term and after.period_start_day != before.period_start_day and not after.started:
-        quoted = in_force(before, await terms.of(connection, before.id))
+        seen = in_force(before, await terms.of(connection, before.id))
         plan = await offered(connection, before.organization_id, before.plan_id)
         if plan is not None:
-            await open_terms(connection, after, plan, quoted.discount)
+            await open_terms(connection, after, plan, seen.discount, seen=seen)
     return after
 
 

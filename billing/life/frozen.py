@@ -164,9 +164,11 @@ class PeriodTerms(Frame, frozen=True, kw_only=True):
 def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: Discount | None = None) -> PeriodTerms:
     """Freeze what the plan grants now for a period.
 
-    A plan that lost the subscription's price, or the one in its currency, keeps that of `last` (contract 4.1, row 64).
+    A plan that lost the subscription's price, or the one in its currency, keeps that of `last` (contract 4.1, row 64):
+    the period before, or what the checkout showed.
     """
     price = _price(plan, frame)
+    assert frame.interval is None or price is not None or last is not None, "a paid period has a price"
     base_minor = price.amount_minor if price is not None else 0 if last is None else last.base_minor
     return PeriodTerms(
         **_members(frame),

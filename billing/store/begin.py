@@ -32,15 +32,16 @@ async def open_terms(
     plan: Plan,
     discount: Discount | None,
     left: PeriodTerms | None = None,
+    seen: PeriodTerms | None = None,
 ) -> PeriodTerms:
     """Freeze the terms with which a subscription begins, and what follows; those that its checkout showed go.
 
     `left` are those of the free plan that it takes the place of: top-ups live on until the first renewal (AMB-20).
+    `seen` are those that its checkout showed: a price that the plan lost since stays as it was (contract row 64).
     """
     await terms.drop_all(connection, subscription.id)
-    first = freeze(
-        plan, first_frame(subscription, chain_to(left, plan.model, subscription.currency)), discount=discount
-    )
+    frame = first_frame(subscription, chain_to(left, plan.model, subscription.currency))
+    first = freeze(plan, frame, seen, discount)
     first = await with_addons(connection, subscription, first, first)
     await terms.put(connection, subscription.id, first)
     if subscription.started:
