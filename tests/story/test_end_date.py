@@ -1,8 +1,8 @@
 """An end date that a seller set, beside a cancellation or a change of plan that is asked for after it."""
 
 from tests.story.test_billing import World, world
-from tests.story.test_plan_change import offer
-from tests.story.test_subscription_life import day
+from tests.story.test_plan_change import change, offer
+from tests.story.test_subscription_life import BASE, begin, day, issued
 
 __all__ = ["world"]  # a fixture
 
@@ -35,3 +35,27 @@ async def test_a_cancel_counts_beside_an_end_date_that_comes_no_later(world: Wor
         [ended] = (await world.call("GET", "/subscriptions", customerId=reference))["data"]
         assert (ended["status"], ended["cancellation"]["reason"]) == ("canceled", "too dear")
         assert await world.lines(reference) == [[("plan_base", 9900)]]
+
+
+async def test_a_change_that_an_end_date_forestalls_is_refused(world: World) -> None:
+    """R-CHG-6, R-SUB-14: no renewal comes at which it could take effect; once the date is gone, or later, it does."""
+    await world.now("2026-01-01T00:00:00Z")
+    await offer(world)
+    await world.customer("acme")
+    made = await begin(world, planCode="pro")
+    path = f"/subscriptions/{made['id']}"
+    for end in ("2026-01-20", "2026-02-01"):
+        await world.call("PATCH", path, {"endDate": end})
+        for target in (world.starter, world.free):
+            refused = await change(world, made["id"], newPlanId=target, expect=409)
+            assert refused["code"] == "already_scheduled"
+        assert (await world.call("GET", path))["scheduledPlanChange"] is None
+    await world.call("PATCH", path, {"endDate": "2026-02-10"})
+    later = await change(world, made["id"], newPlanId=world.starter)
+    assert later["scheduledFor"] == day("2026-02-01")
+    await world.now("2026-02-10T00:00:00Z")
+    assert [(one["status"], one["planName"]) for one in [await world.call("GET", path)]] == [("expired", "starter")]
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", [("plan_base", 9900)]),
+        ("2026-02-01", "recurring", [BASE]),
+    ]
