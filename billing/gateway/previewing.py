@@ -14,8 +14,9 @@ from billing.gateway.upcoming import account_of
 from billing.life.frozen import PeriodTerms
 from billing.life.turning import Bill
 from billing.money.agreement import live_usage
-from billing.money.closing import Close, advance_lines
+from billing.money.closing import Close
 from billing.money.drawing import live_draws
+from billing.money.first_invoice import first_invoice
 from billing.money.invoice import InvoiceType, Line
 from billing.sale.change import Target
 from billing.sale.switching import Path, charged_change
@@ -76,7 +77,7 @@ async def preview_change(
         )
         seated = await seats.counts(connection, subscription.customer_id)
         if chosen.path is Path.CHECKOUT:
-            lines = tuple(advance_lines(following, account.cut))
+            lines = first_invoice(subscription, following, seated, account.cut).lines
             return Preview(chosen=chosen, currency=following.currency, lines=lines, following=following, held=seated)
         held = await held_at(connection, subscription, current, live_usage(counted), live_draws(counted), now_us)
     bill = Bill(

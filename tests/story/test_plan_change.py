@@ -331,3 +331,27 @@ async def test_what_happened_before_a_change_and_comes_late_still_counts(world: 
         ("2026-02-15", "recurring", [("plan_base", 9900), ("late_usage", 885)]),
         ("2026-03-15", "recurring", [("plan_base", 9900), ("late_usage", 11)]),
     ]
+
+
+@pytest.mark.parametrize("payments", ["none", "simulator"])
+async def test_a_preview_of_free_to_paid_has_the_seats_that_are_charged(world: World, payments: str) -> None:
+    """R-PORTAL-5, R-SEAT-6, R-CHG-12: five are held, two are included; what is previewed is what is charged."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    member = (await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"}))["id"]
+    await world.call("POST", f"/plans/{world.free}/features", {"featureId": member, "includedAmount": 5})
+    extra = {"enabled": True, "unitPriceDecimal": "25"}
+    await world.call("POST", f"/plans/{pro}/features", {"featureId": member, "includedAmount": 2, "overage": extra})
+    await world.call("PATCH", "/organization", {"payments": payments})
+    await world.customer("acme")
+    free = await world.subscribe("acme", "free")
+    await world.call("POST", "/seats", {"customerId": "acme", "featureCode": "member", "count": 5})
+    await world.now("2026-01-10T00:00:00Z")
+    seen = await world.call("POST", f"/subscriptions/{free['id']}/preview-change", {"planId": pro})
+    assert (seen["newPlanCharge"], seen["estimatedTotal"]) == (9900 + 3 * 2500, 17400)
+    done = await change(world, free["id"], newPlanId=pro)
+    if payments == "simulator":
+        await world.call("POST", "/checkout/" + done["checkoutUrl"].rpartition("/")[2], {"number": "4242424242424242"})
+    previewed = [(line["kind"], line["amount"]) for line in seen["lines"]]
+    assert previewed == [("plan_base", 9900), ("seats", 7500)]
+    assert await world.lines("acme") == [previewed]
