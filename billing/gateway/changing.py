@@ -13,14 +13,13 @@ from billing.gateway.discounting import intro_of
 from billing.gateway.returning import return_top_ups
 from billing.gateway.scheduling import schedule
 from billing.gateway.subscribing import Wish, subscribe
-from billing.life.frozen import PeriodTerms, freeze, in_currency
+from billing.life.frozen import PeriodTerms, freeze, in_currency, price_at
 from billing.life.lifecycle import Command
 from billing.life.showing import in_force
 from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
 from billing.life.turning import Bill
 from billing.money.invoice import InvoiceType
 from billing.sale.change import Side, Target
-from billing.sale.discount import Discount
 from billing.sale.switching import Path, frame_of_change, path_of
 from billing.store import account as accounts
 from billing.store import close as closes
@@ -93,6 +92,8 @@ async def choose(connection: AsyncConnection, organization: Organization, wish: 
     path = path_of(subscription, before, new)
     if isinstance(path, Refusal):
         raise Rejected(path)
+    if path is not Path.CHECKOUT:  # which is paid in a currency of its own
+        _priced(plan, new.interval, subscription.currency)
     return Chosen(subscription=subscription, current=current, plan=plan, interval=new.interval, path=path)
 
 
@@ -111,6 +112,15 @@ def _price(plan: Plan, interval: Interval | None, current: PeriodTerms) -> PlanP
     return price
 
 
+def _priced(plan: Plan, interval: Interval | None, currency: str) -> PlanPrice | None:
+    """Tell the price in the subscription's currency, None on a free plan. Raises Rejected `price_not_found`."""
+    price = price_at(plan, interval, currency)
+    if price is None and interval is not None:
+        why = f"Plan {plan.code} has no {interval} price in {currency.upper()}."
+        raise rejected("price_not_found", why, param="newBillingInterval")
+    return price
+
+
 async def frozen_for(
     connection: AsyncConnection,
     subscription: Subscription,
@@ -126,13 +136,8 @@ async def frozen_for(
     Raises Rejected `price_not_found` when the plan has no price of the interval in the subscription's currency.
     """
     frame = frame_of_change(current, interval, plan.model, term, now_us)
-    discount: Discount | None = None
-    if interval is not None:
-        price = plan.price_of(interval)
-        priced = None if price is None else in_currency(price, subscription.currency)
-        if priced is None or priced.currency.lower() != subscription.currency.lower():
-            raise rejected("price_not_found", f"Plan {plan.code} has no {interval} price.", param="newBillingInterval")
-        discount = await intro_of(connection, subscription.customer_id, priced)
+    price = _priced(plan, interval, subscription.currency)
+    discount = None if price is None else await intro_of(connection, subscription.customer_id, price)
     following = freeze(plan, frame, discount=discount)
     return await with_addons(connection, subscription, following, current)
 

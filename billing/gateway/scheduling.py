@@ -19,8 +19,8 @@ async def schedule(
 ) -> Subscription:
     """Schedule a change for the renewal in place of what was scheduled; None takes it back. The caller shows it.
 
-    Raises Rejected: `invalid_subscription_status`, or `already_scheduled` while a pause is, or an end date no later than
-    the renewal at which the change would come.
+    Raises Rejected: `invalid_subscription_status`, or `already_scheduled` while a pause is, or an end no later than the
+    renewal at which the change would come.
     """
     decided(subscription, Command.CHANGE, now_ms)
     if subscription.pause is not None:
@@ -29,7 +29,9 @@ async def schedule(
     if change is not None:
         after = replaced(after, end_us=after.expires_us, cancel_reason=None, cancel_requested_ms=None)
         if not after.renews:
-            raise rejected("already_scheduled", f"Subscription {subscription.id} ends before it renews: take that back.")
+            raise rejected(
+                "already_scheduled", f"Subscription {subscription.id} ends before it renews: take that back."
+            )
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return after

@@ -167,7 +167,7 @@ def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: 
     A plan that lost the subscription's price, or the one in its currency, keeps that of `last` (contract 4.1, row 64):
     the period before, or what the checkout showed.
     """
-    price = _price(plan, frame)
+    price = price_at(plan, frame.interval, frame.currency)
     assert frame.interval is None or price is not None or last is not None, "a paid period has a price"
     base_minor = price.amount_minor if price is not None else 0 if last is None else last.base_minor
     return PeriodTerms(
@@ -189,10 +189,11 @@ def _members(frame: Frame) -> dict[str, Any]:
     return {name: getattr(frame, name) for name in Frame.__struct_fields__}
 
 
-def _price(plan: Plan, frame: Frame) -> PlanPrice | None:
-    price = None if frame.interval is None else plan.price_of(frame.interval)
-    here = None if price is None else in_currency(price, frame.currency)
-    return here if here is not None and here.currency.lower() == frame.currency.lower() else None
+def price_at(plan: Plan, interval: Interval | None, currency: str) -> PlanPrice | None:
+    """Tell a plan's price of an interval in a currency; None where it has none there, or is free."""
+    price = None if interval is None else plan.price_of(interval)
+    here = None if price is None else in_currency(price, currency)
+    return here if here is not None and here.currency.lower() == currency.lower() else None
 
 
 def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
@@ -251,7 +252,7 @@ def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
 def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
     if plan.model is not current.model:
         return current.pool
-    price = _price(plan, current)
+    price = price_at(plan, current.interval, current.currency)
     if price is None and not current.free:
         return current.pool
     if price is not None:  # a balance that is the base price follows the price that is frozen, not today's

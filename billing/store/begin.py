@@ -10,9 +10,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.life.beginning import after_trial, first_frame, keeps_windows, next_frame
-from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, in_currency
+from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, price_at
 from billing.life.showing import in_force
-from billing.life.subscription import ScheduledChange, Subscription
+from billing.life.subscription import Subscription
 from billing.money.first_invoice import first_invoice
 from billing.sale.addon import joined
 from billing.sale.discount import Discount
@@ -23,7 +23,6 @@ from billing.store.addon import with_addons
 from billing.store.plan import Shelf
 from catalog.definition import Plan
 from catalog.terms import SubscriptionStatus
-from kernel.period import Interval
 
 
 async def open_terms(
@@ -100,13 +99,14 @@ async def to_announce(
         await terms.drop(connection, subscription.id, period)
     if subscription.free or not subscription.renews or subscription.pause is not None:
         return None
+    following = None
     if subscription.status is SubscriptionStatus.TRIALING:
         number = later[0].term if later else await _new_term(connection, subscription)
         frame = after_trial(subscription, current, number)
         following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:
-        following = await _other_plan(connection, shelf, subscription, current, subscription.scheduled)
-    else:
+        following = await _other_plan(connection, shelf, subscription, current, later)
+    if following is None:
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
         following = await _same_plan(shelf, subscription, current, frame, spent)
@@ -138,26 +138,25 @@ def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discou
     return msgspec.structs.replace(framed(current, frame), discount=discount, paid_minor=None)
 
 
-def _sold(plan: Plan, currency: str, interval: Interval | None) -> bool:
-    """Tell whether a plan still has the price of a scheduled change; a free plan needs none."""
-    price = None if interval is None else plan.price_of(interval)
-    return interval is None or (price is not None and in_currency(price, currency).currency.lower() == currency.lower())
-
-
 async def _other_plan(
     connection: AsyncConnection,
     shelf: Shelf,
     subscription: Subscription,
     current: PeriodTerms,
-    change: ScheduledChange,
-) -> PeriodTerms:
-    """Freeze a scheduled change; it clears the discount (R-CHG-10).
+    later: Sequence[PeriodTerms],
+) -> PeriodTerms | None:
+    """Freeze a scheduled change; it clears the discount (R-CHG-10). None when it cannot come: its price is gone.
 
+    One that was announced in `later`, at a price that the plan has lost since, comes at that price (contract row 64).
     Windows go on as they were, so that late usage finds its own; a change of model starts pools afresh (R-MODEL-3).
     """
+    change = subscription.scheduled
+    assert change is not None, "a change is scheduled"
     plan = await shelf.offered(subscription.organization_id, change.plan_id)
-    if plan is None or not _sold(plan, current.currency, change.interval):
-        return frozen_or_kept(None, current, next_frame(current, current.interval), None)
+    seen = next((one for one in later if (one.plan_id, one.interval) == (change.plan_id, change.interval)), None)
+    priced = change.interval is None or seen is not None
+    if plan is None or not (priced or price_at(plan, change.interval, current.currency)):
+        return None
     goes_on = plan.model is current.model and keeps_windows(current, change.interval)
     number = None if goes_on else await _new_term(connection, subscription)
-    return freeze(plan, next_frame(current, change.interval, number), None, None)
+    return freeze(plan, next_frame(current, change.interval, number), seen, None)

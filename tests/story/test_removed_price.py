@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD
+from tests.story.test_plan_change import change, offer
 from tests.story.test_subscription_life import BASE
 
 __all__ = ["world"]  # a fixture
@@ -52,3 +53,51 @@ async def test_what_waits_for_its_checkout_keeps_the_price_that_it_was_shown(wor
     assert await charged(world, "acme") == [("2026-01-01", [BASE]), ("2026-02-01", [BASE])]
     assert await charged(world, "trying") == [("2026-01-15", [BASE])]
     assert await charged(world, "later") == [("2026-01-02", [BASE]), ("2026-02-02", [BASE])]
+
+
+async def test_a_change_comes_at_the_price_at_which_it_was_announced_or_not_at_all(world: World) -> None:
+    """R-CHG-6, R-CHG-10, R-DISC-15: where nothing tells the price, plan and discount go on as they are sold now."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    await world.call(
+        "POST",
+        "/promo-codes",
+        {"code": "LESS", "discountType": "percentage", "discountValue": 2000, "durationCycles": None},
+    )
+    paths = []
+    for reference in ("acme", "moved", "ended"):
+        await world.customer(reference)
+        made = await world.call(
+            "POST", "/subscriptions", {"customerId": reference, "planCode": "pro", "promoCode": "LESS"}
+        )
+        await change(world, made["id"], newPlanId=world.starter)
+        paths.append(f"/subscriptions/{made['id']}")
+    await world.call("PATCH", paths[2], {"endDate": "2026-01-20"})
+    await remove_price(world, world.starter)
+    price = (await world.call("GET", f"/plans/{pro}"))["prices"][0]["id"]
+    await world.call("PATCH", f"/plans/{pro}/prices/{price}", {"price": 6000})
+    # What follows is announced anew: the second still knows its price, the third was not to renew when it was removed.
+    await world.call("PATCH", paths[1], {"endDate": "2026-03-20"})
+    await world.call("PATCH", paths[2], {"endDate": None})
+    await world.now("2026-02-01T00:00:00Z")
+    first = [("plan_base", 9900), ("discount", -1980)]
+    for reference in ("acme", "moved"):
+        assert await world.lines(reference) == [first, [BASE]]
+    assert await world.lines("ended") == [first, [("plan_base", 6000), ("discount", -1200)]]
+    assert (await world.call("GET", paths[2]))["scheduledPlanChange"] is None
+
+
+async def test_a_change_to_an_interval_without_a_price_in_the_currency_is_refused(world: World) -> None:
+    """R-PRICE-3, R-REG-2: at once, where it would only come at the renewal."""
+    await world.now("2026-01-01T00:00:00Z")
+    plan = (await world.call("POST", "/plans", {"name": "Plain", "code": "plain"}))["id"]
+    for interval, price in (("monthly", 4900), ("yearly", 49_000)):
+        made = await world.call("POST", f"/plans/{plan}/prices", {"billingInterval": interval, "price": price})
+    override = {"overrides": [{"currency": "eur", "price": 45_000}]}
+    await world.call("PUT", f"/plans/{plan}/prices/{made['id']}/regional", override)
+    await world.customer("acme")
+    body = {"customerId": "acme", "planCode": "plain", "billingInterval": "yearly", "currency": "eur"}
+    subscription = (await world.call("POST", "/subscriptions", body))["id"]
+    assert [one["currency"] for one in await world.invoices("acme")] == ["eur"]
+    refused = await change(world, subscription, newBillingInterval="monthly", expect=404)
+    assert (refused["code"], refused["error"]["param"]) == ("price_not_found", "newBillingInterval")
