@@ -217,7 +217,7 @@ async def set_default(
 async def remove(
     request: HttpRequest, caller: NamedDependency[Caller], plan_ref: FromPath[str], price_id: FromPath[str]
 ) -> Response[bytes]:
-    """Subscriptions that have the price keep it (contract row 64)."""
+    """Subscriptions that have the price keep it, and so does what waits for it (contract row 64)."""
     caller.must_write(_RESOURCE)
     changed: list[str] = []
 
