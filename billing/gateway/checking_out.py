@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.addon_moving import given_back
 from billing.gateway.discounting import intro_of, lost_code
 from billing.life.beginning import activated, first_frame, on_trial
-from billing.life.frozen import freeze, in_currency
+from billing.life.frozen import freeze, price_at
 from billing.life.showing import in_force
 from billing.life.subscription import Subscription
 from billing.money.amount_due import Amounts
@@ -56,9 +56,8 @@ async def quoted(
     seen = in_force(subscription, await terms.of(connection, subscription.id))
     discount = seen.discount
     if lost is not None:
-        price = plan.price_of(subscription.billing_interval)
-        here = None if price is None else in_currency(price, subscription.currency)
-        discount = None if here is None else await intro_of(connection, subscription.customer_id, here)
+        price = price_at(plan, subscription.billing_interval, subscription.currency)
+        discount = None if price is None else await intro_of(connection, subscription.customer_id, price)
     first = freeze(plan, first_frame(begun), seen, discount)
     account = await accounts.read(connection, subscription.customer_id)
     assert account is not None, "who has a subscription has an account"

@@ -13,7 +13,7 @@ from billing.gateway.discounting import quote, use_code
 from billing.gateway.returning import return_top_ups
 from billing.gateway.seating import ask_seats, begin_seats, named_seats
 from billing.life.beginning import activated, first_frame, on_trial
-from billing.life.frozen import PeriodTerms, freeze, in_currency
+from billing.life.frozen import PeriodTerms, freeze, in_currency, price_at
 from billing.life.lifecycle import Command, decide
 from billing.life.showing import in_force
 from billing.life.subscription import Subscription
@@ -155,13 +155,14 @@ async def choose(
     """Make a checkout one in another currency, or without its promo code, while nothing is paid.
 
     The first payment fixes the currency (R-REG-4); the discount is the one that the price has there (R-DISC-14), and
-    without a code an introductory offer if there is one (R-DISC-1). Raises Rejected like `quote`.
+    without a code an introductory offer if there is one (R-DISC-1). A price that the plan lost stays as it was shown
+    (contract row 64). Raises Rejected like `quote`.
     """
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
-    price = None if plan is None else plan.price_of(subscription.billing_interval)
-    if plan is None or price is None or subscription.free:
+    if plan is None or subscription.free:
         return subscription
-    local = subscription.currency if currency is None else paid_currency(plan, price, currency)
+    price = plan.price_of(subscription.billing_interval)
+    local = subscription.currency if currency is None or price is None else paid_currency(plan, price, currency)
     code = None if without_code else subscription.promo_code
     if (local, code) == (subscription.currency, subscription.promo_code):
         return subscription
@@ -169,11 +170,14 @@ async def choose(
     customer = await load_customer(connection, organization.id, subscription.customer_id)
     after = replaced(subscription, currency=local, promo_code=code, updated_ms=now_ms)
     asked = await seats.asked(connection, subscription.id)
-    extra_minor = _seats_minor(plan, after, {feature: count for feature, (_, count) in asked.items()}, now_ms)
-    price_here = in_currency(price, local)
+    seen = None
+    if local == subscription.currency:
+        seen = in_force(subscription, await terms.of(connection, subscription.id))
+    extra_minor = _seats_minor(plan, after, {feature: count for feature, (_, count) in asked.items()}, now_ms, seen)
+    price_here = price_at(plan, after.billing_interval, local)
     discount = await quote(connection, organization, customer, plan, price_here, code, extra_minor, now_ms)
     await carry_out(connection, subscription, after)
-    await open_terms(connection, after, plan, discount)
+    await open_terms(connection, after, plan, discount, seen=seen)
     return after
 
 
@@ -270,9 +274,14 @@ def _named_price(plan: Plan, price_id: str, interval: Interval | None) -> PlanPr
     return price
 
 
-def _seats_minor(plan: Plan, made: Subscription, held: Mapping[str, int], now_ms: int) -> int:
-    """Tell what a first period would charge for the extra seats of `held`, counts by feature id."""
-    first = freeze(plan, first_frame(activated(made, now_ms)))
+def _seats_minor(
+    plan: Plan, made: Subscription, held: Mapping[str, int], now_ms: int, seen: PeriodTerms | None = None
+) -> int:
+    """Tell what a first period would charge for the extra seats of `held`, counts by feature id.
+
+    `seen` are the terms that its checkout showed, as in `open_terms`.
+    """
+    first = freeze(plan, first_frame(activated(made, now_ms)), seen)
     return sum(line.amount_minor for line in lines_of_start(first, held, 0))
 
 

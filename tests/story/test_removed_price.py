@@ -40,11 +40,16 @@ async def test_what_waits_for_its_checkout_keeps_the_price_that_it_was_shown(wor
     acme = checkout_of(await waiting(world, "acme"))
     trial = checkout_of(await waiting(world, "trying", customTrialDays=14))
     draft = await waiting(world, "later", draft=True)
+    await world.call("POST", "/promo-codes", {"code": "LESS", "discountType": "percentage", "discountValue": 2000})
+    coded = checkout_of(await waiting(world, "coded", promoCode="LESS"))
     await remove_price(world, world.starter)
     seen = await world.call("GET", acme)
     assert (seen["amountDue"], [(one["kind"], one["amount"]) for one in seen["lineItems"]]) == (4900, [BASE])
+    assert (await world.call("GET", coded))["amountDue"] == 3920
     for checkout in (acme, trial):
         await world.call("POST", checkout, {"number": CARD})
+    await world.call("POST", coded, {"number": CARD, "currency": "eur", "withoutPromoCode": True})
+    assert await charged(world, "coded") == [("2026-01-01", [BASE])]
     await world.now("2026-01-02T00:00:00Z")
     sent = checkout_of(await world.call("POST", f"/subscriptions/{draft['id']}/send"))
     assert (await world.call("GET", sent))["amountDue"] == 4900
