@@ -153,6 +153,10 @@ class TermsLife:
             await self._settle()
         self.now_ms = until_ms
 
+    async def linger(self, days: int) -> None:
+        """Let time pass while nothing that becomes due is done: a close is stopped."""
+        self.now_ms += days * DAY_MS
+
     async def _due(self, until_ms: int) -> tuple[Subscription, int] | None:
         async with self.sql.snapshot() as connection:
             live = await subscriptions.live_of(connection, self.customer.id_text)
