@@ -33,7 +33,7 @@ from billing.store.plan import offered
 from catalog.definition import Organization, Plan, PlanPrice
 from catalog.plan_rule import check_sold
 from catalog.store.plan import load_plan
-from kernel.errors import Refusal, Rejected, Unavailable, rejected
+from kernel.errors import Refusal, Rejected, rejected
 from kernel.period import Interval, day_of_us
 
 
@@ -174,12 +174,9 @@ async def change_freely(
 ) -> tuple[Subscription, PeriodTerms]:
     """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14).
 
-    What is left of top-ups is given back where no balance follows. Raises Unavailable like `return_top_ups`, and while
-    a trial that is over waits for its conversion: another cut of the customer is open then.
+    What is left of top-ups is given back where no balance follows. Raises Unavailable like `return_top_ups`.
     """
     subscription, current = chosen.subscription, chosen.current
-    if current.trial and current.until_day is not None and current.until_day <= day_of_us(now_ms * 1000):
-        raise Unavailable("the trial is over and its first paid period has not begun; ask again")
     account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
     following = await frozen_for(
         connection, subscription, current, chosen.plan, chosen.interval, account.terms, now_ms * 1000

@@ -4,9 +4,8 @@ Nothing is decided here that the product decides: each command is the function t
 usage is counted, so every close finds nothing of it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
-
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.canceling import CancelWish, cancel, set_end, uncancel
 from billing.gateway.changing import (
@@ -121,10 +120,8 @@ class TermsLife:
 
     async def do(self, what: str, *how: object) -> None:
         """Do one command; one that is refused changes nothing."""
-        try:
+        with suppress(Rejected, Unavailable):
             await getattr(self, what)(*how)
-        except (Rejected, Unavailable):
-            pass
         async with self.sql.snapshot() as connection:
             seen = await accounts.snapshot(connection, self.customer.id_text)
         if seen is not None:
