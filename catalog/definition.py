@@ -126,13 +126,18 @@ class IntroOffer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegionalPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """A price in another currency: minor units and included balance of it; `synced` follows the rate."""
+    """A price in another currency: minor units and included balance of it; `synced` follows the rate.
+
+    `pool_is_price` says that nothing tells the balance there but this price itself (R-BAL-1). `intro` is the whole
+    offer there, None for none: an amount of the plan's own currency is none here (R-DISC-14).
+    """
 
     currency: str
     amount_minor: int
     included: Decimal | None = None
     synced: bool = True
     intro: IntroOffer | None = None
+    pool_is_price: bool = False
 
 
 class RegionalRate(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,8 +317,9 @@ class PromoDuration(StrEnum):
 class PromoCode(msgspec.Struct, frozen=True, kw_only=True):
     """A code that takes something off the base price (R-DISC-8); `code` is kept in upper case.
 
-    `value` is a percentage or an amount in the major unit, `cycles` counts the periods of a repeating one. It is valid
-    through `expires_day` (days since 1970-01-01, None: always); `plans` None means all, `interval` None any.
+    `value` is a percentage, or an amount in the major unit of the organization's currency; `cycles` counts the periods
+    of a repeating one. It is valid through `expires_day` (days since 1970-01-01, None: always); `plans` None means all,
+    `interval` None any.
     `offer_id` is the offer whose terms it took when it was made.
     """
 

@@ -1,17 +1,18 @@
 """Promo codes: how they are spelled, and what keeps one from being used. Pure.
 
 What a code takes off, and what it has to leave, is billing's; that it is redeemed once is the store's.
-Source: R-DISC-5, R-DISC-8, R-DISC-12.
+Source: R-DISC-5, R-DISC-8, R-DISC-12, R-DISC-14.
 """
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
-from catalog.definition import DiscountType, PromoCode, PromoDuration
+from catalog.definition import DiscountType, Plan, PromoCode, PromoDuration
 from catalog.offer import AmountOff, Offer, OfferAmount, PercentageOff, Phase
+from catalog.regional import converted_amount
 from kernel import ids
-from kernel.errors import Refusal, invalid
+from kernel.errors import Refusal, Rejected, invalid
 from kernel.money import minor_places
 from kernel.period import Interval
 from kernel.quantity import EXACT
@@ -68,6 +69,22 @@ def offer_of_promo(promo: PromoCode, currency: str) -> Offer:
         created_ms=promo.created_ms,
         updated_ms=promo.updated_ms,
     )
+
+
+def value_in(promo: PromoCode, plan: Plan, currency: str, own: str) -> Decimal:
+    """Tell what a code takes off a plan's price in a currency: a percentage, or an amount of its major unit.
+
+    A code's amount is in `own`, the organization's currency; in another one it follows the plan's rate, as an offer of
+    a price does (R-REG-3, R-DISC-14). Raises Rejected `offer_not_applicable` where there is none.
+    """
+    if promo.type is DiscountType.PERCENT or currency.lower() == own.lower():
+        return promo.value
+    rate = plan.exchange_rates.get(currency.lower())
+    if rate is None:
+        pair = f"{own.upper()} to {currency.upper()}"
+        text = f"The code {promo.code} takes an amount off, and the plan {plan.code} has no rate from {pair}."
+        raise Rejected(_refused(text, "R-DISC-14"))
+    return converted_amount(promo.value, currency, rate)
 
 
 def refusal_of(promo: PromoCode, plan: str, interval: Interval, day: int) -> Refusal | None:

@@ -86,6 +86,11 @@ def converted_minor(amount_minor: int, own: str, currency: str, rate: str) -> in
     return round_half_away(EXACT.multiply(major, Decimal(rate)), currency.upper()).minor
 
 
+def converted_amount(amount: Decimal, currency: str, rate: str) -> Decimal:
+    """Convert an amount of the major unit: half-up to the minor unit of the other currency (R-REG-6)."""
+    return round_half_away(EXACT.multiply(amount, Decimal(rate)), currency.upper()).major()
+
+
 def converted_unit_price(unit_price: str, rate: str) -> str:
     """Convert a unit price: half-up to 6 places (R-REG-6)."""
     exact = EXACT.multiply(Decimal(unit_price), Decimal(rate))
@@ -106,23 +111,24 @@ def regional_price(
         amount = converted_minor(price.amount_minor, price.currency, currency, rate)
     else:
         return None
+    said = _pool(plan, price, currency, rate, by_hand)
+    pool_is_price = said is None and plan.model is ConsumptionModel.BALANCE
     return RegionalPrice(
         currency=currency,
         amount_minor=amount,
-        included=_pool(plan, price, Money(amount, currency.upper()), rate, by_hand),
+        included=Money(amount, currency.upper()).major() if pool_is_price else said,
         synced=by_hand.amount_minor is None,
         intro=by_hand.intro or _converted_intro(price.intro, currency, rate),
+        pool_is_price=pool_is_price,
     )
 
 
-def _pool(plan: Plan, price: PlanPrice, amount: Money, rate: str | None, by_hand: ManualPrice) -> Decimal | None:
-    """Tell a balance plan's pool in another currency: by hand, else by the rate, else the price there (R-BAL-1)."""
+def _pool(plan: Plan, price: PlanPrice, currency: str, rate: str | None, by_hand: ManualPrice) -> Decimal | None:
+    """Tell a balance plan's pool in another currency: by hand, else by the rate; None: it is the price there."""
     if by_hand.included is not None or plan.model is not ConsumptionModel.BALANCE:
         return by_hand.included
     own = plan.included if price.included is None else price.included
-    if own is None or rate is None:
-        return amount.major()
-    return round_half_away(EXACT.multiply(own, Decimal(rate)), amount.currency).major()
+    return None if own is None or rate is None else converted_amount(own, currency, rate)
 
 
 def regional_rate(granted: PlanFeature, currency: str, rate: str | None, by_hand: str | None) -> RegionalRate | None:
@@ -151,8 +157,7 @@ def _converted_intro(intro: IntroOffer | None, currency: str, rate: str | None) 
         return intro
     if rate is None:
         return None
-    value = round_half_away(EXACT.multiply(intro.value, Decimal(rate)), currency.upper()).major()
-    return msgspec.structs.replace(intro, value=value)
+    return msgspec.structs.replace(intro, value=converted_amount(intro.value, currency, rate))
 
 
 def _rounded(value: Decimal, step: Decimal) -> Decimal:

@@ -181,13 +181,13 @@ async def change_freely(
 
     What is left of top-ups is given back where no balance follows. Raises Unavailable like `return_top_ups`.
     """
-    subscription = chosen.subscription
+    subscription, current = chosen.subscription, chosen.current
     account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
     following = await frozen_for(
-        connection, subscription, chosen.current, chosen.plan, chosen.interval, account.terms, now_ms * 1000
+        connection, subscription, current, chosen.plan, chosen.interval, account.terms, now_ms * 1000
     )
     after = await write_switch(connection, subscription, following, now_ms)
-    await return_top_ups(connection, subscription, chosen.current, following, now_ms, real_ms)
+    await return_top_ups(connection, subscription, current, following, now_ms, real_ms)
     return after, following
 
 

@@ -4,13 +4,15 @@ Invariant: never both; an introductory offer wins and the code is not redeemed (
 rules.
 """
 
+from decimal import Decimal
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.life.subscription import Subscription
 from billing.sale.discount import Discount, DiscountSource, amount_off, leaves_enough
 from billing.store import subscription as subscriptions
 from catalog.definition import Customer, IntroOffer, Organization, Plan, PlanPrice, PromoCode
-from catalog.promo import cycles_of, redeemed_before, redemption_refusal_of, refusal_of
+from catalog.promo import cycles_of, redeemed_before, redemption_refusal_of, refusal_of, value_in
 from catalog.store.promo import has_redeemed, load_promo, redeem
 from kernel import ids
 from kernel.errors import Refusal, Rejected, rejected
@@ -34,7 +36,8 @@ async def quote(
     counts in what must be left (AMB-30).
 
     Raises Rejected: `promo_code_not_found`, `promo_code_expired`, or `offer_not_applicable` for a code that is not for
-    this plan or customer, or leaves less than can be charged (R-DISC-9).
+    this plan or customer, leaves less than can be charged (R-DISC-9), or is an amount of another currency than the
+    price's and cannot be converted.
     """
     if price is None:
         if code is not None:
@@ -51,7 +54,7 @@ async def quote(
         refused = redeemed_before(promo)
     if refused is not None:
         raise Rejected(refused)
-    discount = _code(promo)
+    discount = _code(promo, value_in(promo, plan, price.currency, organization.currency))
     base = Money(price.amount_minor, price.currency)
     if not leaves_enough(base.minor - amount_off(base, discount).minor + seats_minor):
         why = f"The code {promo.code} leaves too little to charge."
@@ -99,11 +102,11 @@ def _intro(offer: IntroOffer) -> Discount:
     )
 
 
-def _code(promo: PromoCode) -> Discount:
+def _code(promo: PromoCode, value: Decimal) -> Discount:
     return Discount(
         source=DiscountSource.CODE,
         name=promo.code,
         type=promo.type,
-        value=promo.value,
+        value=value,
         cycles_left=cycles_of(promo),
     )

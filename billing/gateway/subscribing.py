@@ -204,7 +204,9 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
         left = await _give_way(connection, live, now_ms)
     await use_code(connection, subscription, now_ms)
     begun = on_trial(subscription, now_ms, started=True) if trial else activated(subscription, now_ms)
-    after = await _rewritten(connection, subscription, replaced(begun, checkout_token=None, updated_ms=now_ms))
+    term = await _number(connection, subscription)
+    changes = {"term": term, "checkout_token": None, "updated_ms": now_ms}
+    after = await _rewritten(connection, subscription, replaced(begun, **changes))
     if live is not None:
         await take_along(connection, live, after, plan, now_ms)
     first = await open_terms(connection, after, plan, seen.discount, left, seen)
@@ -216,6 +218,18 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     if live is not None and left is not None:
         await return_top_ups(connection, live, left, first, now_ms, real_ms)
     return after
+
+
+async def _number(connection: AsyncConnection, waiting: Subscription) -> int:
+    """Tell the number of the terms of what begins now: that of its checkout, or a new one where others took one since.
+
+    Such are terms of the free plan that stayed in force, which changed meanwhile: later terms have a greater number.
+    """
+    account = await accounts.read(connection, waiting.customer_id)
+    assert account is not None, "who has a subscription has an account"
+    if account.terms > waiting.term:
+        account = await accounts.new_term(connection, waiting.organization_id, waiting.customer_id)
+    return account.terms
 
 
 async def _give_way(connection: AsyncConnection, free: Subscription, now_ms: int) -> PeriodTerms:

@@ -14,6 +14,7 @@ from billing.sale.discount import Discount
 from catalog.definition import FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
+from kernel.money import Money
 from kernel.period import Interval, Period, period_of
 from kernel.quantity import canonical, to_units
 
@@ -206,7 +207,7 @@ def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
         amount_minor=regional.amount_minor,
         currency=regional.currency,
         included=price.included if regional.included is None else regional.included,
-        intro=price.intro if regional.intro is None else regional.intro,
+        intro=regional.intro,  # an amount in the price's own currency is none here
     )
 
 
@@ -255,10 +256,18 @@ def _wider_pool(current: PeriodTerms, plan: Plan) -> str:
     price = price_at(plan, current.interval, current.currency)
     if price is None and not current.free:
         return current.pool
-    if price is not None:  # a balance that is the base price follows the price that is frozen, not today's
-        price = msgspec.structs.replace(price, amount_minor=current.base_minor)
+    if price is not None:
+        price = _at_base(price, current.base_minor)
     offered = canonical(plan.pool_of(price))
     return offered if current.free else max(current.pool, offered, key=Decimal)
+
+
+def _at_base(price: PlanPrice, base_minor: int) -> PlanPrice:
+    """Put the price that is frozen in today's place: a balance that is the base price follows it (R-PRICE-1)."""
+    regional = price.in_currency(price.currency)
+    is_base = regional is not None and regional.pool_is_price
+    included = Money(base_minor, price.currency).major() if is_base else price.included
+    return msgspec.structs.replace(price, amount_minor=base_minor, included=included)
 
 
 def raised(before: PeriodTerms, after: PeriodTerms, day: int) -> PeriodTerms:

@@ -101,7 +101,9 @@ async def to_announce(
         return None
     following = None
     if subscription.status is SubscriptionStatus.TRIALING:
-        number = later[0].term if later else await _new_term(connection, subscription)
+        # A switch within the trial took a number after the one that was announced, and later terms have a greater one.
+        announced = next((one.term for one in later if one.term > current.term), None)
+        number = await _new_term(connection, subscription) if announced is None else announced
         frame = after_trial(subscription, current, number)
         following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:

@@ -103,6 +103,17 @@ async def test_the_whole_price_may_be_taken_off_by_an_offer(world: World) -> Non
     ]
 
 
+async def test_a_codes_amount_is_paid_in_the_currency_of_the_price(world: World) -> None:
+    """R-DISC-14, R-REG-3: 10.00 dollars are 50.00 reais at the plan's rate, not 10.00."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await world.call("PUT", f"/plans/{world.starter}/regional", {"currency": "brl", "exchangeRate": 5})
+    await code(world)
+    made = await begin(world, promoCode="SAVE10", currency="brl")
+    assert made["discount"]["name"] == "SAVE10"
+    assert [lines for _, _, lines in await issued(world)] == [[("plan_base", 24_500), ("discount", -5000)]]
+
+
 async def test_who_was_on_a_paid_plan_gets_no_offer_but_may_use_a_code(world: World) -> None:
     """R-DISC-1, R-DISC-4, AMB-48: a trial alone does not count; the line names the code."""
     await world.now("2026-01-01T00:00:00Z")

@@ -6,9 +6,20 @@ import msgspec
 import pytest
 
 from billing.life.beginning import after_trial, first_frame, next_frame
-from billing.life.frozen import chain_of, chain_to, framed, freeze, raised, refrozen, widened
+from billing.life.frozen import chain_of, chain_to, framed, freeze, in_currency, raised, refrozen, widened
 from billing.life.subscription import TRIAL_WINDOW_DAYS
-from catalog.definition import Feature, FeatureKind, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
+from catalog.definition import (
+    DiscountType,
+    Feature,
+    FeatureKind,
+    IntroOffer,
+    Plan,
+    PlanFeature,
+    PlanPrice,
+    RegionalPrice,
+    RegionalRate,
+)
+from catalog.regional import ManualPrice, with_regions
 from catalog.terms import ConsumptionModel, PoolChain, SubscriptionStatus
 from kernel.period import Interval
 from tests.unit.billing.make import ANCHOR, day, subscription
@@ -243,6 +254,48 @@ def test_a_new_price_in_the_subscriptions_currency_is_taken_at_renewal():
     dearer = plan(granted, priced={"regional": (RegionalPrice(currency="brl", amount_minor=60000),)})
     assert widened(current, dearer).base_minor == 50000
     assert following(current, dearer).base_minor == 60000
+
+
+@pytest.mark.parametrize("rate", [{}, {"eur": "0.9"}])
+@pytest.mark.parametrize("said", [{}, {"included": Decimal(60)}])
+def test_a_dearer_price_by_hand_is_no_higher_balance_of_today(rate, said):
+    """R-PRICE-1, R-BAL-1, R-REG-7: as in the plan's own currency; a balance that is raised is higher at once."""
+
+    def in_euro(amount_minor, included=None):
+        by_hand = {("pp_1", "eur"): ManualPrice(amount_minor=amount_minor, included=included)}
+        return with_regions(balance(priced=said), rate, by_hand, {})
+
+    current = frozen(in_euro(5000), currency="eur")
+    pool = "54" if said and rate else "50"  # what can be converted, else the price there
+    assert (current.base_minor, current.pool) == (5000, pool)
+    assert widened(current, in_euro(10_000)) == current
+    assert following(current, in_euro(10_000)).pool == ("54" if said and rate else "100")
+    assert widened(current, in_euro(5000, Decimal(70))).pool == "70"
+    assert widened(current, in_euro(10_000, Decimal(100))).pool == "100"
+
+
+TEN_OFF = IntroOffer(type=DiscountType.FIXED, value=Decimal(10), cycles=3)
+HALF_OFF = IntroOffer(type=DiscountType.PERCENT, value=Decimal(50), cycles=3)
+
+
+@pytest.mark.parametrize(
+    ("own", "rate", "by_hand", "there"),
+    [
+        (TEN_OFF, {}, None, None),
+        (TEN_OFF, {"krw": "1400"}, None, Decimal(14_000)),
+        (TEN_OFF, {}, msgspec.structs.replace(TEN_OFF, value=Decimal(9_000)), Decimal(9_000)),
+        (HALF_OFF, {}, None, Decimal(50)),
+        (None, {}, None, None),
+    ],
+)
+def test_an_offers_amount_is_in_the_prices_currency(own, rate, by_hand, there):
+    """R-DISC-14: ten dollars are not ten won; what nothing says there is no offer there."""
+    manual = {("pp_1", "krw"): ManualPrice(amount_minor=40_000, intro=by_hand)}
+    offered = with_regions(plan(priced={"intro": own}), rate, manual, {})
+    found = in_currency(offered.prices[0], "krw")
+    assert (found.amount_minor, found.currency) == (40_000, "krw")
+    assert (None if found.intro is None else found.intro.value) == there
+    assert in_currency(offered.prices[0], "usd").intro == own
 
 
 def quarter(**changes):

@@ -19,7 +19,7 @@ from catalog.definition import (
     PromoDuration,
 )
 from catalog.plan_group import changes_offered, placed, reordered
-from catalog.promo import check_promo, cycles_of, promo_text, refusal_of
+from catalog.promo import check_promo, cycles_of, promo_text, refusal_of, value_in
 from catalog.terms import ConsumptionModel
 from kernel.errors import Rejected
 from kernel.money import Money
@@ -120,6 +120,19 @@ def test_a_code_is_valid_through_the_end_of_its_last_day():
     assert refusal_of(one, "p", Interval.MONTHLY, DAY) is None
     assert refusal_of(one, "p", Interval.MONTHLY, DAY + 1).code == "promo_code_expired"
     assert refusal_of(promo(), "p", Interval.MONTHLY, DAY + 100_000) is None
+
+
+def test_a_codes_amount_is_the_organizations_and_follows_the_plans_rate():
+    """R-DISC-14, R-REG-3: half-up to the minor unit; ten dollars are neither ten won nor ten yen."""
+    plan = Plan(id="p", organization=b"o", code="pro", name="P", exchange_rates={"krw": "1400.05", "brl": "5.123"})
+    ten = promo(type=DiscountType.FIXED, value=Decimal("9.99"))
+    assert value_in(ten, plan, "USD", "usd") == Decimal("9.99")
+    assert value_in(ten, plan, "krw", "usd") == 13_986  # 13986.4995
+    assert value_in(ten, plan, "brl", "usd") == Decimal("51.18")  # 51.17877
+    assert value_in(promo(), plan, "jpy", "usd") == 20
+    with pytest.raises(Rejected) as refused:
+        value_in(ten, plan, "jpy", "usd")
+    assert (refused.value.refusal.code, refused.value.refusal.param) == ("offer_not_applicable", "promoCode")
 
 
 @pytest.mark.parametrize(
