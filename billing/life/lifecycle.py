@@ -303,7 +303,11 @@ def _running_due(subscription: Subscription) -> Due | None:
 
 
 def boundary_command(subscription: Subscription) -> Command:
-    """Tell what the end of the open usage window brings."""
+    """Tell what the end of the open usage window brings.
+
+    A pause that is scheduled for a period's end begins there, unless a charge has failed: past due leads to active or
+    canceled alone (R-SUB-5), and its boundaries keep running (R-DUN-7).
+    """
     if subscription.next_day != subscription.period_end_day:
         return Command.WINDOW
     if subscription.pause is not None and subscription.status is Status.ACTIVE:

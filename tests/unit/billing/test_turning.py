@@ -5,7 +5,7 @@ import pytest
 
 from billing.life.lifecycle import Command, decide, due_of
 from billing.life.subscription import Pause, PauseMode
-from billing.life.turning import turn
+from billing.life.turning import replaced, turn
 from catalog.terms import SubscriptionStatus
 from kernel.period import DAY_US, Interval, boundary, date_of
 from tests.unit.billing.make import ANCHOR, day, period, subscription
@@ -157,6 +157,18 @@ def test_a_pause_at_the_periods_end_bills_what_was_used_and_no_period():
     assert step.after.status is SubscriptionStatus.PAUSED
     assert (step.bill.base_term, step.bill.final, step.bill.through_day) == (None, False, day("2026-02-28"))
     assert due_of(step.after) is None
+
+
+def test_a_pause_that_was_to_begin_while_it_is_past_due_is_dropped():
+    """R-DUN-7, R-SUB-5."""
+    pause = Pause(mode=PauseMode.PERIOD_END, requested_ms=0, effective_us=END_US, days=None)
+    late = subscription(status=SubscriptionStatus.PAST_DUE, pause=pause)
+    assert due_of(late).command is Command.RENEW
+    step = turn(late, period(1))
+    assert (step.after.status, step.after.pause, step.announce) == (SubscriptionStatus.PAST_DUE, None, True)
+    assert step.bill.base_term == 1
+    coming = msgspec.structs.replace(pause, effective_us=day("2026-03-31") * DAY_US)
+    assert turn(replaced(late, pause=coming), period(1)).after.pause == coming
 
 
 def test_a_downgrade_to_a_free_plan_leaves_closing_overage_and_no_boundary():

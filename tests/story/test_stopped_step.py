@@ -1,0 +1,91 @@
+"""A subscription whose step or close raises stops by itself, and an operator lets it go on when the cause is mended."""
+
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from billing import tables
+from billing.gateway.explain import Explainer
+from kernel.period import DAY_US, parse_instant_us
+from kernel.telemetry import CounterName
+from tests.story.test_billing import World, world
+
+__all__ = ["world"]  # a fixture
+
+
+async def test_a_step_that_raises_stops_its_own_subscription_alone(world: World) -> None:
+    """R-INV-11: everybody else is closed, of any organization; once it is mended its boundaries come in order."""
+    here, there = world.http.headers["x-api-key"], await world.other_organization()
+    await world.now("2026-01-05T00:00:00Z")
+    await world.customer("acme")
+    await world.customer("other")
+    acme = await world.subscribe("acme")
+    await world.subscribe("other")
+    world.http.headers["x-api-key"] = there
+    await world.now("2026-01-05T00:00:00Z")
+    await world.plans()
+    await world.customer("third")
+    await world.subscribe("third")
+    await world.now("2026-03-05T00:00:00Z", bill=False)
+    world.http.headers["x-api-key"] = here
+    announced = await lost(world, acme["id"], parse_instant_us("2026-02-05T00:00:00Z") // DAY_US)
+
+    run = await world.now("2026-03-05T00:00:00Z")
+    assert (run["status"], run["error"].split(":")[0]) == ("failed", "steps stopped")
+    assert (len(await world.lines("acme")), len(await world.lines("other"))) == (1, 3)
+    assert stopped_closes(world).endswith(" 1.0")
+    summary = await world.closer.close_due()
+    assert (summary.settled, summary.stopped) == (2, 0)  # of the other organization; what stopped is left alone
+    assert not (await world.closer.close_due()).settled
+    assert (await world.closer.close_due(resume=True)).stopped == 1  # it is not mended
+
+    await put_back(world, announced)
+    assert not (await world.closer.close_due()).settled
+    summary = await world.closer.close_due(resume=True)
+    assert (summary.settled, summary.invoices, summary.stopped) == (2, 2, 0)
+    ends = [one["periodEnd"][:10] for one in await world.invoices("acme")]
+    assert ends == ["2026-02-05", "2026-03-05", "2026-04-05"]
+    assert (await world.call("POST", "/test-clock", {"advanceDays": 1}, expect=202))["status"] == "completed"
+
+
+async def test_a_close_that_raises_stops_alone(world: World) -> None:
+    """R-INV-11: an operator sees it stopped with no difference, and it goes on when it is mended."""
+    await world.now("2026-01-05T00:00:00Z")
+    customer = await world.customer("acme")
+    await world.customer("other")
+    acme = await world.subscribe("acme")
+    await world.subscribe("other")
+    await world.track(customer, "12", "2026-01-06T00:00:00Z")
+    current, *announced = await lost(world, acme["id"])
+    await put_back(world, announced)
+    run = await world.now("2026-02-05T00:00:00Z")
+    assert (run["status"], run["completedDeadlineCount"], run["failedDeadlineCount"]) == ("failed", 1, 1)
+    assert run["error"].startswith("invoices stopped: its code raised")
+    told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_close(acme["id"])
+    assert [(one["state"], one["liveWhenStopped"]) for one in told["closes"]] == [("stopped", None)]
+    assert stopped_closes(world).endswith(" 1.0")
+    await put_back(world, [current])
+    assert (await world.closer.close_due(resume=True)).settled == 1
+    assert await world.lines("acme") == [[("plan_base", 4900)], [("plan_base", 4900), ("overage", 3)]]
+
+
+async def lost(world: World, subscription_id: str, since_day: int = 0) -> list[dict[str, Any]]:
+    """Take away a subscription's terms from a day on, as no code of ours does; returns their rows."""
+    own = tables.subscription_terms.c
+    which = (own.subscription_id == subscription_id, own.since_day >= since_day)
+    async with world.sql.transaction() as connection:
+        found = await connection.execute(select(tables.subscription_terms).where(*which).order_by(own.since_day))
+        rows = [dict(row) for row in found.mappings()]
+        await connection.execute(delete(tables.subscription_terms).where(*which))
+    return rows
+
+
+async def put_back(world: World, rows: list[dict[str, Any]]) -> None:
+    async with world.sql.transaction() as connection:
+        await connection.execute(insert(tables.subscription_terms), rows)
+
+
+def stopped_closes(world: World) -> str:
+    """Read the metric's line."""
+    name = CounterName.CLOSE_STOPPED.value.split("|")[0] + "_total"
+    return next(line for line in world.telemetry.render().decode().splitlines() if line.startswith(name))
