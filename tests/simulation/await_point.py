@@ -29,6 +29,7 @@ WATCHED = (
     "billing/worker/cut_wait.py",
     "billing/worker/relay.py",
     "billing/worker/settling.py",
+    "billing/worker/stepping.py",
     "catalog/gateway/catalog.py",
 )
 
