@@ -83,8 +83,10 @@ def _end(subscription: Subscription, following: PeriodTerms | None, *, expires: 
     after = replaced(subscription, status=status, final_due=False, scheduled=None, pause=None)
     if subscription.next_day is None or subscription.status is SubscriptionStatus.TRIALING:
         return Turn(after=after, bill=None)
-    end_us = subscription.end_us
+    end_us, pause = subscription.end_us, subscription.pause
     assert end_us is not None, "it ends"
+    if subscription.status is SubscriptionStatus.PAUSED and pause is not None:  # at a period's end, which billed all
+        return Turn(after=replaced(after, end_us=min(end_us, pause.effective_us)), bill=None)
     if subscription.next_day * DAY_US < end_us:
         return _window(subscription) if _within(subscription) else _onward(subscription, following)
     last_day = max(subscription.closed_day, day_of_us(end_us - 1))

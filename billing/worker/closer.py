@@ -23,15 +23,14 @@ from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.worker.addons import renew_due
-from billing.worker.apart import Fault, apart
-from billing.worker.changing import settle_change
+from billing.worker.apart import Fault
 from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
-from billing.worker.returning import settle_return
-from billing.worker.settled import Counted, Settled, counted_at
-from billing.worker.settling import settle, stop
+from billing.worker.settled import Settled, counted_at
+from billing.worker.settling import stop
 from billing.worker.stepping import step, step_apart
 from billing.worker.stopped import Stopped
+from billing.worker.writing import write
 from catalog.gateway import Catalog
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
@@ -323,33 +322,11 @@ class Closer:
                     live=found.live,
                     raw=found.raw,
                 )
-        done = await self._write(agreed, counted)
+        done, faults = await write(self._sql, self._relay, agreed, counted, self._clock.now_ms())
+        stopped += sum([await self._stop(fault) for fault in faults])
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices)
         return done + Settled(stopped=stopped), doubted
-
-    async def _write(self, agreed: Sequence[CloseRow], counted: Mapping[str, Counted]) -> Settled:
-        """Write what the closes bill; one whose writing raises stops, and no other."""
-
-        async def plainly(some: Sequence[CloseRow]) -> Settled:
-            return await settle(self._sql, some, counted, self._clock.now_ms())
-
-        async def alone(some: Sequence[CloseRow]) -> Settled:
-            [close] = some
-            write = settle_return if close.change is None else settle_change
-            return await write(self._sql, close, counted[close.customer_id], self._clock.now_ms())
-
-        plain = [close for close in agreed if close.change is None and close.returns_term is None]
-        done, faults = await apart(plain, plainly)
-        for close in agreed:
-            if close in plain:
-                continue
-            some, faulty = await apart([close], alone)
-            done += some
-            faults += faulty
-            if close.change is not None:
-                await self._relay.show(close.customer_id)
-        return sum(done, Settled(stopped=sum([await self._stop(fault) for fault in faults])))
 
     async def _stop(self, fault: Fault[CloseRow]) -> bool:
         close = fault.item

@@ -30,6 +30,7 @@ WATCHED = (
     "billing/worker/relay.py",
     "billing/worker/settling.py",
     "billing/worker/stepping.py",
+    "billing/worker/writing.py",
     "catalog/gateway/catalog.py",
 )
 

@@ -28,7 +28,7 @@ UNREACHED: dict[tuple[str, str, int], str] = {
     ("billing/worker/closer.py", "_turn", 0): "no process of the simulation closes twice at once",
     ("billing/worker/closer.py", "_settle_all", 1): "no process of the simulation closes twice at once",
     ("billing/worker/closer.py", "_compare_and_write", 1): "a close that stops is a finding",
-    ("billing/worker/closer.py", "_write", 3): "a close that stops is a finding",
+    ("billing/worker/closer.py", "_compare_and_write", 3): "a close that stops is a finding",
     ("billing/worker/closer.py", "_stop", 0): "a close that stops is a finding",
     ("billing/worker/settling.py", "stop", 0): "a close that stops is a finding",
     ("billing/worker/settling.py", "stop", 1): "a close that stops is a finding",

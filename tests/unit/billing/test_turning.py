@@ -7,6 +7,7 @@ from billing.life.lifecycle import Command, decide, due_of
 from billing.life.subscription import Pause, PauseMode
 from billing.life.turning import replaced, turn
 from catalog.terms import SubscriptionStatus
+from kernel.errors import Refusal
 from kernel.period import DAY_US, Interval, boundary, date_of
 from tests.unit.billing.make import ANCHOR, day, period, subscription
 
@@ -169,6 +170,23 @@ def test_a_pause_that_was_to_begin_while_it_is_past_due_is_dropped():
     assert step.bill.base_term == 1
     coming = msgspec.structs.replace(pause, effective_us=day("2026-03-31") * DAY_US)
     assert turn(replaced(late, pause=coming), period(1)).after.pause == coming
+
+
+def test_an_end_within_a_pause_ends_it_where_it_began():
+    """R-SUB-5, R-SUB-13: nothing is billed, no period is begun only to end."""
+    pause = Pause(mode=PauseMode.PERIOD_END, requested_ms=0, effective_us=END_US, days=60)
+    paused = subscription(status=SubscriptionStatus.PAUSED, pause=pause, closed_day=day("2026-02-28"))
+    assert due_of(paused).command is Command.RESUME
+    for end_us in (END_US, END_US + DAY_US):
+        ending = replaced(paused, end_us=end_us)
+        assert (due_of(ending).at_us, due_of(ending).command) == (end_us, Command.END)
+        assert isinstance(decide(ending, Command.RESUME, end_us), Refusal)
+        assert not isinstance(decide(ending, Command.RESUME, end_us - 1), Refusal)
+        step = turn(ending, None)
+        assert (step.bill, step.after.status, step.after.end_us) == (None, SubscriptionStatus.CANCELED, END_US)
+    assert due_of(replaced(paused, end_us=END_US + 90 * DAY_US)).command is Command.RESUME
+    now = replaced(paused, pause=msgspec.structs.replace(pause, mode=PauseMode.IMMEDIATE), end_us=END_US)
+    assert due_of(now).command is Command.RESUME  # the end moves with the rest that is kept
 
 
 def test_a_downgrade_to_a_free_plan_leaves_closing_overage_and_no_boundary():
