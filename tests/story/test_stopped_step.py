@@ -41,6 +41,8 @@ async def test_a_step_that_raises_stops_its_own_subscription_alone(
     assert (run["status"], run["error"].split(":")[0]) == ("failed", "steps stopped")
     assert (len(await world.lines("acme")), len(await world.lines("other"))) == (1, 3)
     assert stopped_closes(world).endswith(" 1.0")
+    told = await Explainer(world.sql, world.live, world.store, world.catalog).explain_close(acme["id"])
+    assert (told["due"], told["closes"]) == ({"at": "2026-02-05T00:00:00.000Z", "step": "renew"}, [])
     summary = await world.closer.close_due()
     assert (summary.settled, summary.stopped) == (2, 0)  # of the other organization; what stopped is left alone
     assert not (await world.closer.close_due()).settled
