@@ -7,9 +7,10 @@ from sqlalchemy import delete, insert, select, update
 
 from billing import tables
 from billing.gateway.explain import Explainer
-from billing.worker import closer
+from billing.worker import addons, closer
 from kernel.period import DAY_US, parse_instant_us
 from kernel.telemetry import CounterName
+from tests.story.test_addon import sso, switch_on
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -76,6 +77,25 @@ async def test_a_close_that_raises_stops_alone(world: World) -> None:
     await discounted(world, acme["id"], None)
     assert (await world.closer.close_due(resume=True)).settled == 1
     assert await world.lines("acme") == [[("plan_base", 4900)], [("plan_base", 4900), ("overage", 3)]]
+
+
+async def test_the_month_of_an_addon_that_raises_stops_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-ADDON-13: the months of others are charged, and its own when it is mended."""
+    monkeypatch.setattr(addons, "_BATCH", 1)
+    await sso(world)
+    await world.now("2026-01-31T00:00:00Z")
+    subscribed = {}
+    for name in ("acme", "other"):
+        await world.customer(name)
+        subscribed[name] = await world.subscribe(name, "free")
+        await switch_on(world, subscribed[name], "sso-access")
+    kept = await lost(world, subscribed["acme"]["id"], 0)
+    run = await world.now("2026-03-31T00:00:00Z")
+    assert (run["status"], len(await world.lines("other"))) == ("failed", 3)
+    await put_back(world, kept)
+    assert (await world.closer.close_due()).invoices == 0
+    assert (await world.closer.close_due(resume=True)).invoices == 2
+    assert await world.lines("acme") == await world.lines("other")
 
 
 async def discounted(world: World, subscription_id: str, discount: dict[str, Any] | None) -> None:
