@@ -184,6 +184,7 @@ async def test_a_plan_that_is_withdrawn_takes_no_subscriber_and_a_deleted_one_no
     assert shown["isDeprecated"] is True
     # Who was subscribed goes on, and once gone does not come back.
     await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    await world.closer.close_due()  # the final close, which is settled in the background
     await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"}, expect=422)
     await world.call("DELETE", f"/plans/{world.starter}")
     before = await everything(world)
