@@ -166,6 +166,7 @@ _FIELDS: Final[Mapping[tuple[str, str], str]] = {
     ("subscriptions", "billingInterval"): "R-SUB-2",
     ("credits", "creditPackId"): "R-PACK-1",
     ("topup", "amount"): "R-TOPUP-1",
+    ("pause", "durationDays"): "R-SUB-13",
     ("addons", "addonId"): "R-ADDON-2",
     ("seats", "count"): "R-SEAT-2",
     ("seats", "seats"): "R-SEAT-2",

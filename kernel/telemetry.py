@@ -26,7 +26,7 @@ class CounterName(StrEnum):
     FOLD_REPEATS = "meterline_fold_repeats|Slices folded again, by reason|reason"
     KEY_LOOKUPS = "meterline_key_lookups|Keys beyond the exact days looked up in RAW, by whether it had one|found"
     REFUSALS_DROPPED = "meterline_refusals_dropped|Refusals counted but not kept|"
-    CLOSE_STOPPED = "meterline_close_stopped|Invoices stopped because LIVE and RAW differ|"
+    CLOSE_STOPPED = "meterline_close_stopped|Closes stopped because LIVE and RAW differ, closes and steps that raised|"
     INVOICES_WRITTEN = "meterline_invoices_written|Invoices that closes wrote|"
     REBUILDS = "meterline_rebuilds|Lanes rebuilt|"
 

@@ -16,6 +16,7 @@ from aggregator.usage import EventSums, position_of
 from billing.gateway.event_invoice import events_of, line_of
 from billing.gateway.upcoming import account_of
 from billing.life.frozen import PeriodTerms
+from billing.life.lifecycle import due_of
 from billing.money.agreement import difference
 from billing.money.closing import Window, WindowUsage
 from billing.money.explanation.fact import Fact
@@ -247,7 +248,7 @@ class Explainer:
                 raise rejected("subscription_not_found", f"There is no subscription {what}.")
             found = named or await closes.of_subscription(connection, subscription_id)
             periods = await terms.of(connection, subscription_id)
-        end = subscription.period_end_day
+        end, due = subscription.period_end_day, due_of(subscription)
         return {
             "id": what,
             "kind": "close" if named else "subscription",
@@ -257,6 +258,7 @@ class Explainer:
             "status": subscription.status.value,
             "periodStart": date_of(subscription.period_start_day).isoformat(),
             "periodEnd": None if end is None else date_of(end).isoformat(),
+            "due": None if due is None else {"at": instant_text(due.at_us // 1000), "step": due.command.value},
             "terms": [terms_wire(one) for one in periods],
             "closes": [await self._close(close) for close in found],
         }

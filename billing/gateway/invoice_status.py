@@ -15,12 +15,13 @@ from billing.gateway.canceling import carry_out
 from billing.life.lifecycle import Command, Decision, decide
 from billing.life.paused import parts_of
 from billing.life.showing import in_force
-from billing.life.turning import replaced
+from billing.life.turning import replaced, without_begun
 from billing.money.invoice import PAID, VOID, Invoice, Line, LineKind
 from billing.sale.switching import base_paid_minor
 from billing.store import credit, terms
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
+from billing.store.begin import announce
 from catalog.definition import Organization
 from kernel.errors import rejected
 from kernel.period import DAY_MS
@@ -82,6 +83,7 @@ async def _recovered(connection: AsyncConnection, invoice: Invoice, now_ms: int)
     """Take a subscription out of past due when none of its invoices is outstanding any more (R-SUB-5, R-DUN-3).
 
     One whose trial ended with a declined charge is active on its paid plan only now (R-DISC-4).
+    A scheduled pause comes then, unless its day came while the subscription was past due: that day it renewed.
     """
     subscription = None
     if invoice.subscription_id is not None:
@@ -90,5 +92,8 @@ async def _recovered(connection: AsyncConnection, invoice: Invoice, now_ms: int)
         return
     decision = decide(subscription, Command.PAY, now_ms * 1000)
     if isinstance(decision, Decision):
-        after = replaced(subscription, status=decision.status, was_paid=True, updated_ms=now_ms)
+        pause = without_begun(subscription.pause, now_ms * 1000)
+        after = replaced(subscription, status=decision.status, was_paid=True, pause=pause, updated_ms=now_ms)
         await carry_out(connection, subscription, after)
+        if pause is not None:
+            await announce(connection, after)

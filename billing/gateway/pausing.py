@@ -16,6 +16,7 @@ from billing.life.turning import replaced
 from billing.money.invoice import Invoice
 from billing.store.begin import announce
 from catalog.definition import Organization
+from kernel.errors import invalid
 from kernel.period import DAY_US, day_of_us
 
 
@@ -52,12 +53,19 @@ async def pause(connection: AsyncConnection, organization: Organization, wish: P
 async def extend_pause(
     connection: AsyncConnection, organization: Organization, subscription_id: str, days: int | None, real_ms: int
 ) -> Subscription:
-    """Set how long a pause lasts in all, counted from when it takes effect. Raises Rejected without one."""
+    """Set how long a pause lasts in all, counted from when it takes effect.
+
+    Raises Rejected without one, and `validation_error` for a length that is over already: access would begin in the
+    past, and days without it would be charged (R-SUB-13).
+    """
     now_ms = organization.now_ms(real_ms)
     subscription = await to_change(connection, organization, subscription_id, now_ms)
     decided(subscription, Command.EXTEND_PAUSE, now_ms)
     assert subscription.pause is not None, "the command needs one"
-    after = replaced(subscription, pause=msgspec.structs.replace(subscription.pause, days=days), updated_ms=now_ms)
+    pause = msgspec.structs.replace(subscription.pause, days=days)
+    if pause.resume_us is not None and pause.resume_us <= now_ms * 1000:
+        raise invalid("durationDays", "is over already: resume it now, or let it last longer")
+    after = replaced(subscription, pause=pause, updated_ms=now_ms)
     await carry_out(connection, subscription, after)
     return after
 

@@ -18,6 +18,7 @@ from billing.money.invoice import OUTSTANDING, PAID, VOID, Invoice, Source, sour
 from billing.money.payment import Card, Charge, Collected, Payment, PaymentStatus, SavedCard
 from billing.store import invoice as invoices
 from billing.store import payment as payments
+from billing.store.begin import announce
 from catalog.definition import Organization
 from kernel import ids
 from kernel.errors import invalid, rejected
@@ -90,10 +91,16 @@ def unpaid(organization: Organization, invoice: Invoice) -> bool:
 
 
 async def past_due(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> None:
-    """Say that a renewal's charge failed: access stays (R-DUN-1). One that is over, or past due already, stays so."""
+    """Say that a renewal's charge failed: access stays (R-DUN-1). One that is over, or past due already, stays so.
+
+    A scheduled pause waits until it is paid: while it is past due the renewal comes, and is announced (R-DUN-7).
+    """
     decision = decide(subscription, Command.FAIL, now_ms * 1000)
     if isinstance(decision, Decision):
-        await carry_out(connection, subscription, replaced(subscription, status=decision.status, updated_ms=now_ms))
+        after = replaced(subscription, status=decision.status, updated_ms=now_ms)
+        await carry_out(connection, subscription, after)
+        if after.pause is not None:
+            await announce(connection, after)
 
 
 async def must_collect(connection: AsyncConnection, organization: Organization, invoice: Invoice, real_ms: int) -> None:

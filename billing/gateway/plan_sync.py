@@ -14,7 +14,7 @@ from billing.gateway.changing import Chosen, change_freely
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.life.lifecycle import Command
 from billing.life.showing import announced, in_force
-from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
+from billing.life.subscription import ChangeKind, PauseMode, ScheduledChange, Subscription
 from billing.life.turning import replaced
 from billing.sale.switching import Path
 from billing.store import account as accounts
@@ -26,6 +26,7 @@ from billing.store.plan import offered
 from billing.worker.relay import Relay
 from catalog.definition import Plan
 from catalog.store.organization import load_organization
+from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
@@ -116,10 +117,9 @@ async def _follow_ending(connection: AsyncConnection, subscription: Subscription
     if plan.ending is None or subscription.plan_id != plan.id or subscription.end_us is not None:
         return False
     if plan.ending == CANCEL:
-        end_us = subscription.period_of(day_of_us(now_ms * 1000)).end * DAY_US
         after = replaced(
             subscription,
-            end_us=end_us,
+            end_us=_renewal_us(subscription, now_ms),
             scheduled=None,
             cancel_reason="plan deleted",
             cancel_requested_ms=now_ms,
@@ -133,6 +133,17 @@ async def _follow_ending(connection: AsyncConnection, subscription: Subscription
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return True
+
+
+def _renewal_us(subscription: Subscription, now_ms: int) -> int:
+    """Tell when a deletion ends a paid subscription: where it would renew.
+
+    Of one that is paused that is the end of the rest that the pause keeps, or, where it keeps none, when it began.
+    """
+    pause, end_day = subscription.pause, subscription.period_end_day
+    if subscription.status is not SubscriptionStatus.PAUSED or pause is None or end_day is None:
+        return subscription.period_of(day_of_us(now_ms * 1000)).end * DAY_US
+    return pause.effective_us if pause.mode is PauseMode.PERIOD_END else end_day * DAY_US
 
 
 def _migration(subscription: Subscription, target: Plan, now_ms: int) -> ScheduledChange:

@@ -28,7 +28,7 @@ from billing.store.plan import offered
 from catalog.store.organization import load_organization
 from catalog.terms import SubscriptionStatus
 from kernel import ids
-from kernel.period import day_of_us
+from kernel.period import DAY_US, day_of_us
 
 
 async def take_up(
@@ -45,6 +45,7 @@ async def take_up(
     resumed = msgspec.structs.replace(subscription, status=SubscriptionStatus.ACTIVE, pause=None, updated_ms=now_ms)
     if pause.mode is PauseMode.IMMEDIATE:
         following = continued(subscription, current, account.terms, now_ms)
+        resumed = _with_end(resumed, following)
     else:
         following = await _new_period(connection, subscription, current, account.terms, now_ms)
         resumed = msgspec.structs.replace(resumed, closed_day=day_of_us(now_ms * 1000))
@@ -59,6 +60,14 @@ async def take_up(
     held = await seats.counts(connection, subscription.customer_id)
     draft = first_invoice(after, following, held, account.cut, resumed=True)
     return after, await invoices.write(connection, draft, now_ms)
+
+
+def _with_end(resumed: Subscription, following: PeriodTerms) -> Subscription:
+    """Move the end that a deleted plan set, as the period's moves with the days that the pause lasted."""
+    if not resumed.ending:
+        return resumed
+    assert following.until_day is not None, "a paid plan's period ends"
+    return msgspec.structs.replace(resumed, end_us=following.until_day * DAY_US)
 
 
 async def take_up_when_due(connection: AsyncConnection, subscription: Subscription, due_ms: int, real_ms: int) -> None:

@@ -17,7 +17,7 @@ from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.clock import COMPLETED, FAILED, RUNNING, ClockRun
 from billing.store.close import CloseRow, CloseState
-from billing.worker.closer import Closer, CloseSummary
+from billing.worker.closer import Closer
 from catalog.definition import Organization
 from catalog.store.organization import load_organization, set_clock
 from kernel import ids
@@ -92,14 +92,11 @@ async def bill(sql: Sql, closer: Closer, run: ClockRun) -> None:
     except MeterlineError as error:
         _log.warning("billing waits", organization=run.organization_id, reason=str(error))
         return
-    await _finish(sql, run, summary)
-
-
-async def _finish(sql: Sql, run: ClockRun, summary: CloseSummary) -> None:
     if summary.waiting:
         return
+    failed = summary.stopped or closer.has_stopped(run.organization_id)
     async with sql.transaction() as connection:
-        await clocks.finish(connection, run.id, FAILED if summary.stopped else COMPLETED)
+        await clocks.finish(connection, run.id, FAILED if failed else COMPLETED)
 
 
 async def latest(sql: Sql, closer: Closer, organization: Organization) -> tuple[ClockRun, list[CloseRow]] | None:
@@ -112,7 +109,8 @@ async def latest(sql: Sql, closer: Closer, organization: Organization) -> tuple[
         states = await closes.states_since(connection, organization.id_text, run.created_ms)
         pending = await closer.has_due(connection, organization.id_text)
     if run.status == RUNNING and not pending and CloseState.CUT not in states:
-        status = FAILED if CloseState.STOPPED in states else COMPLETED
+        failed = CloseState.STOPPED in states or closer.has_stopped(organization.id_text)
+        status = FAILED if failed else COMPLETED
         async with sql.transaction() as connection:
             await clocks.finish(connection, run.id, status)
         run = msgspec.structs.replace(run, status=status)

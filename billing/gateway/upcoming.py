@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aggregator.account import Account, decode_account
 from billing.life.frozen import PeriodTerms
-from billing.life.lifecycle import due_of
+from billing.life.lifecycle import Command, due_of
 from billing.life.showing import announced
 from billing.life.subscription import Subscription
 from billing.life.turning import turn
@@ -70,7 +70,8 @@ def _next(
 ) -> InvoiceDraft | None:
     """Plan the first close to come that bills something: a window without overage gives no invoice (R-INT-4)."""
     for _ in range(Interval.YEARLY.months):
-        if due_of(subscription) is None:
+        due = due_of(subscription)
+        if due is None or due.command is Command.RESUME:
             return None
         cut += 1
         step = turn(subscription, announced(subscription, periods))

@@ -98,6 +98,7 @@ TRANSITIONS: Final = {
     (Status.PAST_DUE, Command.DELETE): Status.CANCELED,
     (Status.PAUSED, Command.RESUME): Status.ACTIVE,
     (Status.PAUSED, Command.EXTEND_PAUSE): Status.PAUSED,
+    (Status.PAUSED, Command.END): Status.CANCELED,
     (Status.PAUSED, Command.CANCEL): Status.CANCELED,
     (Status.PAUSED, Command.CANCEL_NOW): Status.CANCELED,
     (Status.PAUSED, Command.DELETE): Status.CANCELED,
@@ -133,7 +134,7 @@ def decide(subscription: Subscription, command: Command, now_us: int) -> Decisio
     if command is Command.CANCEL and (subscription.free or not subscription.started):
         command = Command.CANCEL_NOW
     after = TRANSITIONS.get((subscription.status, command))
-    if after is None or _barred(subscription, command):
+    if after is None or _barred(subscription, command, now_us):
         return refusal(subscription, command)
     return _decision(subscription, command, after, now_us)
 
@@ -155,7 +156,7 @@ def _decision(subscription: Subscription, command: Command, after: Status, now_u
     return Decision(status=after, end_us=end_us, effects=frozenset(effects))
 
 
-def _barred(subscription: Subscription, command: Command) -> bool:
+def _barred(subscription: Subscription, command: Command, now_us: int) -> bool:
     """Tell whether something beyond the state forbids a command that the table has."""
     in_trial = subscription.status is Status.TRIALING and command not in _EITHER_WAY
     if in_trial and subscription.started is (command in _BEFORE_THE_CARD):
@@ -166,6 +167,11 @@ def _barred(subscription: Subscription, command: Command) -> bool:
             barred = not subscription.ending
         case Command.CANCEL:  # a scheduled pause is revoked first
             barred = subscription.status is Status.ACTIVE and subscription.pause is not None
+        case Command.SET_END:  # as an end forbids a pause
+            barred = subscription.pause is not None
+        case Command.RESUME:  # what has ended does not go on
+            end_us = _paused_end_us(subscription)
+            barred = end_us is not None and end_us <= now_us
         case Command.SCHEDULE_PAUSE:
             barred = subscription.free or scheduled or subscription.pause is not None
         case Command.PAUSE:
@@ -205,7 +211,8 @@ def refusal(subscription: Subscription, command: Command) -> Refusal:
         )
     if subscription.status is Status.CANCELED and command in (Command.CANCEL, Command.CANCEL_NOW):
         return Refusal(code="subscription_already_canceled", message=f"Subscription {subscription.id} is canceled.")
-    if command is Command.SCHEDULE_PAUSE and subscription.status is Status.ACTIVE and not subscription.free:
+    plans = command is Command.SET_END or (command is Command.SCHEDULE_PAUSE and not subscription.free)
+    if plans and subscription.status is Status.ACTIVE:
         return Refusal(
             code="already_scheduled",
             message=f"Subscription {subscription.id} has a pause, a change or an end scheduled: take that back first.",
@@ -246,10 +253,27 @@ def due_of(subscription: Subscription) -> Due | None:
             return _trial_due(subscription)
         case Status.ACTIVE | Status.PAST_DUE:
             return _running_due(subscription)
-        case Status.PAUSED if subscription.pause is not None and subscription.pause.resume_us is not None:
-            return Due(at_us=subscription.pause.resume_us, command=Command.RESUME)
+        case Status.PAUSED:
+            return _paused_due(subscription)
         case _:
             return None
+
+
+def _paused_due(subscription: Subscription) -> Due | None:
+    end_us = _paused_end_us(subscription)
+    resume_us = None if subscription.pause is None else subscription.pause.resume_us
+    if end_us is not None and (resume_us is None or end_us <= resume_us):
+        return Due(at_us=end_us, command=Command.END)
+    return None if resume_us is None else Due(at_us=resume_us, command=Command.RESUME)
+
+
+def _paused_end_us(subscription: Subscription) -> int | None:
+    """Tell when a paused subscription ends as it is; None: not before it is resumed.
+
+    A pause at once keeps the rest of a period, and the end moves with it. After one at a period's end there is none.
+    """
+    pause = subscription.pause
+    return None if pause is None or pause.mode is PauseMode.IMMEDIATE else subscription.end_us
 
 
 def as_of(subscription: Subscription, now_us: int) -> Subscription | None:
@@ -303,7 +327,11 @@ def _running_due(subscription: Subscription) -> Due | None:
 
 
 def boundary_command(subscription: Subscription) -> Command:
-    """Tell what the end of the open usage window brings."""
+    """Tell what the end of the open usage window brings.
+
+    A pause that is scheduled for a period's end begins there, unless a charge has failed: past due leads to active or
+    canceled alone (R-SUB-5), and its boundaries keep running (R-DUN-7).
+    """
     if subscription.next_day != subscription.period_end_day:
         return Command.WINDOW
     if subscription.pause is not None and subscription.status is Status.ACTIVE:

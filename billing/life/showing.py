@@ -126,7 +126,7 @@ def snapshot_of(
 def _access_end_us(subscription: Subscription) -> int | None:
     """Tell when access ends, as far as it is known: for good, or by a pause, which waits for no job (R-SUB-13)."""
     pause, end_us = subscription.pause, subscription.end_us
-    if pause is None:
+    if pause is None or not subscription.pausing:
         return end_us
     return pause.effective_us if end_us is None else min(end_us, pause.effective_us)
 

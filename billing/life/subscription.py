@@ -126,6 +126,11 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
             self.live and not self.free and (self.end_us is None or self.end_us > (self.period_end_day or 0) * DAY_US)
         )
 
+    @property
+    def pausing(self) -> bool:
+        """Tell whether it is paused, or is to be at the period's end: while it is past due it renews (R-SUB-5)."""
+        return self.pause is not None and self.status is not SubscriptionStatus.PAST_DUE
+
     def period_of(self, day: int) -> Period:
         """Tell the billing period that holds `day`; of a trial the trial itself."""
         if self.status is SubscriptionStatus.TRIALING:

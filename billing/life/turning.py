@@ -8,7 +8,7 @@ import msgspec
 
 from billing.life.frozen import PeriodTerms
 from billing.life.lifecycle import Command, boundary_command, due_of
-from billing.life.subscription import Subscription
+from billing.life.subscription import Pause, Subscription
 from billing.money.invoice import RECURRING, InvoiceType
 from billing.sale.change import Target
 from catalog.terms import SubscriptionStatus
@@ -66,6 +66,11 @@ def turn(subscription: Subscription, following: PeriodTerms | None) -> Turn:
             return _end(subscription, following, expires=due.command is Command.EXPIRE)
 
 
+def without_begun(pause: Pause | None, at_us: int) -> Pause | None:
+    """Tell what is left of a scheduled pause of a subscription that went on at an instant: nothing once it was due."""
+    return None if pause is None or pause.effective_us <= at_us else pause
+
+
 def replaced(subscription: Subscription, **changes: object) -> Subscription:
     """Make a subscription with some members changed."""
     return msgspec.structs.replace(subscription, **changes)
@@ -78,8 +83,10 @@ def _end(subscription: Subscription, following: PeriodTerms | None, *, expires: 
     after = replaced(subscription, status=status, final_due=False, scheduled=None, pause=None)
     if subscription.next_day is None or subscription.status is SubscriptionStatus.TRIALING:
         return Turn(after=after, bill=None)
-    end_us = subscription.end_us
+    end_us, pause = subscription.end_us, subscription.pause
     assert end_us is not None, "it ends"
+    if subscription.status is SubscriptionStatus.PAUSED and pause is not None:  # at a period's end, which billed all
+        return Turn(after=replaced(after, end_us=min(end_us, pause.effective_us)), bill=None)
     if subscription.next_day * DAY_US < end_us:
         return _window(subscription) if _within(subscription) else _onward(subscription, following)
     last_day = max(subscription.closed_day, day_of_us(end_us - 1))
@@ -115,7 +122,10 @@ def _pause(subscription: Subscription) -> Turn:
 
 
 def _onward(subscription: Subscription, following: PeriodTerms | None) -> Turn:
-    """Take over the announced terms: a renewal, the end of a trial, a change that was scheduled."""
+    """Take over the announced terms: a renewal, the end of a trial, a change that was scheduled.
+
+    A pause that was to begin here is dropped: the subscription is past due.
+    """
     day = subscription.next_day
     assert day is not None, "a paid plan has windows"
     assert following is not None, "what follows a period was announced when it began"
@@ -126,6 +136,7 @@ def _onward(subscription: Subscription, following: PeriodTerms | None) -> Turn:
             status=SubscriptionStatus.ACTIVE if trial else subscription.status,
             closed_day=day,
             scheduled=None,
+            pause=without_begun(subscription.pause, day * DAY_US),
         ),
         following,
     )

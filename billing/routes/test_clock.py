@@ -10,7 +10,7 @@ from aggregator.store import UsageStore
 from billing.gateway import simulated_time
 from billing.gateway.simulated_time import Move
 from billing.store import invoice as invoices
-from billing.store.clock import ClockRun
+from billing.store.clock import FAILED, ClockRun
 from billing.store.close import CloseRow, CloseState
 from billing.wire import invoice as shape
 from billing.worker.closer import Closer
@@ -24,6 +24,7 @@ from kernel.wire import Dialect, Wire
 
 _RESOURCE: Final = "test_clock"
 _DAYS_MAX: Final = 3_660  # ten years; further is a slip of the finger that cannot be undone
+_RAISED: Final = "its code raised, as the server's log says"
 _ITEM_STATUS: Final = {CloseState.CUT: "processing", CloseState.SETTLED: "completed", CloseState.STOPPED: "failed"}
 
 
@@ -146,9 +147,16 @@ def _run(caller: Caller, run: ClockRun, items: list[dict[str, Any]]) -> dict[str
         "estimatedDeadlineCount": len(items),
         "completedDeadlineCount": done.count("completed"),
         "failedDeadlineCount": done.count("failed"),
-        "error": "invoices stopped: LIVE and RAW differ" if "failed" in done else None,
+        "error": _error(run, items),
         "items": items,
     }
+
+
+def _error(run: ClockRun, items: list[dict[str, Any]]) -> str | None:
+    told = [item["error"] for item in items if item["error"] is not None]
+    if told:
+        return f"invoices stopped: {told[0]}"
+    return f"steps stopped: {_RAISED}" if run.status == FAILED else None
 
 
 def _item(close: CloseRow, *, number: str | None, customer: str | None) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def _item(close: CloseRow, *, number: str | None, customer: str | None) -> dict[
         "invoiceId": close.invoice_id,
         "outcome": ("invoiced" if close.invoice_id else "nothing_due") if close.state is CloseState.SETTLED else None,
         "detail": "final" if close.final else None,
-        "error": "LIVE and RAW differ" if stopped else None,
+        "error": (_RAISED if close.live is None else "LIVE and RAW differ") if stopped else None,
     }
 
 

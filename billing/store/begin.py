@@ -97,7 +97,7 @@ async def to_announce(
     later = [period for period in periods if period.since_day > current.since_day]
     for period in later:
         await terms.drop(connection, subscription.id, period)
-    if subscription.free or not subscription.renews or subscription.pause is not None:
+    if subscription.free or not subscription.renews or subscription.pausing:
         return None
     following = None
     if subscription.status is SubscriptionStatus.TRIALING:

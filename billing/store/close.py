@@ -17,7 +17,7 @@ _c = tables.closes.c
 
 
 class CloseState(StrEnum):
-    """How far a close came: cut taken, settled with or without an invoice, stopped because LIVE and RAW differ."""
+    """How far a close came: cut taken, settled with or without an invoice, stopped until an operator resumes it."""
 
     CUT = "cut"
     SETTLED = "settled"
@@ -25,7 +25,7 @@ class CloseState(StrEnum):
 
 
 class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A close as its row has it; `live` and `raw` keep both sides of a difference, `{window: units}`.
+    """A close as its row has it; `live` and `raw` keep both sides of a difference that stopped it, `{window: units}`.
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
     the code with which it was refused in the end. `returns_term` names terms whose top-ups it gives back (`Bill`).
@@ -160,8 +160,14 @@ async def settle_all(connection: AsyncConnection, invoiced: Mapping[str, str | N
         await connection.execute(change, rows)
 
 
-async def stop(connection: AsyncConnection, close: CloseRow, live: dict[str, str], raw: dict[str, str]) -> bool:
-    """Stop a close and keep both sides; False when it is not at its cut any more."""
+async def stop(
+    connection: AsyncConnection, close: CloseRow, sides: tuple[dict[str, str], dict[str, str]] | None
+) -> bool:
+    """Stop a close and keep both sides, LIVE's and RAW's, where they differ; False when it is not at its cut any more.
+
+    None: they agree, but what writes the invoice raised.
+    """
+    live, raw = (None, None) if sides is None else sides
     stopped = await connection.execute(
         update(tables.closes)
         .where(_c.id == close.id, _c.state == CloseState.CUT)

@@ -125,7 +125,8 @@ subscription_terms = Table(
     Column("earlier", JSON, nullable=False, server_default=text("'[]'")),
 )
 
-# `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw` keep both sides).
+# `state` is cut (taken, not settled), settled, or stopped (LIVE and RAW differ: `live` and `raw`
+# keep both sides; where these are empty what writes it raised).
 # Windows that end by `through_day` are billed, in an invoice of `kind`, and with `base_term` the base of the period
 # that begins then under that term; `end_us` is the instant that it ended.
 closes = Table(

@@ -109,7 +109,7 @@ def shown_period(subscription: Subscription, terms: PeriodTerms, now_ms: int) ->
 
 
 def _bills_next(subscription: Subscription, terms: PeriodTerms) -> bool:
-    return subscription.renews and not terms.free and subscription.pause is None
+    return subscription.renews and not terms.free and not subscription.pausing
 
 
 def _trial_end(subscription: Subscription) -> str | None:

@@ -4,6 +4,7 @@ Invariant: a month is charged once, because its invoice is named after the activ
 usage is in it, so it takes no cut. A card that declines leaves the invoice outstanding.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +20,7 @@ from billing.store import addon as addons
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
 from billing.store import terms
+from billing.worker.apart import Fault, apart
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
@@ -27,14 +29,22 @@ from kernel.period import DAY_MS
 _BATCH: Final = 50
 
 
-async def renew_due(sql: Sql, organization_id: str | None, real_ms: int, settle_ms: int) -> int:
-    """Charge the next month of add-ons whose month has ended, in one transaction; returns how many invoices."""
+async def renew_due(
+    sql: Sql, organization_id: str | None, real_ms: int, settle_ms: int, stopped: Collection[str]
+) -> tuple[int, list[Fault[SubscriptionAddon]]]:
+    """Charge the next month of add-ons whose month has ended, but those in `stopped`, in one transaction.
+
+    Returns how many invoices were written, and the add-ons whose month raises, which stay as they are.
+    """
     async with sql.snapshot() as connection:
-        due = await addons.due(connection, organization_id, real_ms, settle_ms, _BATCH)
-    if not due:
-        return 0
-    async with sql.transaction() as connection:
-        return sum([await _renew(connection, listed, real_ms) for listed in due])
+        due = await addons.due(connection, organization_id, real_ms, settle_ms, _BATCH + len(stopped))
+
+    async def together(some: Sequence[SubscriptionAddon]) -> int:
+        async with sql.transaction() as connection:
+            return sum([await _renew(connection, listed, real_ms) for listed in some])
+
+    written, faults = await apart([one for one in due if one.id not in stopped][:_BATCH], together)
+    return sum(written), faults
 
 
 async def _renew(connection: AsyncConnection, listed: SubscriptionAddon, real_ms: int) -> bool:

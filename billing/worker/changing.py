@@ -32,7 +32,7 @@ from kernel.money import Money
 async def settle_change(sql: Sql, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
     """Settle a close that a change of plan waits for; nothing when another settled it.
 
-    `counted` are RAW's sums at the customer's cut. Raises IntegrityError when another closer committed meanwhile.
+    `counted` are RAW's sums at the customer's cut.
     """
     try:
         async with sql.transaction() as connection:

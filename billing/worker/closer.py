@@ -7,12 +7,11 @@ settled. Source: DESIGN 3.8.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.account import Account
@@ -24,13 +23,14 @@ from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.worker.addons import renew_due
-from billing.worker.changing import settle_change
+from billing.worker.apart import Fault
 from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
-from billing.worker.returning import settle_return
 from billing.worker.settled import Settled, counted_at
-from billing.worker.settling import settle, stop
-from billing.worker.stepping import step, step_all
+from billing.worker.settling import stop
+from billing.worker.stepping import step, step_apart
+from billing.worker.stopped import Stopped
+from billing.worker.writing import write
 from catalog.gateway import Catalog
 from kernel.clock import Clock
 from kernel.engine.live.base import Live
@@ -83,6 +83,7 @@ class Closer:
         self._clock = clock
         self._telemetry = telemetry
         self._settings = settings
+        self._stopped = Stopped(clock, telemetry)
         self._taking = asyncio.Lock()
         self._under_way: dict[str, asyncio.Future[None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -114,38 +115,51 @@ class Closer:
     async def close_due(self, organization: str | None = None, *, resume: bool = False) -> CloseSummary:
         """Close everything that is due, period after period, until nothing is; of one organization (`org_…`) or all.
 
-        `resume` takes up stopped closes as well, after a rebuild. Cuts whose fold or sink does not follow in time stay
-        open, and are counted as waiting. Calls that run at once in one process share the work: none settles what
-        another has under way, and each waits for it.
+        `resume` takes up what stopped as well, after a rebuild or a fix: closes, and steps that raised. Cuts whose fold
+        or sink does not follow in time stay open, and are counted as waiting. Calls that run at once in one process
+        share the work: none settles what another has under way, and each waits for it.
         """
         if resume:
+            self._stopped.resume(organization)
             async with self._sql.transaction() as connection:
                 await closes.resume(connection, organization)
         total, waiting = Settled(), set[str]()
         while True:
-            taken, months, done = await self._turn(organization, waiting)
-            total, waiting = total + done.settled + Settled(invoices=months), waiting | done.waiting
-            if not taken and not months and not done.tried:
+            done = await self._turn(organization, waiting)
+            total, waiting = total + done.settled, waiting | done.waiting
+            if not done.tried:
                 return CloseSummary(**msgspec.structs.asdict(total), waiting=len(waiting))
 
-    async def _turn(self, organization: str | None, waiting: set[str]) -> tuple[int, int, "_Done"]:
-        """Take cuts, charge months, settle what is open: returns how many were taken and charged, and what was done."""
+    async def _turn(self, organization: str | None, waiting: set[str]) -> "_Done":
+        """Take cuts, charge months, settle what is open."""
         with ExitStack() as held:
             async with self._taking:
                 async with self._sql.snapshot() as connection:
                     due = await self._due(connection, organization, limit=_DUE_MAX)
                 held.enter_context(self._relay.about_to_show([one.customer_id for one in due]))
-                taken = await self._take_cuts(due)
-            months = await renew_due(self._sql, organization, self._clock.now_ms(), self._settings.settle_ms)
-            return taken, months, await self._pass(organization, waiting)
+                done = await self._take_cuts(due)
+            done = done + await self._charge_months(organization)
+            return done + await self._pass(organization, waiting)
+
+    async def _charge_months(self, organization: str | None) -> "_Done":
+        stopped = self._stopped.names()
+        months, faults = await renew_due(
+            self._sql, organization, self._clock.now_ms(), self._settings.settle_ms, stopped
+        )
+        done = Settled(invoices=months, stopped=self._stopped.add(faults))
+        return _Done(settled=done, waiting=set(), tried=bool(months or faults))
 
     async def flush(self) -> None:
         """Wait until RAW has what is folded now. A cut needs no such call: the sink writes it at once."""
         await self._flush()
 
     async def has_due(self, connection: AsyncConnection, organization: str) -> bool:
-        """Tell whether a cut of the organization is due and not taken."""
+        """Tell whether a cut of the organization is due and not taken, those left out that stopped."""
         return bool(await self._due(connection, organization, limit=1))
+
+    def has_stopped(self, organization: str) -> bool:
+        """Tell whether a step of the organization raised in this process and waits to be tried again."""
+        return self._stopped.any_of(organization)
 
     def close_in_background(self, organization: str) -> asyncio.Task[CloseSummary]:
         """Start closing what is due of an organization; the task ends by itself, or with `stop`."""
@@ -210,29 +224,33 @@ class Closer:
             fresh = [close for close in found if close.id not in waiting]
             done = done + await self._settle_all(fresh)
 
-    async def _take_cuts(self, due: Sequence[Subscription]) -> int:
-        """Do what is due, a batch a transaction; returns how many steps were taken (step a)."""
-        if not due:
-            return 0
-        real_ms = self._clock.now_ms()
+    async def _take_cuts(self, due: Sequence[Subscription]) -> "_Done":
+        """Do what is due, a batch a transaction; whose step raises stops, and nobody else (step a)."""
+        real_ms, stopped = self._clock.now_ms(), 0
         taken: list[str] = []
         for at in range(0, len(due), BATCH_CUSTOMERS):
-            async with self._sql.transaction() as connection:
-                taken += await step_all(connection, due[at : at + BATCH_CUSTOMERS], real_ms)
+            some, faults = await step_apart(self._sql, due[at : at + BATCH_CUSTOMERS], real_ms)
+            taken += some
+            stopped += self._stopped.add(faults)
+        done = _Done(settled=Settled(stopped=stopped), waiting=set(), tried=bool(taken or stopped))
+        if not taken:
+            return done
         # A step without a cut, such as a resume, is shown here; the others are shown as they are settled.
         async with self._sql.snapshot() as connection:
             unseen = await closes.without_cut(connection, taken)
         await self._relay.show_all(unseen)
-        return len(taken)
+        return done
 
     async def _due(self, connection: AsyncConnection, organization: str | None, limit: int) -> list[Subscription]:
-        return await subscriptions.due(
+        stopped = self._stopped.names()  # they are due longest, so that they would come first for ever
+        found = await subscriptions.due(
             connection,
             real_now_ms=self._clock.now_ms(),
             settle_ms=self._settings.settle_ms,
             organization_id=organization,
-            limit=limit,
+            limit=limit + len(stopped),
         )
+        return [one for one in found if one.id not in stopped][:limit]
 
     async def _settle_all(self, found: Sequence[CloseRow]) -> "_Done":
         """Settle closes in batches, but those that another call has under way, for which it waits."""
@@ -304,21 +322,26 @@ class Closer:
                     live=found.live,
                     raw=found.raw,
                 )
-        done = Settled()
-        with suppress(IntegrityError):  # another closer wrote one of them between our reads and our commit: look again
-            plain = [close for close in agreed if close.change is None and close.returns_term is None]
-            done = done + await settle(self._sql, plain, counted, self._clock.now_ms())
-            for close in agreed:
-                if close.change is not None:
-                    own = counted[close.customer_id]
-                    done = done + await settle_change(self._sql, close, own, self._clock.now_ms())
-                    await self._relay.show(close.customer_id)
-                elif close.returns_term is not None:
-                    own = counted[close.customer_id]
-                    done = done + await settle_return(self._sql, close, own, self._clock.now_ms())
+        done, faults = await write(self._sql, self._relay, agreed, counted, self._clock.now_ms())
+        stopped += sum([await self._stop(fault) for fault in faults])
         if done.invoices:
             self._telemetry.count(CounterName.INVOICES_WRITTEN, done.invoices)
         return done + Settled(stopped=stopped), doubted
+
+    async def _stop(self, fault: Fault[CloseRow]) -> bool:
+        close = fault.item
+        if not await stop(self._sql, close, None):
+            return False
+        self._telemetry.count(CounterName.CLOSE_STOPPED)
+        _log.error(
+            "an invoice stops: writing it raised; mend the cause, then close",
+            close=close.id,
+            customer=close.customer_id,
+            cut=close.cut,
+            reason=fault.reason,
+            exc_info=fault.error,
+        )
+        return True
 
 
 class _Done(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,7 @@ from kernel.engine.sql.base import Sql
 async def settle_return(sql: Sql, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
     """Grant what is left of the ended terms' top-ups as account credit; nothing when another settled the close.
 
-    `counted` are RAW's sums at the customer's cut, which the following terms' snapshot drew. Raises IntegrityError when
-    another closer committed meanwhile.
+    `counted` are RAW's sums at the customer's cut, which the following terms' snapshot drew.
     """
     async with sql.transaction() as connection:
         [row] = await closes.read_all(connection, [close.id])

@@ -28,7 +28,7 @@ from kernel.engine.sql.base import Sql
 async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
     """Write the invoices of one organization's closes in one transaction; those that another settled are passed over.
 
-    `counted` are RAW's sums at each customer's cut. Raises IntegrityError when another closer committed meanwhile.
+    `counted` are RAW's sums at each customer's cut.
     """
     if not found:
         return Settled()
@@ -86,10 +86,10 @@ def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line], co
     return msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id), basis=basis)
 
 
-async def stop(sql: Sql, close: CloseRow, found: Difference) -> bool:
-    """Stop a close on which LIVE and RAW differ, keeping both sides."""
+async def stop(sql: Sql, close: CloseRow, found: Difference | None) -> bool:
+    """Stop a close on which LIVE and RAW differ, keeping both sides; None: its writing raised."""
     async with sql.transaction() as connection:
-        return await closes.stop(connection, close, found.live, found.raw)
+        return await closes.stop(connection, close, None if found is None else (found.live, found.raw))
 
 
 def close_of(row: CloseRow, subscription: Subscription) -> Close:

@@ -168,7 +168,9 @@ def rebuild(
 def close(
     *,
     organization: Annotated[str | None, typer.Option(help="org_…; default: all.")] = None,
-    resume: Annotated[bool, typer.Option(help="Take up closes that stopped on a difference.")] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Take up what stopped: on a difference, or because the code raised.")
+    ] = True,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -177,7 +179,7 @@ def close(
     if as_json:
         print_json(result)
     else:
-        console.print(f"{result['invoices']} invoices written, {result['stopped']} closes stopped")
+        console.print(f"{result['invoices']} invoices written, {result['stopped']} stopped")
     end(FOUND if result["stopped"] else OK)
 
 

@@ -29,6 +29,8 @@ WATCHED = (
     "billing/worker/cut_wait.py",
     "billing/worker/relay.py",
     "billing/worker/settling.py",
+    "billing/worker/stepping.py",
+    "billing/worker/writing.py",
     "catalog/gateway/catalog.py",
 )
 

@@ -35,6 +35,8 @@ SURPRISES = {
     "a group failed",
     "a record's verdicts failed",
     "a pass of the closer failed",
+    "a step stops: it raised; mend the cause, then close",
+    "an invoice stops: writing it raised; mend the cause, then close",
     "a pass of the relay failed",
     "a usage request failed",
 }

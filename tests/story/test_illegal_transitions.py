@@ -122,17 +122,17 @@ async def test_a_close_is_settled_or_stopped_once(world: World) -> None:
     before = await everything(world)
     async with world.sql.transaction() as connection:
         assert not await closes.settle(connection, settled, None, 5)
-        assert not await closes.stop(connection, settled, {"a": "1"}, {"a": "2"})
+        assert not await closes.stop(connection, settled, ({"a": "1"}, {"a": "2"}))
         assert await closes.resume(connection, None) == 0
     assert await everything(world) == before
     async with world.sql.transaction() as connection:
         row = tables.closes.c.id == settled.id
         await connection.execute(update(tables.closes).where(row).values(state=CloseState.CUT, settled_ms=None))
-        assert await closes.stop(connection, settled, {"a": "1"}, {"a": "2"})
+        assert await closes.stop(connection, settled, ({"a": "1"}, {"a": "2"}))
     before = await everything(world)
     async with world.sql.transaction() as connection:
         assert not await closes.settle(connection, settled, None, 5)
-        assert not await closes.stop(connection, settled, {}, {})
+        assert not await closes.stop(connection, settled, None)
     assert await everything(world) == before
     async with world.sql.transaction() as connection:
         assert await closes.resume(connection, world.organization) == 1
@@ -184,6 +184,7 @@ async def test_a_plan_that_is_withdrawn_takes_no_subscriber_and_a_deleted_one_no
     assert shown["isDeprecated"] is True
     # Who was subscribed goes on, and once gone does not come back.
     await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    await world.closer.close_due()  # the final close, which is settled in the background
     await world.call("POST", "/subscriptions", {"customerId": "acme", "planCode": "starter"}, expect=422)
     await world.call("DELETE", f"/plans/{world.starter}")
     before = await everything(world)

@@ -5,8 +5,9 @@ import pytest
 
 from billing.life.lifecycle import Command, decide, due_of
 from billing.life.subscription import Pause, PauseMode
-from billing.life.turning import turn
+from billing.life.turning import replaced, turn
 from catalog.terms import SubscriptionStatus
+from kernel.errors import Refusal
 from kernel.period import DAY_US, Interval, boundary, date_of
 from tests.unit.billing.make import ANCHOR, day, period, subscription
 
@@ -157,6 +158,35 @@ def test_a_pause_at_the_periods_end_bills_what_was_used_and_no_period():
     assert step.after.status is SubscriptionStatus.PAUSED
     assert (step.bill.base_term, step.bill.final, step.bill.through_day) == (None, False, day("2026-02-28"))
     assert due_of(step.after) is None
+
+
+def test_a_pause_that_was_to_begin_while_it_is_past_due_is_dropped():
+    """R-DUN-7, R-SUB-5."""
+    pause = Pause(mode=PauseMode.PERIOD_END, requested_ms=0, effective_us=END_US, days=None)
+    late = subscription(status=SubscriptionStatus.PAST_DUE, pause=pause)
+    assert due_of(late).command is Command.RENEW
+    step = turn(late, period(1))
+    assert (step.after.status, step.after.pause, step.announce) == (SubscriptionStatus.PAST_DUE, None, True)
+    assert step.bill.base_term == 1
+    coming = msgspec.structs.replace(pause, effective_us=day("2026-03-31") * DAY_US)
+    assert turn(replaced(late, pause=coming), period(1)).after.pause == coming
+
+
+def test_an_end_within_a_pause_ends_it_where_it_began():
+    """R-SUB-5, R-SUB-13: nothing is billed, no period is begun only to end."""
+    pause = Pause(mode=PauseMode.PERIOD_END, requested_ms=0, effective_us=END_US, days=60)
+    paused = subscription(status=SubscriptionStatus.PAUSED, pause=pause, closed_day=day("2026-02-28"))
+    assert due_of(paused).command is Command.RESUME
+    for end_us in (END_US, END_US + DAY_US):
+        ending = replaced(paused, end_us=end_us)
+        assert (due_of(ending).at_us, due_of(ending).command) == (end_us, Command.END)
+        assert isinstance(decide(ending, Command.RESUME, end_us), Refusal)
+        assert not isinstance(decide(ending, Command.RESUME, end_us - 1), Refusal)
+        step = turn(ending, None)
+        assert (step.bill, step.after.status, step.after.end_us) == (None, SubscriptionStatus.CANCELED, END_US)
+    assert due_of(replaced(paused, end_us=END_US + 90 * DAY_US)).command is Command.RESUME
+    now = replaced(paused, pause=msgspec.structs.replace(pause, mode=PauseMode.IMMEDIATE), end_us=END_US)
+    assert due_of(now).command is Command.RESUME  # the end moves with the rest that is kept
 
 
 def test_a_downgrade_to_a_free_plan_leaves_closing_overage_and_no_boundary():
