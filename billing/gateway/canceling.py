@@ -124,6 +124,17 @@ async def end_now(
     return ended
 
 
+async def end_customer(connection: AsyncConnection, customer: Customer, now_ms: int) -> None:
+    """End what a customer has, within the transaction that archives or deletes it (R-CUST-8, R-CUST-9, AMB-35).
+
+    Nothing is billed: a close of before that is not settled yet is settled without an invoice (`worker.settling`).
+    """
+    live = await subscriptions.live_of(connection, customer.id_text)
+    unfinished = await subscriptions.unfinished_of(connection, customer.id_text)
+    for one in [*unfinished, *([] if live is None else [live])]:
+        await end_now(connection, one, Command.DELETE, "customer archived", now_ms)
+
+
 async def carry_out(connection: AsyncConnection, before: Subscription, after: Subscription) -> None:
     """Write the subscription and raise its account's revision."""
     moved = await subscriptions.change(connection, before, after)

@@ -9,10 +9,9 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import carry_out, end_now
+from billing.gateway.canceling import carry_out, end_customer
 from billing.gateway.changing import Chosen, change_freely
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
-from billing.life.lifecycle import Command
 from billing.life.showing import announced, in_force
 from billing.life.subscription import ChangeKind, ScheduledChange, Subscription
 from billing.life.turning import replaced
@@ -24,7 +23,7 @@ from billing.store.addon import carry_over, with_addons
 from billing.store.begin import announce
 from billing.store.plan import offered
 from billing.worker.relay import Relay
-from catalog.definition import Plan
+from catalog.definition import Customer, Plan
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.clock import Clock
@@ -63,19 +62,15 @@ class PlanSync:
             await self._relay.show_all(one.customer_id for one in changed)
             after = page[-1].id
 
-    async def customer_archived(self, organization: bytes, customer: bytes) -> None:
-        """End an archived customer's subscription at once; nothing is collected (R-CUST-8, R-CUST-9, AMB-35)."""
-        customer_id = ids.id_text(ids.CUSTOMER, customer)
-        async with self._sql.transaction() as connection:
-            found = await load_organization(connection, organization)
-            if found is None:
-                return
-            now_ms = found.now_ms(self._clock.now_ms())
-            live = await subscriptions.live_of(connection, customer_id)
-            unfinished = await subscriptions.unfinished_of(connection, customer_id)
-            for one in [*unfinished, *([] if live is None else [live])]:
-                await end_now(connection, one, Command.DELETE, "customer archived", now_ms)
-        await self._relay.show(customer_id)
+    async def end_customer(self, connection: AsyncConnection, customer: Customer) -> None:
+        """End what a customer has, within the transaction that archives or deletes it (R-CUST-8, R-CUST-9, AMB-35)."""
+        found = await load_organization(connection, customer.organization)
+        assert found is not None, "an organization is never removed"
+        await end_customer(connection, customer, found.now_ms(self._clock.now_ms()))
+
+    async def customer_archived(self, _organization: bytes, customer: bytes) -> None:
+        """Wait until LIVE shows that a customer's access is over; the relay goes on with it otherwise."""
+        await self._relay.show(ids.id_text(ids.CUSTOMER, customer))
 
     async def follow_all(self) -> None:
         """Follow every plan that has live subscriptions: at a start, for what a process left when it died."""
