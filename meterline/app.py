@@ -226,7 +226,7 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     if app.role.bills:
         books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
         _run(stack, "books", books.run())
-        _run(stack, "plans", plans.follow_all())
+        _run(stack, "plans", plans.run())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)
 

@@ -66,3 +66,14 @@ async def test_a_close_that_is_open_when_its_customer_goes_collects_nothing(worl
     await world.now("2026-04-01T00:00:00Z")
     assert len(await world.rows(tables.closes)) == 1
     await proved(world)
+
+
+async def test_a_start_ends_what_a_former_version_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-CUST-8, R-CUST-9."""
+    acme = await world.customer("acme")
+    await begin(world)
+    monkeypatch.setattr(world.catalog, "end_customer", None)
+    await archive(world, "acme")
+    assert await world.plan_sync.follow_all()
+    assert [row.status for row in await world.rows(tables.subscriptions)] == ["canceled"]
+    assert (await world.snapshot(acme)).status == "canceled"
