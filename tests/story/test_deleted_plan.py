@@ -152,3 +152,24 @@ async def test_the_worker_follows_a_deletion_whose_process_died(world: World) ->
     assert (await read(world, made))["endDate"] == day("2026-04-01")
     world.catalog.on_plan_changed = told
     await proved(world)
+
+
+async def test_a_period_that_has_begun_is_not_taken_back_by_who_follows_late(world: World) -> None:
+    """R-PLAN-9: once the next period runs, it is the one that ends; its terms stay as they were shown."""
+    await world.now("2026-01-20T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await begin(world)
+    world.catalog.on_plan_changed = None
+    await world.call("DELETE", "/plans/starter?strategy=cancel")
+    await world.now("2026-02-20T00:30:00Z", bill=False)
+    await world.track(acme, "110", "2026-02-20T00:10:00Z")
+    assert await world.plan_sync.follow_deleted()
+    assert (await read(world, made))["endDate"] is None
+    await world.now("2026-02-20T01:00:00Z")
+    assert (await read(world, made))["endDate"] == day("2026-03-20")
+    await world.now("2026-05-01T00:00:00Z")
+    assert (await issued(world))[1:] == [
+        ("2026-02-20", "recurring", [BASE]),
+        ("2026-03-20", "recurring", [("overage", 150)]),
+    ]
+    await proved(world)
