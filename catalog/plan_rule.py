@@ -224,6 +224,15 @@ def check_sold(plan: Plan) -> Plan:
     return plan
 
 
+def check_kept(plan: Plan) -> Plan:
+    """Refuse what would keep a subscriber on a deleted plan beyond its renewal (R-PLAN-9). Raises like `check_sold`."""
+    if plan.ending is not None:
+        raise rejected(
+            "plan_unavailable", f"The plan {plan.code} was deleted: its subscribers leave it when they renew."
+        )
+    return plan
+
+
 def check_target(plan: Plan, target: Plan) -> Plan:
     """Refuse a plan to which the subscribers of `plan` cannot move when it is deleted (R-PLAN-9).
 

@@ -219,13 +219,14 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     app.catalog.on_plan_changed = plans.plan_changed
     app.catalog.on_addon_changed = AddonSync(app.sql, app.relay, app.clock).addon_changed
     app.catalog.on_customer_archived = plans.customer_archived
+    app.catalog.end_customer = plans.end_customer
     app.catalog.plan_in_use = plan_in_use
     app.catalog.addon_in_use = addon_in_use
     app.catalog.currency_in_use = currency_in_use
     if app.role.bills:
         books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
         _run(stack, "books", books.run())
-        _run(stack, "plans", plans.follow_all())
+        _run(stack, "plans", plans.run())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)
 

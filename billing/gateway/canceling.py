@@ -5,13 +5,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.current import to_change
 from billing.life.lifecycle import Command, Decision, Effect, decide
+from billing.life.plan_ending import CANCEL
 from billing.life.subscription import ENDED, Subscription
 from billing.life.turning import replaced
 from billing.store import account as accounts
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
+from billing.store.plan import as_plan_ends, offered
 from catalog.definition import Organization
+from catalog.plan_rule import check_kept
 from kernel.errors import Refusal, Rejected
 from kernel.period import DAY_MS, DAY_US
 
@@ -60,14 +63,18 @@ async def uncancel(
 ) -> Subscription:
     """Take back a cancellation that has not come: the subscription goes on, as its plan is now (AMB-37).
 
-    Raises Rejected `not_scheduled_for_cancellation`.
+    Raises Rejected `not_scheduled_for_cancellation`, or `plan_unavailable` where its plan's deletion cancels.
     """
     now_ms = organization.now_ms(real_ms)
     subscription = await to_change(connection, organization, subscription_id, now_ms)
     decision = decided(subscription, Command.UNCANCEL, now_ms)
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    if plan is not None and plan.ending == CANCEL:
+        check_kept(plan)
     after = replaced(
         subscription, end_us=decision.end_us, cancel_reason=None, cancel_requested_ms=None, updated_ms=now_ms
     )
+    after = await as_plan_ends(connection, after, now_ms)
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return after
@@ -122,6 +129,17 @@ async def end_now(
     ended = replaced(canceled(subscription, decision, reason, now_ms), final_due=False)
     await carry_out(connection, subscription, ended)
     return ended
+
+
+async def end_customer(connection: AsyncConnection, customer_id: str, now_ms: int) -> None:
+    """End what a customer has, within the transaction that archives or deletes it (R-CUST-8, R-CUST-9, AMB-35).
+
+    Nothing is billed: a close of before that is not settled yet is settled without an invoice (`worker.settling`).
+    """
+    live = await subscriptions.live_of(connection, customer_id)
+    unfinished = await subscriptions.unfinished_of(connection, customer_id)
+    for one in [*unfinished, *([] if live is None else [live])]:
+        await end_now(connection, one, Command.DELETE, "customer archived", now_ms)
 
 
 async def carry_out(connection: AsyncConnection, before: Subscription, after: Subscription) -> None:

@@ -30,7 +30,7 @@ from billing.store.close import CloseRow
 from billing.store.cut import open_close
 from billing.store.plan import offered
 from catalog.definition import Organization, Plan, PlanPrice
-from catalog.plan_rule import check_sold
+from catalog.plan_rule import check_kept, check_sold
 from catalog.store.plan import load_plan
 from kernel.errors import Refusal, Rejected, rejected
 from kernel.period import Interval, day_of_us
@@ -76,6 +76,8 @@ async def choose(connection: AsyncConnection, organization: Organization, wish: 
         check_sold(plan)
         if old is None or old.group_id is None or old.group_id != plan.group_id:
             raise rejected("plans_not_in_same_group", "A change stays within one plan group.", param="newPlanId")
+    else:
+        check_kept(plan)
     price = _price(plan, wish.interval, current)
     new = Side(
         plan_id=plan.id,

@@ -24,6 +24,7 @@ from billing.store import subscription as subscriptions
 from billing.store.addon import with_addons
 from billing.store.plan import offered
 from catalog.definition import Organization
+from catalog.plan_rule import check_sold
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal, rejected
 
@@ -48,6 +49,7 @@ async def quoted(
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     if plan is None:
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
+    check_sold(plan)
     lost = await lost_code(connection, subscription, now_ms)
     if subscription.status is SubscriptionStatus.TRIALING:
         begun = on_trial(subscription, now_ms, started=True)

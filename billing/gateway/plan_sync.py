@@ -4,17 +4,19 @@ Invariant: after `plan_changed` the announced terms of every live subscription a
 period has begun. It may run any number of times. Source: R-BH-1, R-BH-3, R-PRICE-1..4, R-CUST-9.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.canceling import carry_out, end_now
+from billing.gateway.canceling import carry_out, end_customer
 from billing.gateway.changing import Chosen, change_freely
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
-from billing.life.lifecycle import Command
+from billing.life.plan_ending import CANCEL, still_comes
 from billing.life.showing import announced, in_force
-from billing.life.subscription import ChangeKind, PauseMode, ScheduledChange, Subscription
+from billing.life.subscription import Subscription
 from billing.life.turning import replaced
 from billing.sale.switching import Path
 from billing.store import account as accounts
@@ -22,19 +24,24 @@ from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import carry_over, with_addons
 from billing.store.begin import announce
-from billing.store.plan import offered
+from billing.store.plan import Shelf, as_plan_ends, offered
 from billing.worker.relay import Relay
-from catalog.definition import Plan
+from catalog.definition import Customer, Plan
 from catalog.store.organization import load_organization
 from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
-from kernel.period import DAY_US, day_of_us
+from kernel.errors import MeterlineError
+from kernel.period import DAY_MS, DAY_US, day_of_us
+from kernel.telemetry import logger
+
+_log = logger("plans")
 
 _PAGE: Final = 100
-# What a plan's `ending` says when its subscribers are canceled; else it names the plan that they move to.
-CANCEL: Final = "cancel"
+# Between two looks for subscribers of deleted plans whom nobody told: the process died that deleted the plan, a cut was
+# open, a pause ended. Far shorter than any billing period, and a look is two statements.
+_LOOK_SECONDS: Final = 60.0
 
 
 class PlanSync:
@@ -64,26 +71,59 @@ class PlanSync:
             await self._relay.show_all(one.customer_id for one in changed)
             after = page[-1].id
 
-    async def customer_archived(self, organization: bytes, customer: bytes) -> None:
-        """End an archived customer's subscription at once; nothing is collected (R-CUST-8, R-CUST-9, AMB-35)."""
-        customer_id = ids.id_text(ids.CUSTOMER, customer)
-        async with self._sql.transaction() as connection:
-            found = await load_organization(connection, organization)
-            if found is None:
-                return
-            now_ms = found.now_ms(self._clock.now_ms())
-            live = await subscriptions.live_of(connection, customer_id)
-            unfinished = await subscriptions.unfinished_of(connection, customer_id)
-            for one in [*unfinished, *([] if live is None else [live])]:
-                await end_now(connection, one, Command.DELETE, "customer archived", now_ms)
-        await self._relay.show(customer_id)
+    async def end_customer(self, connection: AsyncConnection, customer: Customer) -> None:
+        """End what a customer has, within the transaction that archives or deletes it (R-CUST-8, R-CUST-9, AMB-35)."""
+        await self._end(connection, customer.organization, customer.id_text)
 
-    async def follow_all(self) -> None:
-        """Follow every plan that has live subscriptions: at a start, for what a process left when it died."""
+    async def customer_archived(self, _organization: bytes, customer: bytes) -> None:
+        """Wait until LIVE shows that a customer's access is over; the relay goes on with it otherwise."""
+        await self._relay.show(ids.id_text(ids.CUSTOMER, customer))
+
+    async def run(self) -> None:
+        """Follow all that a process left when it died; then, for ever, deleted plans that somebody has not followed."""
+        follow = self.follow_all
+        while True:
+            try:
+                if await follow():
+                    follow = self.follow_deleted
+            except MeterlineError as error:
+                _log.warning("plans are followed later", reason=str(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def follow_all(self) -> bool:
+        """Follow every plan that somebody is on or moves to, and end what archived customers still have: at a start.
+
+        False when a plan could not be followed.
+        """
         async with self._sql.snapshot() as connection:
             found = await subscriptions.plans_in_use(connection)
+            gone = await subscriptions.archived_owners(connection)
+        for organization_id, customer_id in gone:
+            async with self._sql.transaction() as connection:
+                await self._end(connection, ids.id_bytes(organization_id), customer_id)
+            await self._relay.show(customer_id)
+        return await self._follow_plans(found)
+
+    async def follow_deleted(self) -> bool:
+        """Follow deleted plans with subscribers for whom nothing is scheduled yet (R-PLAN-9); False as `follow_all`."""
+        async with self._sql.snapshot() as connection:
+            found = await subscriptions.deleted_plans_kept(connection)
+        return await self._follow_plans(found)
+
+    async def _follow_plans(self, found: Sequence[tuple[str, str]]) -> bool:
+        whole = True
         for organization_id, plan_id in found:
-            await self.plan_changed(ids.id_bytes(organization_id), plan_id)
+            try:
+                await self.plan_changed(ids.id_bytes(organization_id), plan_id)
+            except Exception as error:  # noqa: BLE001 - a fault of one plan, which is logged, holds up no other
+                whole = False
+                _log.error("a plan could not be followed", plan=plan_id, exc_info=error)
+        return whole
+
+    async def _end(self, connection: AsyncConnection, organization: bytes, customer_id: str) -> None:
+        found = await load_organization(connection, organization)
+        assert found is not None, "an organization is never removed"
+        await end_customer(connection, customer_id, found.now_ms(self._clock.now_ms()))
 
 
 async def _follow(
@@ -94,8 +134,7 @@ async def _follow(
     day = day_of_us(now_ms * 1000)
     if subscription.free:
         return await _follow_free(connection, subscription, periods, plan, now_ms, real_ms)
-    ending = await _follow_ending(connection, subscription, plan, now_ms)
-    if ending:
+    if await _follow_ending(connection, subscription, plan, now_ms):
         return True
     changed = False
     current, following = in_force(subscription, periods), announced(subscription, periods)
@@ -113,51 +152,22 @@ async def _follow(
 
 
 async def _follow_ending(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
-    """Schedule what a plan's deletion does to its subscribers at their renewals (R-PLAN-9, R-SUB-14)."""
-    if plan.ending is None or subscription.plan_id != plan.id or subscription.end_us is not None:
+    """Schedule what the end of a plan does at the renewal to who is on it, or was to come to it (R-PLAN-8, R-PLAN-9).
+
+    Once the period is over by the clock its close decides: what follows has begun. While it is paused none runs.
+    """
+    end_day, paused = subscription.period_end_day, subscription.status is SubscriptionStatus.PAUSED
+    if end_day is None or (now_ms >= end_day * DAY_MS and not paused):
         return False
-    if plan.ending == CANCEL:
-        after = replaced(
-            subscription,
-            end_us=_renewal_us(subscription, now_ms),
-            scheduled=None,
-            cancel_reason="plan deleted",
-            cancel_requested_ms=now_ms,
-            updated_ms=now_ms,
-        )
-    else:
-        target = await offered(connection, subscription.organization_id, plan.ending)
-        if target is None or (subscription.scheduled is not None and subscription.scheduled.plan_id == target.id):
-            return False
-        after = replaced(subscription, scheduled=_migration(subscription, target, now_ms), updated_ms=now_ms)
+    after, change = subscription, subscription.scheduled
+    if change is not None and change.plan_id == plan.id and not still_comes(change, plan):
+        after = replaced(subscription, scheduled=None, updated_ms=now_ms)
+    after = await as_plan_ends(connection, after, now_ms, Shelf(connection, plan))
+    if after == subscription:
+        return False
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return True
-
-
-def _renewal_us(subscription: Subscription, now_ms: int) -> int:
-    """Tell when a deletion ends a paid subscription: where it would renew.
-
-    Of one that is paused that is the end of the rest that the pause keeps, or, where it keeps none, when it began.
-    """
-    pause, end_day = subscription.pause, subscription.period_end_day
-    if subscription.status is not SubscriptionStatus.PAUSED or pause is None or end_day is None:
-        return subscription.period_of(day_of_us(now_ms * 1000)).end * DAY_US
-    return pause.effective_us if pause.mode is PauseMode.PERIOD_END else end_day * DAY_US
-
-
-def _migration(subscription: Subscription, target: Plan, now_ms: int) -> ScheduledChange:
-    """Tell the change to the chosen plan, at the subscription's interval or the shortest that the plan has."""
-    price = target.price_of(subscription.billing_interval)
-    if price is None and not target.is_free:
-        price = min(target.prices, key=lambda one: one.interval.months, default=None)
-    return ScheduledChange(
-        kind=ChangeKind.MIGRATION,
-        plan_id=target.id,
-        plan_name=target.name,
-        interval=None if price is None else price.interval,
-        requested_ms=now_ms,
-    )
 
 
 async def _follow_free(
@@ -173,7 +183,7 @@ async def _follow_free(
     begun = [period for period in periods if period.since_day <= day]
     current = begun[-1] if begun else periods[0]
     window = current.window_of(day)
-    if plan.ending is not None and subscription.end_us is None:
+    if plan.ending is not None and not subscription.ending:
         return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms, real_ms)
     now = widened(current, plan)
     later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
@@ -202,6 +212,8 @@ async def _end_free(
     """
     after = subscription
     if plan.ending == CANCEL:
+        if subscription.end_us is not None and subscription.end_us <= end_us:
+            return False
         after = replaced(subscription, end_us=end_us, cancel_reason="plan deleted", cancel_requested_ms=now_ms)
     elif plan.ending is not None:
         target = await offered(connection, subscription.organization_id, plan.ending)

@@ -24,7 +24,7 @@ from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import with_addons
 from billing.store.begin import announce, frozen_or_kept
-from billing.store.plan import offered
+from billing.store.plan import as_plan_ends, offered
 from catalog.store.organization import load_organization
 from catalog.terms import SubscriptionStatus
 from kernel import ids
@@ -49,7 +49,7 @@ async def take_up(
     else:
         following = await _new_period(connection, subscription, current, account.terms, now_ms)
         resumed = msgspec.structs.replace(resumed, closed_day=day_of_us(now_ms * 1000))
-    after = entered(resumed, following)
+    after = await as_plan_ends(connection, entered(resumed, following), now_ms)
     moved = await subscriptions.change(connection, subscription, after)
     assert moved, "the row was read in this transaction"
     await terms.put(connection, subscription.id, following)

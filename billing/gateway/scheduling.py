@@ -11,6 +11,8 @@ from billing.life.lifecycle import Command
 from billing.life.subscription import ScheduledChange, Subscription
 from billing.life.turning import replaced
 from billing.store.begin import announce
+from billing.store.plan import as_plan_ends, offered
+from catalog.plan_rule import check_kept
 from kernel.errors import rejected
 
 
@@ -20,7 +22,7 @@ async def schedule(
     """Schedule a change for the renewal in place of what was scheduled; None takes it back. The caller shows it.
 
     Raises Rejected: `invalid_subscription_status`, or `already_scheduled` while a pause is, or an end no later than the
-    renewal at which the change would come.
+    renewal at which the change would come; `plan_unavailable` where a deleted plan's migration is to be taken back.
     """
     decided(subscription, Command.CHANGE, now_ms)
     if subscription.pause is not None:
@@ -32,6 +34,11 @@ async def schedule(
             raise rejected(
                 "already_scheduled", f"Subscription {subscription.id} ends before it renews: take that back."
             )
+    else:
+        plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+        if plan is not None and subscription.scheduled is not None and subscription.scheduled.plan_id == plan.ending:
+            check_kept(plan)
+        after = await as_plan_ends(connection, after, now_ms)
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return after

@@ -117,7 +117,7 @@ async def send(
 ) -> Subscription:
     """Send a draft's checkout: it waits for its payment or its card, or begins where none is needed (R-SUB-5).
 
-    Raises Rejected `invalid_subscription_status`.
+    Raises Rejected `invalid_subscription_status`, or `plan_unavailable` when its plan takes no new subscribers.
     """
     now_ms = organization.now_ms(real_ms)
     ready = subscription.free or organization.payments == NO_PAYMENTS
@@ -127,6 +127,9 @@ async def send(
     elif subscription.trial_days:
         command = Command.START_TRIAL
     _allowed(subscription, command, now_ms)
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id)
+    if plan is not None:
+        check_sold(plan)
     if not ready:
         return await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
     waiting = await _rewritten(connection, subscription, _sent(subscription, now_ms, ready=False))
@@ -186,8 +189,9 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
 
     Terms are frozen as the plan is sold now; the discount is the one that the checkout showed, and so is a price that
     the plan has lost since. A live free subscription ends. The caller shows the account.
-    Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan is gone, `promo_code_expired` or
-    `offer_not_applicable` when its code is redeemed no more; Unavailable like `return_top_ups`.
+    Raises Rejected `invalid_subscription_status`, `plan_unavailable` when the plan is gone or takes no new subscribers
+    (R-PLAN-8), `promo_code_expired` or `offer_not_applicable` when its code is redeemed no more; Unavailable like
+    `return_top_ups`.
     Source: R-TRIAL-4, R-FREE-6, R-DISC-10, R-DISC-12; AMB-24.
     """
     trial = subscription.status is SubscriptionStatus.TRIALING
@@ -195,6 +199,7 @@ async def activate(connection: AsyncConnection, subscription: Subscription, now_
     plan = await offered(connection, subscription.organization_id, subscription.plan_id)
     if plan is None:
         raise rejected("plan_unavailable", f"Plan {subscription.plan_name} is not sold any more.")
+    check_sold(plan)
     seen = in_force(subscription, await terms.of(connection, subscription.id))
     live, left = await subscriptions.live_of(connection, subscription.customer_id), None
     must_give_way(live, now_ms)

@@ -135,7 +135,8 @@ def _onward(subscription: Subscription, following: PeriodTerms | None) -> Turn:
             subscription,
             status=SubscriptionStatus.ACTIVE if trial else subscription.status,
             closed_day=day,
-            scheduled=None,
+            # A deleted plan's migration waits for the first renewal: the end of a trial is none.
+            scheduled=subscription.scheduled if trial else None,
             pause=without_begun(subscription.pause, day * DAY_US),
         ),
         following,

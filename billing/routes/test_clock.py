@@ -126,7 +126,7 @@ async def _latest(caller: Caller, closer: Closer) -> dict[str, Any] | None:
         _item(
             item,
             number=shape.number_text(written[item.invoice_id].number) if item.invoice_id else None,
-            customer=names[item.customer_id].full_name,
+            customer=names[item.customer_id].full_name if item.customer_id in names else None,  # deleted since
         )
         for item in items
     ]

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.life.beginning import after_trial, first_frame, keeps_windows, next_frame
 from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, price_at
+from billing.life.plan_ending import still_comes
 from billing.life.showing import in_force
 from billing.life.subscription import Subscription
 from billing.money.first_invoice import first_invoice
@@ -156,8 +157,9 @@ async def _other_plan(
     assert change is not None, "a change is scheduled"
     plan = await shelf.offered(subscription.organization_id, change.plan_id)
     seen = next((one for one in later if (one.plan_id, one.interval) == (change.plan_id, change.interval)), None)
-    priced = change.interval is None or seen is not None
-    if plan is None or not (priced or price_at(plan, change.interval, current.currency)):
+    if plan is None or not still_comes(change, plan):
+        return None
+    if change.interval is not None and seen is None and not price_at(plan, change.interval, current.currency):
         return None
     goes_on = plan.model is current.model and keeps_windows(current, change.interval)
     number = None if goes_on else await _new_term(connection, subscription)

@@ -16,6 +16,10 @@ from billing.sale.change import Target
 _c = tables.closes.c
 
 
+# Why a close has no invoice whose customer was archived or deleted before it was settled (R-CUST-9).
+UNCOLLECTED: Final = "customer_archived"
+
+
 class CloseState(StrEnum):
     """How far a close came: cut taken, settled with or without an invoice, stopped until an operator resumes it."""
 
@@ -28,7 +32,8 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A close as its row has it; `live` and `raw` keep both sides of a difference that stopped it, `{window: units}`.
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
-    the code with which it was refused in the end. `returns_term` names terms whose top-ups it gives back (`Bill`).
+    the code with which it was refused in the end, or `UNCOLLECTED`. `returns_term` names terms whose top-ups it gives
+    back (`Bill`).
     """
 
     id: str
@@ -149,14 +154,24 @@ async def settle(
     return settled.rowcount == 1
 
 
-async def settle_all(connection: AsyncConnection, invoiced: Mapping[str, str | None], now_ms: int) -> None:
-    """Settle closes that are at their cut, each with its invoice: `{close: invoice}` (None: nothing to bill)."""
+async def settle_all(
+    connection: AsyncConnection, invoiced: Mapping[str, str | None], now_ms: int, refused: Mapping[str, str]
+) -> None:
+    """Settle closes that are at their cut, each with its invoice: `{close: invoice}` (None: nothing to bill).
+
+    `refused` says of those that bill nothing for another reason than that nothing was used, which it is.
+    """
     change = update(tables.closes).where(_c.id == bindparam("close"), _c.state == CloseState.CUT)
     change = change.values(
-        state=CloseState.SETTLED, invoice_id=bindparam("invoice"), settled_ms=now_ms, live=None, raw=None
+        state=CloseState.SETTLED,
+        invoice_id=bindparam("invoice"),
+        settled_ms=now_ms,
+        refusal=bindparam("reason"),
+        live=None,
+        raw=None,
     )
     if invoiced:
-        rows = [{"close": close_id, "invoice": invoice_id} for close_id, invoice_id in invoiced.items()]
+        rows = [{"close": one, "invoice": invoice, "reason": refused.get(one)} for one, invoice in invoiced.items()]
         await connection.execute(change, rows)
 
 

@@ -21,8 +21,9 @@ from billing.store import terms
 from billing.store.addon import carry_over
 from billing.store.begin import to_announce
 from billing.store.close import CloseRow, CloseState
-from billing.store.plan import Shelf
+from billing.store.plan import Shelf, as_plan_ends
 from kernel import ids
+from kernel.period import DAY_MS
 
 CLOSE_ID = "cls_"
 
@@ -61,7 +62,10 @@ async def take_all(connection: AsyncConnection, listed: Sequence[Subscription], 
             opened[account.customer_id] = _close(subscription, step.bill, account.cut + 1, real_ms)
         else:
             continue  # a customer's next cut waits until the open one is settled
-        taken.append(_Step(subscription, step.after, one.periods, step.announce))
+        after = step.after
+        if step.announce:
+            after = await as_plan_ends(connection, after, after.period_start_day * DAY_MS, shelf)
+        taken.append(_Step(subscription, after, one.periods, step.announce))
     await accounts.raise_rev(connection, unbilled)
     await accounts.take_cuts(connection, {customer: close.cut for customer, close in opened.items()})
     await closes.add(connection, *opened.values())

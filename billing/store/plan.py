@@ -2,6 +2,8 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.life.plan_ending import CANCEL, ended_with
+from billing.life.subscription import Subscription
 from catalog.definition import Plan
 from catalog.store.plan import load_plan
 from kernel import ids
@@ -32,3 +34,17 @@ async def offered(connection: AsyncConnection, organization_id: str, plan_id: st
         return await load_plan(connection, ids.id_bytes(organization_id), plan_id)
     except Rejected:
         return None
+
+
+async def as_plan_ends(
+    connection: AsyncConnection, subscription: Subscription, now_ms: int, shelf: Shelf | None = None
+) -> Subscription:
+    """Make a subscription with what its plan's deletion does at the renewal, which the caller writes (R-PLAN-9)."""
+    shelf = shelf or Shelf(connection)
+    plan = await shelf.offered(subscription.organization_id, subscription.plan_id)
+    if plan is None or plan.ending is None:
+        return subscription
+    target = None
+    if plan.ending != CANCEL:
+        target = await shelf.offered(subscription.organization_id, plan.ending)
+    return ended_with(subscription, plan, target, now_ms)

@@ -4,14 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Row, and_, bindparam, case, func, insert, literal, or_, select, update
+from sqlalchemy import BigInteger, Row, and_, bindparam, case, cast, func, insert, literal, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
 from billing.life.lifecycle import due_of
 from billing.life.subscription import ENDED, Subscription
 from catalog.definition import SANDBOX
-from catalog.tables import organizations
+from catalog.tables import customers, organizations, plans
+from catalog.terms import SubscriptionStatus
+from kernel.period import DAY_US
 
 # Rounds an instant up: what is due within a millisecond is due when it is over.
 _MS_US: Final = 1_000
@@ -156,9 +158,37 @@ def _on(plan_id: str) -> Any:
 
 
 async def plans_in_use(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """List `(organization, plan)` of all live subscriptions."""
-    query = select(_s.organization_id, _s.plan_id).where(_LIVE).distinct()
+    """List `(organization, plan)` of all live subscriptions, and of the changes that are scheduled for them."""
+    on = select(_s.organization_id, _s.plan_id).where(_LIVE)
+    to = select(_s.organization_id, _s.scheduled_plan_id).where(_LIVE, _s.scheduled_plan_id.is_not(None))
+    return [(organization_id, plan_id) for organization_id, plan_id in await connection.execute(union(on, to))]
+
+
+async def deleted_plans_kept(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """List `(organization, plan)` of deleted plans with live subscriptions that are to go on on them (R-PLAN-9).
+
+    Those that are paused are not meant, nor those that change to another plan or end with their period.
+    """
+    ends = cast(_s.period_end_day, BigInteger) * DAY_US
+    goes_on = or_(_s.end_us.is_(None), and_(_s.free.is_(False), _s.end_us > ends))
+    query = (
+        select(_s.organization_id, _s.plan_id)
+        .join(plans, plans.c.id == _s.plan_id)
+        .where(plans.c.ending.is_not(None), _LIVE, _s.status != SubscriptionStatus.PAUSED.value, goes_on)
+        .where(or_(_s.scheduled_plan_id.is_(None), _s.scheduled_plan_id == _s.plan_id))
+        .distinct()
+    )
     return [(organization_id, plan_id) for organization_id, plan_id in await connection.execute(query)]
+
+
+async def archived_owners(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """List `(organization, customer)` of archived customers with a subscription that is not over.
+
+    A former version may have left some.
+    """
+    query = select(_s.organization_id, _s.customer_id).join(customers, customers.c.id == _s.customer_id)
+    rows = await connection.execute(query.where(customers.c.archived, _s.status.not_in(_OVER)).distinct())
+    return [(organization_id, customer_id) for organization_id, customer_id in rows]
 
 
 async def any_of(connection: AsyncConnection, organization_id: str) -> bool:

@@ -21,7 +21,7 @@ from catalog.definition import DiscountType
 from catalog.terms import SubscriptionStatus
 from kernel.ids import SUBSCRIPTION
 from kernel.money import Money, round_half_away
-from kernel.period import DAY_MS, Period, boundary, date_of, instant_text, period_index
+from kernel.period import DAY_MS, Period, boundary, date_of, instant_text, period_index, period_of
 from kernel.quantity import UNITS_PER_ONE, canonical
 from kernel.wire import Dialect, rate_of_unit_price
 
@@ -150,8 +150,15 @@ def _change(change: ScheduledChange | None, subscription: Subscription) -> dict[
         "newPlanId": change.plan_id,
         "newPlanName": change.plan_name,
         "newBillingInterval": change.interval.value if other and change.interval is not None else None,
-        "scheduledFor": _day(subscription.period_end_day),
+        "scheduledFor": _day(_renewal_day(subscription, subscription.period_end_day)),
     }
+
+
+def _renewal_day(subscription: Subscription, end_day: int) -> int:
+    """Tell when a subscription renews whose period ends on `end_day`; a trial does at its first paid period's end."""
+    if subscription.status is not SubscriptionStatus.TRIALING or subscription.billing_interval is None:
+        return end_day
+    return period_of(end_day, end_day, subscription.billing_interval).end
 
 
 def _pause(pause: Pause | None, subscription: Subscription) -> dict[str, Any] | None:

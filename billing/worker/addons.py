@@ -58,7 +58,7 @@ async def _renew(connection: AsyncConnection, listed: SubscriptionAddon, real_ms
     assert organization is not None, "an organization is never removed"
     month = cycle_of(addon)
     await addons.renewed(connection, addon, month.end)
-    if subscription.end_us is not None and subscription.end_us <= month.start * DAY_MS * 1000:
+    if subscription.over or (subscription.end_us is not None and subscription.end_us <= month.start * DAY_MS * 1000):
         return False
     now_ms = organization.now_ms(real_ms)
     current = await _priced(connection, subscription, addon, now_ms)

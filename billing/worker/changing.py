@@ -22,6 +22,7 @@ from billing.store.change import held_at, write_switch
 from billing.store.close import CloseRow, CloseState
 from billing.store.plan import offered
 from billing.worker.settled import Counted, Settled
+from catalog.plan_rule import check_kept, check_sold
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
@@ -63,6 +64,7 @@ async def _switch(connection: AsyncConnection, close: CloseRow, counted: Counted
     plan = await offered(connection, close.organization_id, target.plan_id)
     if plan is None:
         raise rejected("plan_unavailable", "The plan is not sold any more.")
+    (check_kept if plan.id == subscription.plan_id else check_sold)(plan)
     current = in_force(subscription, await terms.of(connection, subscription.id))
     account = await accounts.new_term(connection, close.organization_id, close.customer_id)
     following = await frozen_for(connection, subscription, current, plan, target.interval, account.terms, close.end_us)

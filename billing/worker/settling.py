@@ -18,8 +18,9 @@ from billing.store import credit, purchase, terms
 from billing.store import invoice as invoices
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
-from billing.store.close import CloseRow, CloseState
+from billing.store.close import UNCOLLECTED, CloseRow, CloseState
 from billing.worker.settled import Counted, Settled
+from catalog.store.customer import archived_of
 from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
@@ -28,6 +29,7 @@ from kernel.engine.sql.base import Sql
 async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Counted], real_ms: int) -> Settled:
     """Write the invoices of one organization's closes in one transaction; those that another settled are passed over.
 
+    Of a customer who was archived or deleted since, nothing is collected, a final close included (R-CUST-9, AMB-35).
     `counted` are RAW's sums at each customer's cut.
     """
     if not found:
@@ -46,8 +48,11 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         top_ups = await purchase.top_ups_of(connection, customers)
         seated = await seats.history(connection, customers)
         known = await credit.balances(connection, customers)  # one close a customer: none changes another's
+        gone = await archived_of(connection, customers)
         drafts: dict[str, InvoiceDraft] = {}
         for close in waiting:
+            if close.customer_id in gone:
+                continue
             subscription = own[close.subscription_id]
             value = close_of(close, subscription)
             extra = lines_of_close(value, periods[subscription.id], seated[close.customer_id])
@@ -65,7 +70,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         written = await invoices.write_all(connection, list(drafts.values()), now_ms, known)
         invoiced: dict[str, str | None] = {close.id: None for close in waiting}
         subscription_of = {close.id: own[close.subscription_id] for close in waiting}
-        begun = {close.id for close in waiting if close.bill.base_term is not None}
+        begun = {one.id for one in waiting if one.bill.base_term is not None and one.customer_id not in gone}
         for close_id, invoice in zip(drafts, written, strict=True):
             invoiced[close_id] = invoice.id
             if await collect(connection, organization, invoice, real_ms) in FAILED:
@@ -73,7 +78,8 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
                 begun.discard(close_id)
         paid = [subscription_of[close_id] for close_id in begun]
         await subscriptions.mark_paid(connection, [one.id for one in paid if not one.was_paid])
-        await closes.settle_all(connection, invoiced, now_ms)
+        refused = {close.id: UNCOLLECTED for close in waiting if close.customer_id in gone}
+        await closes.settle_all(connection, invoiced, now_ms, refused)
         await accounts.settle_cuts(connection, {close.customer_id: close.cut for close in waiting})
     return Settled(settled=len(waiting), invoices=len(written))
 

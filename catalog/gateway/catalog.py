@@ -34,6 +34,7 @@ _LOOK_UPS_MAX = 8  # a look-up is repeated only when the catalog changed under i
 PlanChanged = Callable[[bytes, str], Awaitable[None]]
 AddonChanged = Callable[[bytes, str], Awaitable[None]]
 CustomerArchived = Callable[[bytes, bytes], Awaitable[None]]
+EndCustomer = Callable[[AsyncConnection, Customer], Awaitable[None]]
 PlanInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 AddonInUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 # Of a plan (its id), at one of its prices or (None) at any, in which of some currencies a subscription pays.
@@ -44,7 +45,8 @@ class Catalog:
     """The cached view. Its hooks, set by the composition root, tell billing what it has to know.
 
     `on_plan_changed(organization, plan id)`, `on_addon_changed(organization, add-on id)` and
-    `on_customer_archived(organization, customer)` are awaited after the commit; `plan_in_use(connection, plan id)` is
+    `on_customer_archived(organization, customer)` are awaited after the commit; `end_customer(connection, customer)`
+    ends what a customer has within the transaction that archives or deletes it; `plan_in_use(connection, plan id)` is
     asked within the transaction that would remove the plan, as is `addon_in_use(connection, add-on id)` within the one
     that would archive an add-on (R-ADDON-11), and `currency_in_use` within one that would drop regional prices.
     """
@@ -57,6 +59,7 @@ class Catalog:
         self.on_plan_changed: PlanChanged | None = None
         self.on_addon_changed: AddonChanged | None = None
         self.on_customer_archived: CustomerArchived | None = None
+        self.end_customer: EndCustomer | None = None
         self.plan_in_use: PlanInUse | None = None
         self.addon_in_use: AddonInUse | None = None
         self.currency_in_use: CurrencyInUse | None = None

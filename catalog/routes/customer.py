@@ -300,6 +300,8 @@ async def update(request: HttpRequest, caller: NamedDependency[Caller], customer
         before = await store.load_customer(conn, caller.organization.id, customer_ref)
         after = _patched(caller, before, patch)
         archived[:] = [after.id] if after.archived and not before.archived else []
+        if archived:
+            await _end(conn, caller, after)
         return customer_wire(caller, await store.save_customer(conn, after))
 
     async def tell() -> None:
@@ -318,6 +320,7 @@ async def remove(request: HttpRequest, caller: NamedDependency[Caller], customer
     async def work(conn: AsyncConnection) -> object:
         found = await store.load_customer(conn, caller.organization.id, customer_ref)
         await store.delete_customer(conn, found, caller.now_ms)
+        await _end(conn, caller, found)
         gone[:] = [found.id]
         return {**caller.object("customer"), "id": found.id_text, "deleted": True}
 
@@ -326,6 +329,12 @@ async def remove(request: HttpRequest, caller: NamedDependency[Caller], customer
             await caller.catalog.on_customer_archived(caller.organization.id, gone[0])
 
     return await once(request, caller, work, after=tell)
+
+
+async def _end(conn: AsyncConnection, caller: Caller, customer: Customer) -> None:
+    """Let billing end what the customer has, in the same transaction: nothing can come between (R-CUST-9)."""
+    if caller.catalog.end_customer is not None:
+        await caller.catalog.end_customer(conn, customer)
 
 
 CUSTOMERS = Router(

@@ -79,7 +79,8 @@ async def remove(request: HttpRequest, caller: NamedDependency[Caller], plan_ref
         if strategy is None:
             raise rejected("plan_in_use", f"Customers are subscribed to the plan {plan.code}: say a strategy.")
         changed[:] = [plan.id]
-        withdrawn = _withdrawn(caller, plan, deprecated=True, is_public=False, ending=ending)
+        # When it was deleted tells billing which period runs out, whatever the clock was when the plan was made.
+        withdrawn = _withdrawn(caller, plan, deprecated=True, is_public=False, ending=ending, updated_ms=caller.now_ms)
         await store.save_plan(conn, withdrawn)
         return {**_removed(caller, plan), "strategy": strategy, "planId": None if ending == _CANCEL else ending}
 
@@ -91,7 +92,7 @@ async def _target(caller: Caller, conn: AsyncConnection, plan: Plan, reference: 
 
 
 def _withdrawn(caller: Caller, plan: Plan, **changes: Any) -> Plan:
-    return msgspec.structs.replace(plan, **changes, updated_ms=max(caller.now_ms, plan.updated_ms))
+    return msgspec.structs.replace(plan, **{"updated_ms": max(caller.now_ms, plan.updated_ms), **changes})
 
 
 def _removed(caller: Caller, plan: Plan) -> dict[str, Any]:

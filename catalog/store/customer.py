@@ -129,6 +129,12 @@ async def find_customers(conn: AsyncConnection, organization: bytes, references:
     return found
 
 
+async def archived_of(conn: AsyncConnection, customer_ids: Sequence[str]) -> set[str]:
+    """Tell which of the customers (`cus_…`) are archived or deleted (R-CUST-8, R-CUST-9)."""
+    query = select(customers.c.id).where(customers.c.id.in_(customer_ids), customers.c.archived)
+    return set((await conn.execute(query)).scalars())
+
+
 async def load_customer(conn: AsyncConnection, organization: bytes, reference: str) -> Customer:
     """Read one customer by either id. Raises Rejected `customer_not_found`."""
     found = await find_customers(conn, organization, [reference])

@@ -30,6 +30,7 @@ OWED_KINDS: Final = frozenset(
 # Their amounts are shares of quantity times unit price.
 SHARES: Final = frozenset({"seat_true_up", "proration_credit", "proration_charge"})
 CHANGE: Final = "plan_change"
+UNCOLLECTED: Final = "customer_archived"  # why a close that was open when its customer was deleted bills nothing
 SOURCES: Final = frozenset({"close", "start", "purchase", "adjustment", "change", "addon"})
 CREDIT: Final = "account_credit_applied"  # by the ledger of credit
 _POOL: Final = ""
@@ -58,8 +59,9 @@ class InvoiceAudit:
         self._closes = {close["id"]: close for close in books.closes}
         self._settled: dict[str, list[Row]] = defaultdict(list)
         for close in sorted(books.closes, key=lambda close: close["cut"]):
-            # A change that was refused left a cut that bills nothing.
-            if close["state"] == "settled" and (close["kind"] != CHANGE or close["invoice_id"] is not None):
+            # A change that was refused left a cut that bills nothing; so does the deletion of the customer.
+            billed = close["invoice_id"] is not None or (close["kind"] != CHANGE and not self._uncollected(close))
+            if close["state"] == "settled" and billed:
                 self._settled[close["subscription_id"]].append(close)
         self.unbilled: list[Unbilled] = []
         self.unjudged: Counter[str] = Counter()
@@ -195,8 +197,12 @@ class InvoiceAudit:
                 findings.add("close", where, "is stopped: LIVE and RAW differed")
             elif close["invoice_id"] is not None and close["invoice_id"] not in invoices:
                 findings.add("close", where, f"names invoice {close['invoice_id']}, which is not there")
-            elif close["state"] == "settled" and close["invoice_id"] is None:
+            elif close["state"] == "settled" and close["invoice_id"] is None and not self._uncollected(close):
                 _same_lines(findings, where, [], self._seller.of_close(close))
+
+    def _uncollected(self, close: Row) -> bool:
+        """Tell whether a close bills nothing because its customer is gone (R-CUST-9); its own word will not do."""
+        return close["refusal"] == UNCOLLECTED and close["customer_id"] in self._books.archived
 
     def _check_periods(self, findings: Findings) -> None:
         """Every billing period that has begun was charged once, by a start, a close or a change of plan."""

@@ -141,6 +141,7 @@ class Books(NamedTuple):
     seats: Sequence[Mapping[str, Any]]
     addons: Sequence[Mapping[str, Any]]
     features: dict[str, str]
+    archived: frozenset[str]  # customers who were archived or deleted
 
 
 async def books(sql: Sql) -> Books:
@@ -176,7 +177,7 @@ async def books(sql: Sql) -> Books:
             ),
             closes=await rows(
                 "SELECT id, organization_id, customer_id, subscription_id, cut, kind, base_term, start_day,"
-                " through_day, end_us, final, state, invoice_id, returns_term FROM closes"
+                " through_day, end_us, final, state, invoice_id, returns_term, refusal FROM closes"
             ),
             invoices=exact(
                 await rows(
@@ -204,6 +205,7 @@ async def books(sql: Sql) -> Books:
             seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
             addons=await rows("SELECT id, customer_id, feature_id, ended_ms FROM subscription_addons"),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},
+            archived=frozenset(row["id"] for row in await rows("SELECT id FROM customers WHERE archived")),
         )
 
 

@@ -75,7 +75,7 @@ RARE: tuple[tuple[str, str, int], ...] = (
     ("billing/worker/closer.py", "one", 0),
     ("billing/worker/closer.py", "_take_cuts", 3),
     ("billing/worker/relay.py", "stop", 0),
-    ("billing/worker/settling.py", "settle", 11),
+    ("billing/worker/settling.py", "settle", 12),
     ("catalog/gateway/catalog.py", "current", 0),
     ("catalog/gateway/catalog.py", "current", 1),
     ("catalog/gateway/catalog.py", "current", 2),
