@@ -21,15 +21,15 @@ def ended_with(subscription: Subscription, plan: Plan, target: Plan | None, now_
 
     `target` is the plan that subscribers move to, as it is sold now. The renewal is the end of the billing period that
     ran when the plan was deleted, or of a later one. A trial is canceled at its own end; one that moves is charged as
-    it was agreed first, and moves at its first renewal, which the end of a trial is not (R-TRIAL-5, AMB-20). A paused
-    one ends where it would renew: at the end of the rest that the pause keeps, or, where it keeps none, at once; one
-    that moves waits until it is resumed. An end that comes earlier stays, and so does a change that was asked for after
-    the deletion (R-SUB-14).
+    it was agreed first, and moves at its first renewal, which the end of a trial is not (R-TRIAL-5, AMB-20). Who is
+    paused waits for the resume; where the pause began at a period's end that would be a renewal, and who is canceled
+    ends where it began. An end that comes earlier stays, and so does a change that was asked for after the deletion
+    (R-SUB-14).
     """
     if plan.ending is None or subscription.plan_id != plan.id or subscription.free or not subscription.live:
         return subscription
     if subscription.status is SubscriptionStatus.PAUSED:
-        return _canceled(subscription, _pause_kept_us(subscription), now_ms) if plan.ending == CANCEL else subscription
+        return _paused(subscription, plan, now_ms)
     assert subscription.period_end_day is not None, "a paid plan's period ends"
     if subscription.period_end_day * DAY_MS <= plan.updated_ms or _leaves(subscription.scheduled, plan):
         return subscription
@@ -38,13 +38,11 @@ def ended_with(subscription: Subscription, plan: Plan, target: Plan | None, now_
     return _moved(subscription, target, now_ms)
 
 
-def _pause_kept_us(subscription: Subscription) -> int:
-    """Tell until when a paused subscription is paid for: a pause at a period's end keeps nothing of it."""
-    assert subscription.pause is not None, "it is paused"
-    assert subscription.period_end_day is not None, "it has had a period"
-    if subscription.pause.mode is PauseMode.PERIOD_END:
-        return subscription.pause.effective_us
-    return subscription.period_end_day * DAY_US
+def _paused(subscription: Subscription, plan: Plan, now_ms: int) -> Subscription:
+    pause = subscription.pause
+    if plan.ending == CANCEL and pause is not None and pause.mode is PauseMode.PERIOD_END:
+        return _canceled(subscription, pause.effective_us, now_ms)
+    return subscription
 
 
 def _leaves(change: ScheduledChange | None, plan: Plan) -> bool:

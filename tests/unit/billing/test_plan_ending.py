@@ -45,6 +45,14 @@ def test_who_is_canceled_ends_with_the_period_whatever_end_date_was_set(end_us):
     assert ended_with(after, deleted(CANCEL), None, DELETED_MS + 2) == after
 
 
+def test_who_is_paused_at_a_periods_end_is_canceled_where_the_pause_began():
+    """R-PLAN-9, R-SUB-13: a resume would renew on a plan that is gone."""
+    pause = Pause(mode=PauseMode.PERIOD_END, requested_ms=1, effective_us=END_US - 28 * DAY_US, days=None)
+    paused = {"status": SubscriptionStatus.PAUSED, "pause": pause}
+    assert ended(CANCEL, **paused).end_us == pause.effective_us
+    assert ended("pln_2", **paused) == subscription(**paused)
+
+
 def test_who_moves_does_so_at_the_renewal_also_with_a_later_end_date():
     """R-PLAN-9, R-SUB-14: an older change gives way."""
     after = ended("pln_2", end_us=END_US + 1, expires_us=END_US + 1, scheduled=change("pln_3", DELETED_MS))
