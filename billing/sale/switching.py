@@ -16,7 +16,6 @@ from billing.life.subscription import Subscription
 from billing.life.turning import entered, replaced
 from billing.money.closing import Billed, Close, Draws, Window, WindowUsage, running, usage_lines
 from billing.money.invoice import Basis, InvoiceDraft, InvoiceType, Line, LineKind, amount_line, kept
-from billing.money.rating import money_of_units
 from billing.sale.addon import components
 from billing.sale.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
 from billing.sale.discount import Discount, amount_off
@@ -103,7 +102,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     """What a change finds at its cut.
 
     All terms of the subscription, usage and draws, what was billed of them, the seats of the ending period by feature
-    id, what was paid for them and for add-ons, in minor units, and what is left of top-ups, in 1e-9 of the major unit.
+    id, and what was paid for them and for add-ons, in minor units.
     """
 
     periods: Sequence[PeriodTerms]
@@ -112,7 +111,6 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     draws: Draws = msgspec.field(default_factory=dict)
     books: Mapping[str, SeatBook] = msgspec.field(default_factory=dict)
     parts_paid: Mapping[str, int] = msgspec.field(default_factory=dict)
-    top_ups_left: int = 0
 
 
 def charged_change(
@@ -155,10 +153,10 @@ def charged_change(
     )
 
 
-def returned(current: PeriodTerms, following: PeriodTerms, held: Held) -> Money:
-    """Tell what of top-ups becomes account credit: what is left of them when the new plan has no balance (AMB-20)."""
-    kept_as_balance = following.model is ConsumptionModel.BALANCE
-    return money_of_units(0 if kept_as_balance else held.top_ups_left, current.currency)
+def returns_top_ups(current: PeriodTerms, following: PeriodTerms) -> bool:
+    """Tell whether what is left of top-ups becomes account credit: no balance takes them over (AMB-20)."""
+    taken_over = chain_to(current, following.model, following.currency) is not None
+    return current.model is ConsumptionModel.BALANCE and not taken_over
 
 
 def base_paid_minor(period: PeriodTerms) -> int:

@@ -11,7 +11,7 @@ from billing.life.frozen import PeriodTerms
 from billing.life.paused import Part, days_of, parts_of
 from billing.life.subscription import Subscription
 from billing.money.closing import Window, WindowUsage
-from billing.money.drawing import DrawSums, draws_of, top_ups_left
+from billing.money.drawing import DrawSums, draws_of
 from billing.money.invoice import VOID, LineKind
 from billing.sale.switching import Held, switched
 from billing.store import account as accounts
@@ -21,7 +21,7 @@ from billing.store import purchase, terms
 from billing.store import seat as seats
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
-from kernel.period import DAY_MS, day_of_us
+from kernel.period import DAY_MS
 
 _i = tables.invoices.c
 _l = tables.invoice_lines.c
@@ -58,7 +58,6 @@ async def held_at(
         totals=totals,
         billed=(await invoices.billed(connection, [subscription.id]))[subscription.id],
         draws=draws_of(subscription, periods, drawn, top_ups),
-        top_ups_left=top_ups_left(subscription, current, drawn, top_ups, day_of_us(now_us)),
         books=books,
         parts_paid=await _parts_paid(connection, subscription.id, parts),
     )

@@ -55,19 +55,8 @@ class AccountCredit(msgspec.Struct, frozen=True, kw_only=True):
 _COLUMNS: Final = [_c[name] for name in AccountCredit.__struct_fields__]
 
 
-def of_top_ups_left(
-    organization_id: str,
-    customer_id: str,
-    amount: Money,
-    now_ms: int,
-    *,
-    invoice_id: str | None = None,
-    close_id: str | None = None,
-) -> AccountCredit:
-    """Make the credit that top-ups become when no balance takes them over (AMB-20).
-
-    It names what granted it: the invoice of a change that was charged, else the close of one that was not.
-    """
+def of_top_ups_left(organization_id: str, customer_id: str, amount: Money, close_id: str, now_ms: int) -> AccountCredit:
+    """Make the credit that top-ups become when no balance takes them over; it names its close (AMB-20)."""
     return AccountCredit(
         id=ids.new_id(CREDIT_ID, now_ms),
         organization_id=organization_id,
@@ -77,7 +66,7 @@ def of_top_ups_left(
         left_minor=amount.minor,
         reason="Top-ups left at a change of plan",
         origin=Origin.PLAN_CHANGE,
-        invoice_id=invoice_id,
+        invoice_id=None,
         created_ms=now_ms,
         close_id=close_id,
     )

@@ -9,15 +9,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.changing import check_changeable, frozen_for
 from billing.gateway.paying import must_collect
+from billing.gateway.returning import return_top_ups
 from billing.life.showing import in_force
 from billing.money.closing import Close
-from billing.money.invoice import Basis, Invoice, InvoiceDraft, Source, source_of
-from billing.sale.switching import charged_change, returned
+from billing.money.invoice import Basis, InvoiceDraft, Source, source_of
+from billing.sale.switching import charged_change
 from billing.store import account as accounts
 from billing.store import close as closes
-from billing.store import credit, terms
 from billing.store import invoice as invoices
 from billing.store import subscription as subscriptions
+from billing.store import terms
 from billing.store.change import held_at, write_switch
 from billing.store.close import CloseRow, CloseState
 from billing.store.plan import offered
@@ -27,7 +28,6 @@ from catalog.store.organization import load_organization
 from kernel import ids
 from kernel.engine.sql.base import Sql
 from kernel.errors import Rejected, rejected
-from kernel.money import Money
 
 
 async def settle_change(sql: Sql, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
@@ -73,9 +73,9 @@ async def _switch(connection: AsyncConnection, close: CloseRow, counted: Counted
     draft = charged_change(value, current, following, held, organization)
     invoice = await invoices.write(connection, changed_by(draft, close, counted), now_ms)
     await must_collect(connection, organization, invoice, real_ms)
-    await _give_back(connection, invoice, returned(current, following, held))
     await write_switch(connection, subscription, following, now_ms)
     await _settle(connection, close, invoice.id, real_ms, None)
+    await return_top_ups(connection, subscription, current, following, now_ms, real_ms)  # usage drew until now
     return Settled(settled=1, invoices=1)
 
 
@@ -84,16 +84,6 @@ def changed_by(draft: InvoiceDraft, close: CloseRow, counted: Counted) -> Invoic
     versions = counted.price_versions(draft.lines)
     basis = msgspec.structs.replace(draft.basis or Basis(cut=close.cut), price_versions=versions)
     return msgspec.structs.replace(draft, source=source_of(Source.CHANGE, close.id), basis=basis)
-
-
-async def _give_back(connection: AsyncConnection, invoice: Invoice, amount: Money) -> None:
-    """Grant what is left of top-ups as account credit, for later invoices."""
-    if not amount.minor:
-        return
-    granted = credit.of_top_ups_left(
-        invoice.organization_id, invoice.customer_id, amount, invoice.created_ms, invoice_id=invoice.id
-    )
-    await credit.grant(connection, granted)
 
 
 async def _settle(

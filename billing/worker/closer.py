@@ -166,7 +166,7 @@ class Closer:
         return self._started(self.close_due(organization))
 
     def close_customer_in_background(self, customer_id: str) -> asyncio.Task[None]:
-        """Start settling a customer's open cut, as far as fold and sink let it within one batch's wait."""
+        """Start settling a customer's open cuts, each as far as fold and sink let it within one batch's wait."""
         return self._started(self._close_customer(customer_id))
 
     def catch_up_in_background(self, customer_id: str, now_ms: int) -> asyncio.Task[None]:
@@ -196,10 +196,11 @@ class Closer:
                 await self._relay.show(customer_id)
 
     async def _close_customer(self, customer_id: str) -> None:
-        async with self._sql.snapshot() as connection:
-            found = await closes.unsettled_of(connection, customer_id)
-        if found is not None:
-            await self._settle_batch([found])
+        while True:  # a change of plan that is settled may have taken the next cut
+            async with self._sql.snapshot() as connection:
+                found = await closes.unsettled_of(connection, customer_id)
+            if found is None or not (await self._settle_batch([found])).settled.settled:
+                return
 
     def _started(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         task = asyncio.create_task(work)

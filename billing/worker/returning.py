@@ -1,4 +1,4 @@
-"""Giving back what is left of top-ups at the settled cut of a change that was not charged.
+"""Giving back what is left of top-ups at the settled cut that a change of plan took as it ended their terms.
 
 Invariant: a close grants once, because it is settled in the transaction that grants and the credit names it. There is
 no invoice: nothing is billed. Source: AMB-20; ADR 9.
@@ -37,9 +37,7 @@ async def settle_return(sql: Sql, close: CloseRow, counted: Counted, real_ms: in
         left = top_ups_left(subscription, ended, counted.drawn, top_ups, close.through_day)
         amount = money_of_units(left, ended.currency)
         if amount.minor:
-            granted = credit.of_top_ups_left(
-                close.organization_id, close.customer_id, amount, now_ms, close_id=close.id
-            )
+            granted = credit.of_top_ups_left(close.organization_id, close.customer_id, amount, close.id, now_ms)
             await credit.grant(connection, granted)
         await closes.settle(connection, close, None, now_ms)
         await accounts.settle_cut(connection, close.customer_id, close.cut)

@@ -87,6 +87,7 @@ class InvoiceAudit:
         self._check_periods(findings)
         check_credits(findings, self._books, self._returned())
         check_returned(findings, self._books, self._returned_by_closes())
+        self._check_returns(findings)
         check_numbers(findings, self._books)
 
     def _check_owed(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
@@ -222,24 +223,17 @@ class InvoiceAudit:
                 findings.same("base line", where, "times that it was charged", times, 1)
 
     def _returned(self) -> dict[str, int]:
-        """Tell what changes of plan gave back by invoice: of top-ups (AMB-20), of an add-on's month (R-CHG-13)."""
+        """Tell what was given back of the months of add-ons that ended with their free plan, by invoice (R-CHG-13)."""
         found = {}
         granting = {credit["invoice_id"] for credit in self._books.credits}
         for invoice in self._books.invoices:
-            source, _, made_by = invoice["source"].partition(":")
-            close = self._closes.get(made_by)
-            sides = None if source != "change" or close is None else self._changer.sides(invoice, close)
-            if close is not None and sides is not None and sides[1]["model"] != "balance":
-                day, customer = close["through_day"], invoice["customer_id"]
-                left = self._terms.top_ups_left(customer, sides[0], day, self._drawn, close["cut"])
-                found[invoice["id"]] = _minor(left, sides[0]["currency"])
-            elif source == "addon" and invoice["id"] in granting:  # it ended with its free plan
+            if invoice["source"].startswith("addon:") and invoice["id"] in granting:
                 charged = sum(line["amount_minor"] for line in self._lines[invoice["id"]] if line["kind"] != CREDIT)
                 found[invoice["id"]] = self._changer.month_left(invoice, charged)
         return found
 
     def _returned_by_closes(self) -> dict[str, int]:
-        """Tell what changes that were not charged gave back of top-ups, in minor units by close (AMB-20)."""
+        """Tell what changes of plan gave back of top-ups, in minor units by close (AMB-20)."""
         found = {}
         for close in self._books.closes:
             number, day, customer = close["returns_term"], close["through_day"], close["customer_id"]
@@ -252,6 +246,20 @@ class InvoiceAudit:
                 left = self._terms.top_ups_left(customer, begun[-1], day, self._drawn, close["cut"])
                 found[close["id"]] = _minor(left, begun[-1]["currency"])
         return found
+
+    def _check_returns(self, findings: Findings) -> None:
+        """A charged change that left top-ups behind took a cut to give them back (AMB-20)."""
+        returning = {(close["subscription_id"], close["returns_term"]) for close in self._books.closes}
+        for invoice in self._books.invoices:
+            source, _, made_by = invoice["source"].partition(":")
+            close = self._closes.get(made_by)
+            sides = None if source != "change" or close is None else self._changer.sides(invoice, close)
+            if close is None or sides is None or sides[1]["model"] == "balance":
+                continue
+            ended, day = sides[0], close["through_day"]
+            left = self._terms.top_ups_left(invoice["customer_id"], ended, day, self._drawn, close["cut"])
+            if left and (invoice["subscription_id"], ended["term"]) not in returning:
+                findings.add("account credit", f"invoice {invoice['id']}", "gives no top-ups back")
 
     def _used(self, key: UsageKey, cut: int | None) -> Decimal:
         total = _ZERO

@@ -38,7 +38,7 @@ def check_amounts(findings: Findings, invoice: Row, lines: Sequence[Row]) -> Non
 def check_credits(findings: Findings, books: Books, returned: Mapping[str, int]) -> None:
     """Granted = applied + left; each invoice applied, granted, left and took over what its ledger rows say.
 
-    `returned` is what changes of plan gave back of top-ups beside their invoices, in minor units by invoice.
+    `returned` is what was given back of add-ons' months beside their invoices, in minor units by invoice.
     """
     spent = _by(books.applications, "credit_id")
     for credit in books.credits:

@@ -11,8 +11,6 @@ from tests.simulation.await_point import Point, points
 # (file, function, number of the await in it from 0): why nothing can die or fail there.
 UNREACHED: dict[tuple[str, str, int], str] = {
     ("aggregator/worker/lane.py", "_load", 2): "a new epoch of the log has begun; the simulation lives in one",
-    ("billing/worker/changing.py", "_switch", 9): "SQL knows of no top-ups here, so nothing is given back",
-    ("billing/worker/changing.py", "_give_back", 0): "SQL knows of no top-ups here, so nothing is given back",
     ("billing/worker/closer.py", "flush", 0): "asked by a test clock's first setting alone, which is no part of it",
     ("billing/worker/closer.py", "has_due", 0): "asked by the test clock's route alone",
     (

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from billing import tables
 from kernel import ids
 from kernel.period import parse_instant_us
@@ -131,6 +133,38 @@ async def test_a_closer_that_dies_before_the_credit_leaves_one(world: World, mon
     assert [close.state for close in await world.rows(tables.closes)] == ["settled"]
     assert [account.open_cut for account in await world.rows(tables.accounts)] == [None]
     await proved(world)
+
+
+@pytest.mark.parametrize(("settled", "minor"), [("2026-01-10T00:00:00Z", 1000), ("2026-02-01T00:00:00Z", 3000)])
+async def test_an_upgrade_gives_back_what_is_left_when_its_terms_begin(
+    world: World, monkeypatch: Any, settled: str, minor: int
+) -> None:
+    """R-MODEL-3, R-TOPUP-3, R-CHG-3: 30.00 are left at its cut; of them 20.00 are drawn until it is settled.
+
+    What is used when the period is over draws on none of them.
+    """
+    await world.now("2026-01-01T00:00:00Z")
+    purse = await wallet(world, "purse", 1000)
+    await world.group(purse, world.starter)
+    acme, made = await topped_up(world, "purse")
+    path, body, key = f"/subscriptions/{made}/change-plan", {"newPlanId": world.starter}, {"idempotency-key": "once"}
+    with monkeypatch.context() as patched:
+        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(asyncio.sleep(0)))
+        assert (await world.http.post(path, json=body, headers=key)).status_code == 503
+    await world.relay.show(acme)
+    await world.now(settled, bill=False)
+    await world.track(acme, "40", settled)
+    await asyncio.gather(*(world.new_closer().close_due() for _ in range(4)))
+    answer = (await world.http.post(path, json=body, headers=key)).json()
+    assert (answer["outcome"], answer["billing"]["remainingCreditBalance"]) == ("completed", minor)
+    assert await given(world) == [(minor, minor)]
+    assert [(close.state, close.returns_term) for close in await world.rows(tables.closes)] == [
+        ("settled", None),
+        ("settled", 1),
+    ]
+    await proved(world)
+    await changed(world, "UPDATE closes SET returns_term = NULL")
+    assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 
 async def test_a_checkout_gives_back_what_the_free_plan_leaves(world: World) -> None:

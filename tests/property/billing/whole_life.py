@@ -25,6 +25,7 @@ from billing.money.closing import Billed, Close, Window, WindowUsage, plan_close
 from billing.money.drawing import DrawSums, draws_of, top_ups_left
 from billing.money.first_invoice import first_invoice
 from billing.money.invoice import InvoiceDraft, InvoiceType, Line, LineKind
+from billing.money.rating import money_of_units
 from billing.sale.change import Side, Target
 from billing.sale.discount import Discount
 from billing.sale.purchase import (
@@ -37,7 +38,7 @@ from billing.sale.purchase import (
 )
 from billing.sale.seat import Operation, SeatEvent, book_of, refusal_of
 from billing.sale.seat_billing import lines_of_close
-from billing.sale.switching import Held, Path, charged_change, frame_of_change, path_of, returned, switched
+from billing.sale.switching import Held, Path, charged_change, frame_of_change, path_of, returns_top_ups, switched
 from catalog.definition import CreditPack, Organization, Plan
 from catalog.terms import Snapshot, SubscriptionStatus, TopUp
 from ingest.verdict import Outcome, Verdict
@@ -349,16 +350,18 @@ class WholeLife:
         close = Close(subscription=self.row, cut=self.cut, bill=bill)
         draft = charged_change(close, current, following, held, ORGANIZATION)
         self.write(draft)
-        self.grant(returned(current, following, held).minor)
         self.plan, self.interval = plan, interval
         self.periods = [period for period in self.periods if period.since_day <= current.since_day] + [following]
         self.row = switched(self.row, following, self.now_us // 1000)
         self.announce()
         self.show()
+        if returns_top_ups(current, following):
+            left = top_ups_left(self.row, current, self.draws(self.cut), self.top_ups, day)
+            self.grant(money_of_units(left, current.currency).minor)
 
     def found(self, current: PeriodTerms) -> Held:
         book = book_of(self.seats, parts=parts_of(self.periods, current), until_ms=self.now_us // 1000 + 1)
-        drawn, day = self.draws(self.cut), day_of_us(self.now_us)
+        drawn = self.draws(self.cut)
         return Held(
             periods=self.periods,
             totals=self.totals(self.cut),
@@ -366,7 +369,6 @@ class WholeLife:
             draws=draws_of(self.row, self.periods, drawn, self.top_ups),
             books={SEATS_ID: book} if self.seats else {},
             parts_paid=self.parts_paid(current),
-            top_ups_left=top_ups_left(self.row, current, drawn, self.top_ups, day),
         )
 
     def parts_paid(self, current: PeriodTerms) -> Mapping[str, int]:

@@ -19,7 +19,7 @@ from billing.sale.switching import (
     charged_change,
     frame_of_change,
     path_of,
-    returned,
+    returns_top_ups,
     switched,
 )
 from catalog.definition import DayCount, DiscountType, Organization, UpgradeCharge
@@ -280,12 +280,16 @@ def test_an_accrued_overdraft_is_billed_and_pools_start_afresh():
     assert lines[2:] == [("balance_overage", 250)]
 
 
-@pytest.mark.parametrize(("model", "minor"), [("balance", 0), ("metered", 1235), ("credits", 1235)])
-def test_top_ups_that_are_left_become_credit_where_there_is_no_balance(model, minor):
-    """R-TOPUP-3, R-MODEL-3, AMB-20: 12.345 is left."""
+@pytest.mark.parametrize(
+    ("model", "currency", "returns"),
+    [("balance", "usd", False), ("balance", "eur", True), ("metered", "usd", True), ("credits", "usd", True)],
+)
+def test_top_ups_that_are_left_become_credit_where_no_balance_takes_them_over(model, currency, returns):
+    """R-TOPUP-3, R-MODEL-3, AMB-20: nor does one in another currency; only a balance has any."""
     current = terms(model=ConsumptionModel.BALANCE)
-    held = Held(periods=[current], totals={}, billed={}, top_ups_left=12_345_000_000)
-    assert returned(current, to_pro(current, model=ConsumptionModel(model)), held).minor == minor
+    following = msgspec.structs.replace(to_pro(current, model=ConsumptionModel(model)), currency=currency)
+    assert returns_top_ups(current, following) is returns
+    assert not returns_top_ups(terms(), following)
 
 
 def test_the_terms_of_a_change_say_when_those_before_them_ended():
