@@ -9,6 +9,7 @@ from billing.life.plan_ending import CANCEL
 from billing.life.subscription import ENDED, Subscription
 from billing.life.turning import replaced
 from billing.store import account as accounts
+from billing.store import close as closes
 from billing.store import cut as cuts
 from billing.store import subscription as subscriptions
 from billing.store.begin import announce
@@ -41,12 +42,15 @@ async def cancel(
     """Cancel a subscription and return it as it then is. Raises Rejected with the contract's codes.
 
     At once means that its final cut is taken here, or, while another cut of the customer is open, as soon as that one
-    is settled. A change that was scheduled is dropped (R-SUB-14). An end date that comes no later stays the end: it is
-    canceled there. What is to be canceled already stays as it is. Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
+    is settled. A change that was scheduled is dropped, and an upgrade that waits for its cut does not come (R-SUB-14).
+    An end date that comes no later stays the end: it is canceled there. What is to be canceled already stays as it is.
+    Source: R-SUB-6, R-SUB-7; contract 3.17; AMB-37.
     """
     now_ms = organization.now_ms(real_ms)
     subscription = await to_change(connection, organization, wish.subscription, now_ms)
     decision = decided(subscription, Command.CANCEL_NOW if wish.immediate else Command.CANCEL, now_ms)
+    if decision.status not in ENDED:
+        await closes.refuse_change(connection, subscription.id, "already_scheduled")
     if subscription.ending and decision.status is subscription.status:
         return subscription
     after = canceled(subscription, decision, wish.reason, now_ms)

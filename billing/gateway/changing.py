@@ -146,21 +146,24 @@ async def frozen_for(
 
 async def begin_change(
     connection: AsyncConnection, organization: Organization, wish: ChangeWish, asked: str | None, real_ms: int
-) -> CloseRow:
+) -> CloseRow | None:
     """Take the cut at which a change that is charged is carried out, and return its close (DESIGN 3.8, ADR 9).
 
     A request that comes again gets the close that it has, which may be over by now, and so does one that asks for the
-    same while it is under way. `asked` names the request, `wish` the subscription by its id. Raises Rejected as
-    `choose` does, and `charge_in_progress` while another cut is open.
+    same while it is under way. None where the subscription changed since it was looked at, so that this is no charged
+    change any more. `asked` names the request, `wish` the subscription by its id. Raises Rejected as `choose` does, and
+    `charge_in_progress` while another cut is open.
     """
     earlier = None if asked is None else await closes.asked_by(connection, wish.subscription, asked)
     if earlier is not None:
         return earlier
     chosen = await choose(connection, organization, wish, organization.now_ms(real_ms))
+    if chosen.path is not Path.CHARGED:
+        return None
     subscription = chosen.subscription
     target = Target(plan_id=chosen.plan.id, interval=chosen.interval)
     under_way = await closes.open_of(connection, subscription.id)
-    if under_way is not None and under_way.change == target:
+    if under_way is not None and under_way.change == target and under_way.refusal is None:
         return under_way
     now_us = organization.now_ms(real_ms) * 1000
     bill = Bill(
@@ -213,7 +216,11 @@ async def change_by_checkout(
 
 
 async def change_at_renewal(connection: AsyncConnection, chosen: Chosen, now_ms: int) -> Subscription:
-    """Let a downgrade, a shorter interval or a free plan wait for the renewal (R-CHG-6, R-CHG-7, R-SUB-14)."""
+    """Let a downgrade, a shorter interval or a free plan wait for the renewal (R-CHG-6, R-CHG-7).
+
+    An upgrade that waits for its cut does not come: what is newer takes its place (R-SUB-14).
+    """
+    await closes.refuse_change(connection, chosen.subscription.id, "already_scheduled")
     same = chosen.plan.id == chosen.subscription.plan_id
     change = ScheduledChange(
         kind=ChangeKind.INTERVAL if same else ChangeKind.DOWNGRADE,

@@ -53,6 +53,7 @@ from kernel.wire import Wire
 
 # How a change says why it did not come at its cut (R-CHG-8).
 _REFUSED: Final = {
+    "already_scheduled": "It was canceled, paused or changed for later meanwhile: this change does not come.",
     "charge_failed": "The card was declined: nothing has changed.",
     "no_payment_method": "The customer has no saved card: save one first.",
 }

@@ -32,8 +32,8 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A close as its row has it; `live` and `raw` keep both sides of a difference that stopped it, `{window: units}`.
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
-    the code with which it was refused in the end, or `UNCOLLECTED`. `returns_term` names terms whose top-ups it gives
-    back (`Bill`).
+    the code with which it was refused, at its cut or by what was asked for while it waited, or `UNCOLLECTED`.
+    `returns_term` names terms whose top-ups it gives back (`Bill`).
     """
 
     id: str
@@ -135,6 +135,12 @@ async def asked_by(connection: AsyncConnection, subscription_id: str, asked: str
     query = select(*_COLUMNS).where(_c.subscription_id == subscription_id, _c.asked == asked)
     row = (await connection.execute(query)).first()
     return None if row is None else _close(row)
+
+
+async def refuse_change(connection: AsyncConnection, subscription_id: str, refusal: str) -> None:
+    """Refuse the change of plan that waits for the subscription's cut, if one does: then its close bills nothing."""
+    waiting = (_c.subscription_id == subscription_id, _c.state != CloseState.SETTLED, _c.change.is_not(None))
+    await connection.execute(update(tables.closes).where(*waiting).values(refusal=refusal))
 
 
 async def settle(

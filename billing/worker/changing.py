@@ -37,24 +37,27 @@ async def settle_change(sql: Sql, close: CloseRow, counted: Counted, real_ms: in
     """
     try:
         async with sql.transaction() as connection:
-            if await _open(connection, close):
-                return await _switch(connection, close, counted, real_ms)
+            row = await _open(connection, close)
+            if row is not None:
+                return await _switch(connection, row, counted, real_ms)
     except Rejected as refused:
         async with sql.transaction() as connection:
-            if await _open(connection, close):
+            if await _open(connection, close) is not None:
                 await _settle(connection, close, None, real_ms, refused.refusal.code)
                 return Settled(settled=1)
     return Settled()
 
 
-async def _open(connection: AsyncConnection, close: CloseRow) -> bool:
+async def _open(connection: AsyncConnection, close: CloseRow) -> CloseRow | None:
     [row] = await closes.read_all(connection, [close.id])
-    return row.state is CloseState.CUT
+    return row if row.state is CloseState.CUT else None
 
 
 async def _switch(connection: AsyncConnection, close: CloseRow, counted: Counted, real_ms: int) -> Settled:
     target = close.change
     assert target is not None, "the close is one of a change"
+    if close.refusal is not None:
+        raise rejected(close.refusal, "What was asked for while it waited took its place.")
     organization = await load_organization(connection, ids.id_bytes(close.organization_id))
     subscription = await subscriptions.read(connection, close.subscription_id)
     assert organization is not None, "an organization is never removed"

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import update
 
 from billing import tables
+from billing.gateway.changing import choose
+from billing.routes import plan_change
 from kernel import ids
 from tests.story.test_billing import OVERAGE, World, world
 from tests.story.test_subscription_life import begin, day, issued, with_payments
@@ -298,6 +300,73 @@ async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
         ("plan_change", [("proration_credit", -2450), ("proration_charge", 4950)]),
         ("recurring", [("plan_base", 9900), ("late_usage", 150)]),
     ]
+
+
+@pytest.mark.parametrize("newer", ["cancel", "downgrade"])
+async def test_what_is_scheduled_while_an_upgrade_waits_takes_its_place(
+    world: World, monkeypatch: pytest.MonkeyPatch, newer: str
+) -> None:
+    """R-SUB-14: what was answered holds, and the upgrade is neither charged nor carried out."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-15T00:00:00Z")
+    path, key = f"/subscriptions/{made['id']}", {"idempotency-key": "early"}
+
+    async def wait_for_nothing(*_: Any) -> None:
+        return
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(wait_for_nothing()))
+        patched.setattr(world.closer, "catch_up", wait_for_nothing)
+        if newer == "cancel":  # an older one is what the upgrade takes back
+            await world.call("POST", f"{path}/cancel")
+        early = await world.http.post(f"{path}/change-plan", json={"newPlanId": pro}, headers=key)
+        assert early.status_code == 503
+        if newer == "cancel":
+            answer = await world.call("POST", f"{path}/cancel")
+            assert (answer["status"], answer["endDate"]) == ("active", day("2026-02-01"))
+        else:
+            answer = await change(world, made["id"], newPlanId=world.free)
+            assert (answer["outcome"], answer["scheduledFor"]) == ("scheduled", day("2026-02-01"))
+        again = await change(world, made["id"], newPlanId=pro, expect=409)
+        assert again["code"] == "charge_in_progress"
+    await world.closer.close_due()
+    early = await world.http.post(f"{path}/change-plan", json={"newPlanId": pro}, headers=key)
+    assert (early.status_code, early.json()["code"]) == (409, "already_scheduled")
+    await world.track(acme, "110", "2026-01-20T00:00:00Z")
+    await world.now("2026-03-01T00:00:00Z")
+    assert (await issued(world))[1:] == [("2026-02-01", "recurring", [("overage", 150)])]
+    after = await world.call("GET", path)
+    assert (after["status"], after["planId"]) == (
+        ("canceled", world.starter) if newer == "cancel" else ("active", world.free)
+    )
+
+
+async def test_an_upgrade_that_became_a_downgrade_meanwhile_waits_for_the_renewal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-CHG-6, R-CHG-2: another request, to a higher plan, is carried out between its look and its cut."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    top = await world.plan("top", 19900, ids.id_text(ids.FEATURE, world.calls), {"includedAmount": 1})
+    [group] = (await world.call("GET", "/plan-groups"))["data"]
+    await world.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": top, "sortOrder": 3})
+    await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-15T00:00:00Z")
+
+    async def overtaken(*asked: Any) -> Any:
+        monkeypatch.setattr(plan_change, "choose", choose)
+        chosen = await choose(*asked)
+        assert (await change(world, made["id"], newPlanId=top))["outcome"] == "completed"
+        return chosen
+
+    monkeypatch.setattr(plan_change, "choose", overtaken)
+    later = await change(world, made["id"], newPlanId=pro)
+    assert (later["outcome"], later["scheduledFor"]) == ("scheduled", day("2026-02-15"))
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["planId"] == top
 
 
 async def test_a_change_after_a_boundary_that_is_not_closed_closes_it_first(world: World) -> None:
