@@ -30,9 +30,11 @@ from billing.store.close import CloseRow
 from billing.store.cut import open_close
 from billing.store.plan import offered
 from catalog.definition import Organization, Plan, PlanPrice
+from catalog.gateway.once import mismatch
 from catalog.plan_rule import check_kept, check_sold
 from catalog.store.plan import load_plan
 from kernel.errors import Refusal, Rejected, rejected
+from kernel.limits import IDEMPOTENT_KEEP_MS
 from kernel.period import Interval, day_of_us
 
 
@@ -144,6 +146,23 @@ async def frozen_for(
     return await with_addons(connection, subscription, following, current)
 
 
+async def earlier_of(
+    connection: AsyncConnection, subscription_id: str, asked: str | None, real_ms: int
+) -> CloseRow | None:
+    """Find the close that a request took when it came before; None for one that is new, or has no key.
+
+    It is remembered as long as answers are. Raises Rejected `idempotency_key_mismatch` where its key came with another
+    request (contract 1.5).
+    """
+    if asked is None:
+        return None
+    scope = asked[: len(asked) // 2]
+    earlier = await closes.asked_by(connection, subscription_id, scope, real_ms - IDEMPOTENT_KEEP_MS)
+    if earlier is not None and earlier.asked != asked:
+        raise mismatch()
+    return earlier
+
+
 async def begin_change(
     connection: AsyncConnection, organization: Organization, wish: ChangeWish, asked: str | None, real_ms: int
 ) -> CloseRow | None:
@@ -151,10 +170,10 @@ async def begin_change(
 
     A request that comes again gets the close that it has, which may be over by now, and so does one that asks for the
     same while it is under way. None where the subscription changed since it was looked at, so that this is no charged
-    change any more. `asked` names the request, `wish` the subscription by its id. Raises Rejected as `choose` does, and
-    `charge_in_progress` while another cut is open.
+    change any more. `asked` names the request, `wish` the subscription by its id. Raises Rejected as `choose` and
+    `earlier_of` do, and `charge_in_progress` while another cut is open.
     """
-    earlier = None if asked is None else await closes.asked_by(connection, wish.subscription, asked)
+    earlier = await earlier_of(connection, wish.subscription, asked, real_ms)
     if earlier is not None:
         return earlier
     chosen = await choose(connection, organization, wish, organization.now_ms(real_ms))

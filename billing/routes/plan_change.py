@@ -21,6 +21,7 @@ from billing.gateway.changing import (
     change_by_checkout,
     change_freely,
     choose,
+    earlier_of,
 )
 from billing.gateway.current import loaded, to_change
 from billing.gateway.previewing import preview_change
@@ -42,7 +43,7 @@ from billing.worker.catching_up import caught_up
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
-from catalog.gateway.once import once, replayed, scope_of
+from catalog.gateway.once import name_of, once, replayed
 from catalog.gateway.openapi import documented
 from catalog.terms import ConsumptionModel
 from kernel.engine.live.base import Live
@@ -134,10 +135,10 @@ async def change_one(
 
 async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: ChangeWish) -> CloseRow | None:
     """Take the cut of a change that is charged, or find the one that this request took; None for any other change."""
-    asked, sql = scope_of(request), caller.catalog.sql
+    asked, sql = await name_of(request, caller), caller.catalog.sql
     async with sql.snapshot() as connection:
         found = await loaded(connection, caller.organization, wish.subscription)
-        earlier = None if asked is None else await closes.asked_by(connection, found.id, asked)
+        earlier = await earlier_of(connection, found.id, asked, caller.real_ms)
     if earlier is not None:
         return earlier
     then = as_of(found, caller.now_ms * 1000)

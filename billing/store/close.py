@@ -31,9 +31,9 @@ class CloseState(StrEnum):
 class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A close as its row has it; `live` and `raw` keep both sides of a difference that stopped it, `{window: units}`.
 
-    `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
-    the code with which it was refused, at its cut or by what was asked for while it waited, or `UNCOLLECTED`.
-    `returns_term` names terms whose top-ups it gives back (`Bill`).
+    `change` is the change of plan that waits for it, `asked` names the request that asked for that
+    (`catalog.gateway.once.name_of`), and `refusal` is the code with which it was refused, at its cut or by what was
+    asked for while it waited, or `UNCOLLECTED`. `returns_term` names terms whose top-ups it gives back (`Bill`).
     """
 
     id: str
@@ -130,9 +130,11 @@ async def read_all(connection: AsyncConnection, ids: Sequence[str]) -> list[Clos
     return [_close(row) for row in await connection.execute(query)]
 
 
-async def asked_by(connection: AsyncConnection, subscription_id: str, asked: str) -> CloseRow | None:
-    """Read the close whose change of plan a request asked for; None when it asked for none."""
-    query = select(*_COLUMNS).where(_c.subscription_id == subscription_id, _c.asked == asked)
+async def asked_by(connection: AsyncConnection, subscription_id: str, scope: str, since_ms: int) -> CloseRow | None:
+    """Read the close that a request of this scope took after `since_ms` (real time); None when it took none."""
+    query = select(*_COLUMNS).where(
+        _c.subscription_id == subscription_id, _c.asked.startswith(scope), _c.created_ms > since_ms
+    )
     row = (await connection.execute(query)).first()
     return None if row is None else _close(row)
 

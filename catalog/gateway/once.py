@@ -84,26 +84,31 @@ async def replayed(request: HttpRequest, caller: Caller) -> Response[bytes] | No
     if stored is None:
         return None
     if stored.fingerprint != claim.fingerprint:
-        raise _mismatch()
+        raise mismatch()
     return Response(stored.body, status_code=stored.status, media_type=JSON, headers={REPLAYED: "true"})
 
 
-def scope_of(request: HttpRequest) -> str | None:
-    """Name a write by its `Idempotency-Key`, the same for each of its retries; None without one."""
-    key = request.headers.get("idempotency-key")
-    return None if key is None else sha256(f"{request.method}\n{request.url.path}\n{key}".encode()).hexdigest()
+async def name_of(request: HttpRequest, caller: Caller) -> str | None:
+    """Name a write, the same for each of its retries: its scope, then its fingerprint; None without a key.
+
+    Each is the half of its digest, 32 hexadecimal digits.
+    """
+    claim = await _claim(request, caller)
+    return None if claim is None else claim.scope[:32] + claim.fingerprint[:32]
 
 
-def _mismatch() -> Rejected:
+def mismatch() -> Rejected:
+    """Make the refusal of a request whose key came with another one before (contract 1.5.2)."""
     return rejected("idempotency_key_mismatch", "This Idempotency-Key came with another request before.")
 
 
 async def _claim(request: HttpRequest, caller: Caller) -> _Claim | None:
-    key, scope = request.headers.get("idempotency-key"), scope_of(request)
-    if key is None or scope is None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
         return None
     if not 1 <= len(key.encode()) <= KEY_BYTES_MAX:
         raise invalid("Idempotency-Key", f"must have 1 to {KEY_BYTES_MAX} bytes")
+    scope = sha256(f"{request.method}\n{request.url.path}\n{key}".encode()).hexdigest()
     fingerprint = sha256(caller.dialect.encode() + b"\n" + await request.body()).hexdigest()
     return _Claim(organization=caller.organization.id_text, scope=scope, fingerprint=fingerprint)
 
@@ -113,7 +118,7 @@ async def _run(caller: Caller, claim: _Claim | None, work: Work, status: int) ->
         stored = None if claim is None else await find_answer(conn, claim.organization, claim.scope, caller.real_ms)
         if claim is not None and stored is not None:
             if stored.fingerprint != claim.fingerprint:
-                raise _mismatch()
+                raise mismatch()
             version = await read_version(conn)
             return _Done(status=stored.status, body=stored.body, version=version, replayed=True)
         body = wire.encode(wire.success(caller.dialect, await work(conn)))

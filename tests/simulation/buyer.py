@@ -8,7 +8,7 @@ import random
 
 import msgspec
 
-from billing.gateway.changing import ChangeWish, begin_change, change_at_renewal, choose
+from billing.gateway.changing import ChangeWish, begin_change, change_at_renewal, choose, earlier_of
 from billing.gateway.current import standing
 from billing.gateway.invoice_status import SettableStatus, set_status
 from billing.gateway.paying import complete_checkout, keep_card
@@ -22,7 +22,7 @@ from billing.store.close import CloseState
 from billing.worker.catching_up import caught_up
 from catalog.store.organization import load_organization
 from kernel import ids
-from kernel.limits import CHANGE_WAIT_MS
+from kernel.limits import CHANGE_WAIT_MS, IDEMPOTENT_KEEP_MS
 from meterline.role import Role
 from tests.simulation.node import Node
 from tests.simulation.town import PAYING, PLANS
@@ -33,11 +33,15 @@ CARDS = (PAYING, PAYING, "4000000000003220", DECLINING)
 
 
 class Asked(msgspec.Struct):
-    """A change of plan that was asked for; `close` once its cut was answered, with the code of its refusal."""
+    """A change of plan that was asked for; `close` once its cut was answered, with the code of its refusal.
+
+    `request` is its name (`catalog.gateway.once.name_of`), `at_ms` when it was asked for first.
+    """
 
     customer: str
     plan: str
     request: str
+    at_ms: int
     close: str = ""
     settled: bool = False
     refusal: str | None = None
@@ -61,11 +65,13 @@ class Buyer:
 
     async def change(self, customer: str) -> None:
         """Ask for another plan: now and then twice at once under one name, or once more under an earlier one."""
-        earlier = [one for one in self.asked if one.customer == customer]
+        now_ms = self.world.clock.now_ms()
+        kept_ms = now_ms - IDEMPOTENT_KEEP_MS // 2  # a request may take a while, and clocks differ
+        earlier = [one for one in self.asked if one.customer == customer and one.at_ms > kept_ms]
         if earlier and self.chance.random() < 0.3:
             asked = self.chance.choice(earlier)
         else:
-            asked = Asked(customer, self.chance.choice(PLANS), f"change-{len(self.asked)}")
+            asked = Asked(customer, self.chance.choice(PLANS), f"change-{len(self.asked):025}" * 2, now_ms)
             self.asked.append(asked)
         times = 2 if self.chance.random() < 0.2 else 1
         answers = await asyncio.gather(*(self._change(asked) for _ in range(times)), return_exceptions=True)
@@ -84,7 +90,7 @@ class Buyer:
                 if live is None:
                     return
                 organization = await load_organization(connection, town.organization)
-                close = await closes.asked_by(connection, live.id, asked.request)
+                close = await earlier_of(connection, live.id, asked.request, app.clock.now_ms())
             wish = ChangeWish(subscription=live.id, plan=asked.plan, interval=None)
             if close is None:
                 await app.closer.catch_up(customer_id, app.clock.now_ms())

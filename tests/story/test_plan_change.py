@@ -10,6 +10,7 @@ from billing import tables
 from billing.gateway.changing import choose
 from billing.routes import plan_change
 from kernel import ids
+from tests.story.judged import changed
 from tests.story.test_billing import OVERAGE, World, world
 from tests.story.test_subscription_life import begin, day, issued, with_payments
 
@@ -245,7 +246,10 @@ async def test_an_upgrade_that_is_not_paid_changes_nothing(
 
 
 async def test_a_request_that_comes_twice_at_once_takes_one_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-CHG-8: its twin begins and ends behind its back; the card is asked at one cut, and both are told the same."""
+    """R-CHG-8: its twin begins and ends behind its back; the card is asked at one cut, and both are told the same.
+
+    Its key is remembered for a day (contract 1.5.1): then it asks the card that is there.
+    """
     await world.now("2026-01-01T00:00:00Z")
     pro = await offer(world)
     await world.customer("acme")
@@ -266,6 +270,11 @@ async def test_a_request_that_comes_twice_at_once_takes_one_cut(world: World, mo
     assert [(one.status_code, one.json()["code"]) for one in (*twins, answer)] == [(402, "charge_failed")] * 2
     [close] = await world.rows(tables.closes)
     assert (close.asked is not None, close.refusal) == (True, "charge_failed")
+    await world.call("POST", "/customers/acme/payment-method", {"number": "4242424242424242"})
+    assert (await world.http.post(path, json=body, headers=key)).status_code == 402
+    for table in ("closes", "idempotent_requests"):
+        await changed(world, f"UPDATE {table} SET created_ms = created_ms - 86400000")
+    assert (await world.http.post(path, json=body, headers=key)).json()["outcome"] == "completed"
 
 
 async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
@@ -285,7 +294,9 @@ async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
     with monkeypatch.context() as patched:
         patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(died()))
         first = await world.http.post(path, json=body, headers=key)
+        other = await world.http.post(path, json={"newPlanId": world.free}, headers=key)
     assert first.status_code == 503
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_mismatch")
     assert await world.relay.show(acme)
     # What is used between the cut and the new terms is the old plan's, and late for it.
     await world.track(acme, "110", "2026-01-15T00:00:00Z")
