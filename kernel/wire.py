@@ -86,6 +86,7 @@ def success_list(dialect: Dialect, items: Sequence[object], next_cursor: str | N
 _CODES: Final[Mapping[str, Mapping[str, int]]] = {
     "validation_error": {
         "validation_error": 400,
+        "amount_too_large": 400,
         "invalid_json": 400,
         "no_change_requested": 400,
         "free_plan_change_not_supported": 400,

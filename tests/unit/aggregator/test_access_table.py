@@ -227,7 +227,8 @@ def test_adding_a_seat_says_what_can_use_says(name):
     [terms], held = under.terms.features, under.seats[0].count
     included = None if terms.included is None else canonical(from_units(terms.included))
     own = frozen(kind="seats", included=included, overage=terms.overage, unit_price=terms.unit_price)
-    refused = seat.refusal_of(own, held, held + 1, status=under.status, free=under.terms.free)
+    free = under.terms.free
+    refused = seat.refusal_of(own, held, held + 1, status=under.status, free=free, currency="usd")
     may = can_use_wire(feature_access(what, under, account, NOW_MS))["allowed"]
     assert (refused is None) is may
 
