@@ -14,6 +14,7 @@ from billing.store.clock import FAILED, ClockRun
 from billing.store.close import CloseRow, CloseState
 from billing.wire import invoice as shape
 from billing.worker.closer import Closer
+from catalog.definition import Customer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import REPLAYED, once
 from catalog.gateway.openapi import documented
@@ -126,7 +127,7 @@ async def _latest(caller: Caller, closer: Closer) -> dict[str, Any] | None:
         _item(
             item,
             number=shape.number_text(written[item.invoice_id].number) if item.invoice_id else None,
-            customer=names[item.customer_id].full_name,
+            customer=names.get(item.customer_id),
         )
         for item in items
     ]
@@ -159,14 +160,15 @@ def _error(run: ClockRun, items: list[dict[str, Any]]) -> str | None:
     return f"steps stopped: {_RAISED}" if run.status == FAILED else None
 
 
-def _item(close: CloseRow, *, number: str | None, customer: str | None) -> dict[str, Any]:
+def _item(close: CloseRow, *, number: str | None, customer: Customer | None) -> dict[str, Any]:
+    """Spell a close; of a customer who was deleted since there is no name (R-CUST-9)."""
     stopped = close.state is CloseState.STOPPED
     return {
         "kind": "billing_cycle",
         "status": _ITEM_STATUS[close.state],
         "dueAt": instant_text(close.end_us // 1000),
         "subscriptionId": close.subscription_id,
-        "customerName": customer,
+        "customerName": None if customer is None else customer.full_name,
         "invoiceNumber": number,
         "invoiceId": close.invoice_id,
         "outcome": ("invoiced" if close.invoice_id else "nothing_due") if close.state is CloseState.SETTLED else None,
