@@ -347,6 +347,22 @@ def test_a_dry_run_on_pools():
     assert (tried["allowed"], tried["willBeCharged"], tried["estimatedAmount"]) == (True, True, None)
 
 
+@pytest.mark.parametrize(("units", "allowed"), [(10**12 * ONE, False), (10**10 * ONE, True), (3 * 10**10 * ONE, True)])
+def test_a_dry_run_says_what_the_fold_would_of_more_than_an_outcome_can_say(units, allowed):
+    """R-ACC-1: at 0.30 each, 10**12 of them are 300 billion; with an overdraft 9.2 billion are the most."""
+    tried = usage_check_wire(access("balance, overdraft"), Decimal(1), units, "usd")
+    assert tried["allowed"] is allowed
+
+
+def test_a_dry_run_counts_the_overdraft_that_is_there():
+    """R-ACC-1: one that costs 9 billion goes once, and not again."""
+    feature, under, account = case("balance, overdraft")
+    account.add_draws((ID, 1, JANUARY), FEBRUARY, Draws(overdraft=9 * 10**9 * ONE))
+    state = feature_access(feature, under, account, NOW_MS)
+    assert not usage_check_wire(state, Decimal(1), 3 * 10**10 * ONE, "usd")["allowed"]
+    assert usage_check_wire(state, Decimal(1), ONE, "usd")["allowed"]
+
+
 def test_the_blocks_of_a_subscription():
     """R-CREDIT-4, R-BAL-5."""
     _, under, account = case("credits with packs")
