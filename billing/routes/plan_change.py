@@ -55,6 +55,7 @@ from kernel.wire import Wire
 _REFUSED: Final = {
     "charge_failed": "The card was declined: nothing has changed.",
     "no_payment_method": "The customer has no saved card: save one first.",
+    "amount_too_large": "The change would charge more than an invoice can hold: nothing has changed.",
 }
 
 

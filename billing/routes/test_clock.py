@@ -20,12 +20,14 @@ from catalog.gateway.once import REPLAYED, once
 from catalog.gateway.openapi import documented
 from catalog.store.customer import find_customers
 from kernel.errors import invalid, rejected
+from kernel.limits import INVOICE_MINOR_MAX
 from kernel.period import instant_text, parse_instant_us
 from kernel.wire import Dialect, Wire
 
 _RESOURCE: Final = "test_clock"
 _DAYS_MAX: Final = 3_660  # ten years; further is a slip of the finger that cannot be undone
 _RAISED: Final = "its code raised, as the server's log says"
+_REFUSED: Final = {"amount_too_large": f"an amount is beyond the {INVOICE_MINOR_MAX} minor units of an invoice"}
 _ITEM_STATUS: Final = {CloseState.CUT: "processing", CloseState.SETTLED: "completed", CloseState.STOPPED: "failed"}
 
 
@@ -173,8 +175,14 @@ def _item(close: CloseRow, *, number: str | None, customer: Customer | None) -> 
         "invoiceId": close.invoice_id,
         "outcome": ("invoiced" if close.invoice_id else "nothing_due") if close.state is CloseState.SETTLED else None,
         "detail": "final" if close.final else None,
-        "error": (_RAISED if close.live is None else "LIVE and RAW differ") if stopped else None,
+        "error": _why(close) if stopped else None,
     }
+
+
+def _why(close: CloseRow) -> str:
+    if close.live is not None:
+        return "LIVE and RAW differ"
+    return _RAISED if close.refusal is None else _REFUSED.get(close.refusal, close.refusal)
 
 
 TEST_CLOCK: Final = Router(

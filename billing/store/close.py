@@ -28,7 +28,8 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
     """A close as its row has it; `live` and `raw` keep both sides of a difference that stopped it, `{window: units}`.
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that, and `refusal` is
-    the code with which it was refused in the end. `returns_term` names terms whose top-ups it gives back (`Bill`).
+    the code with which it was refused in the end, or with which a close's invoice was, so that it stopped.
+    `returns_term` names terms whose top-ups it gives back (`Bill`).
     """
 
     id: str
@@ -153,7 +154,12 @@ async def settle_all(connection: AsyncConnection, invoiced: Mapping[str, str | N
     """Settle closes that are at their cut, each with its invoice: `{close: invoice}` (None: nothing to bill)."""
     change = update(tables.closes).where(_c.id == bindparam("close"), _c.state == CloseState.CUT)
     change = change.values(
-        state=CloseState.SETTLED, invoice_id=bindparam("invoice"), settled_ms=now_ms, live=None, raw=None
+        state=CloseState.SETTLED,
+        invoice_id=bindparam("invoice"),
+        settled_ms=now_ms,
+        refusal=None,
+        live=None,
+        raw=None,
     )
     if invoiced:
         rows = [{"close": close_id, "invoice": invoice_id} for close_id, invoice_id in invoiced.items()]
@@ -161,17 +167,20 @@ async def settle_all(connection: AsyncConnection, invoiced: Mapping[str, str | N
 
 
 async def stop(
-    connection: AsyncConnection, close: CloseRow, sides: tuple[dict[str, str], dict[str, str]] | None
+    connection: AsyncConnection,
+    close: CloseRow,
+    sides: tuple[dict[str, str], dict[str, str]] | None,
+    refusal: str | None = None,
 ) -> bool:
     """Stop a close and keep both sides, LIVE's and RAW's, where they differ; False when it is not at its cut any more.
 
-    None: they agree, but what writes the invoice raised.
+    None: they agree, but what writes the invoice raised, or refused it with the code `refusal`.
     """
     live, raw = (None, None) if sides is None else sides
     stopped = await connection.execute(
         update(tables.closes)
         .where(_c.id == close.id, _c.state == CloseState.CUT)
-        .values(state=CloseState.STOPPED, live=live, raw=raw)
+        .values(state=CloseState.STOPPED, live=live, raw=raw, refusal=refusal)
     )
     return stopped.rowcount == 1
 
