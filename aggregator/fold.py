@@ -16,14 +16,14 @@ from aggregator.account import KEEP_WINDOW_DAYS, Account, Draws, WindowTotal
 from aggregator.correction import judge_correction
 from aggregator.first_rules import fold_event_first
 from aggregator.known_key import known_outcome
-from aggregator.pool import draw, draw_down
+from aggregator.pool import draw, draw_down, within_bounds
 from aggregator.pool_left import cost_of, left_in
 from aggregator.standing import LIMIT_REACHED, NO_SUBSCRIPTION, Place, Standing, counted_outcome
 from catalog.terms import ConsumptionModel, Snapshot
 from ingest.event import UsageEvent
 from ingest.key_entry import KeyEntry
 from ingest.verdict import Drawn, Outcome, Verdict
-from kernel.limits import DAY_MS, DRAWN_UNITS_MAX
+from kernel.limits import DAY_MS
 from kernel.quantity import to_units
 
 RULES: Final = 3
@@ -115,7 +115,7 @@ def _draw(account: Account, snapshot: Snapshot, place: Place, event: UsageEvent,
     drawn_before = {key: one.now for key, one in account.draws.items()}
     left = left_in(drawn_before, account.packs, snapshot, terms, window)
     drawn = (draw if tokens is None else draw_down)(cost, left, overdraft=overdraft)
-    if drawn is None or cost > DRAWN_UNITS_MAX or left.overdraft + drawn.overdraft > DRAWN_UNITS_MAX:
+    if drawn is None or not within_bounds(cost, left, drawn):
         return Outcome(verdict=Verdict.BLOCKED, code=NO_CREDITS if credits_plan else NO_BALANCE)
     account.add_usage(place.key, place.end, units)
     draws = Draws(

@@ -93,6 +93,11 @@ def draw_down(cost: int, left: Left, *, overdraft: bool) -> Draw | None:
     return Draw(plan=left.plan, extra=left.extra)
 
 
+def within_bounds(cost: int, left: Left, drawn: Draw) -> bool:
+    """Tell whether an outcome can say what an event costs, and how far the pool is overdrawn after it."""
+    return cost <= DRAWN_UNITS_MAX and left.overdraft + drawn.overdraft <= DRAWN_UNITS_MAX
+
+
 def overdrafts(windows: Sequence[DrawWindow]) -> list[int]:
     """Tell each window's overdraft: what its end invoices (R-BAL-3)."""
     return [left_of(windows[: index + 1]).overdraft for index in range(len(windows))]

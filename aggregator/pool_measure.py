@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from aggregator.pool import Left, draw, draw_down
+from aggregator.pool import Left, draw, draw_down, within_bounds
 from aggregator.pool_left import cost_of
 from aggregator.standing import priced_by_model
 from catalog.terms import ConsumptionModel, FeatureTerms, Terms
@@ -106,10 +106,11 @@ class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
         """Tell what the fold would say of so many units more (R-CREDIT-5, R-BAL-7)."""
         cost = self.cost(units)
         if cost is None:  # the least that tokens may cost
-            drawn = draw_down(1 if units else 0, self.left, overdraft=self.overdraft)
+            cost = 1 if units else 0
+            drawn = draw_down(cost, self.left, overdraft=self.overdraft)
         else:
             drawn = draw(cost, self.left, overdraft=self.overdraft)
-        if drawn is not None:
+        if drawn is not None and within_bounds(cost, self.left, drawn):
             return None
         return CREDITS_EXHAUSTED if self.terms.model is ConsumptionModel.CREDITS else BALANCE_EXHAUSTED
 

@@ -21,6 +21,7 @@ from kernel.wire import Wire
 
 PHASES_MAX: Final = 10  # a trial and some steps: an offer that a buyer can still read
 PERCENTAGE_MAX: Final = 10_000  # basis points: the whole
+_BASIS_POINTS: Final = Decimal(100)  # of a per cent
 
 
 class OfferAmount(Wire, frozen=True, kw_only=True):
@@ -89,6 +90,20 @@ class OfferDiscount(msgspec.Struct, frozen=True, kw_only=True):
     type: DiscountType
     value: Decimal
     cycles: int | None
+
+
+def taken_off(kind: DiscountType, value: int, currency: str, field: str) -> Decimal:
+    """Read what a discount takes off: basis points as a percentage, minor units as an amount in the major unit.
+
+    Raises Rejected for nothing, for more than the whole, and for more than a price may be.
+    """
+    if kind is DiscountType.PERCENT:
+        if not 1 <= value <= PERCENTAGE_MAX:
+            raise invalid(field, f"must be from 1 to {PERCENTAGE_MAX} basis points: the whole price")
+        return EXACT.divide(Decimal(value), _BASIS_POINTS)
+    if not 1 <= value <= AMOUNT_MINOR_MAX:
+        raise invalid(field, f"must be from 1 to {AMOUNT_MINOR_MAX} minor units")
+    return EXACT.scaleb(Decimal(value), -minor_places(currency))
 
 
 def discount_of(offer: Offer, currency: str) -> OfferDiscount:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from catalog.definition import DiscountType, IntroOffer, Plan, PlanFeature, PlanPrice, RegionalPrice, RegionalRate
+from catalog.plan_rule import INTRO_CYCLES_MAX
 from catalog.terms import ConsumptionModel
 from kernel.errors import invalid
 from kernel.money import Money, minor_places, parse_unit_price, round_half_away
@@ -24,7 +25,9 @@ CURRENCIES: Final = frozenset(
     )
 )
 _UNIT_PRICE_STEP: Final = Decimal("0.000001")
-RATE_MAX: Final = Decimal(10) ** 9
+# Twice what the dearest unit of money is in the cheapest of these; with it the greatest price, of a currency without a
+# minor unit, is 5e18 in another's, which 64 bits hold.
+RATE_MAX: Final = Decimal(50_000)
 
 
 class ManualPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,10 +147,10 @@ def intro_by_hand(price: PlanPrice, discount: DiscountType, value: Decimal, cycl
     """Make an intro offer of one currency; without `cycles` it runs as long as the price's own. Raises Rejected."""
     own = None if price.intro is None else price.intro.cycles
     runs = own if cycles is None else cycles
-    if runs is None or runs < 1:
-        raise invalid("introOffers", "durationCycles must be at least 1, or the price has an intro offer of its own")
-    if value <= 0 or (discount is DiscountType.PERCENT and value > 100):  # noqa: PLR2004 - per cent
-        raise invalid("introOffers", "discountValue must be greater than 0, and at most the whole price")
+    if runs is None:
+        raise invalid("introOffers.durationCycles", "is required where the price has no intro offer of its own")
+    if not 1 <= runs <= INTRO_CYCLES_MAX:
+        raise invalid("introOffers.durationCycles", f"must be from 1 to {INTRO_CYCLES_MAX}")
     return IntroOffer(type=discount, value=value, cycles=runs)
 
 

@@ -201,6 +201,9 @@ ENDED_FEATURES_MAX: Final = 400
 # The most that a price may be, and that one call may charge or credit, in minor units: ten billion dollars, and sums of
 # such stay in 64 bits.
 AMOUNT_MINOR_MAX: Final = 10**12
+# The most that an invoice or one of its lines may come to, in minor units: a thousand such prices. It stays exact in
+# clients that read numbers as floating point (2**53), and nine thousand invoices of one customer add up in 64 bits.
+INVOICE_MINOR_MAX: Final = 10**15
 
 # Seats of one type that one customer may hold: more than any company has people, and a count never outgrows its column.
 SEATS_MAX: Final = 10_000_000

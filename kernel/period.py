@@ -15,6 +15,8 @@ from kernel import limits
 DAY_MS: Final = limits.DAY_MS
 DAY_US: Final = DAY_MS * 1_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+_FIRST_US: Final = (date.min.toordinal() - _EPOCH) * DAY_US
+_AFTER_US: Final = (date.max.toordinal() + 1 - _EPOCH) * DAY_US
 
 
 class Interval(StrEnum):
@@ -88,9 +90,16 @@ def instant_text(instant_ms: int) -> str:
 
 
 def parse_instant_us(text: str) -> int:
-    """Read an ISO 8601 instant or date in microseconds; without a zone it is UTC. Raises ValueError."""
+    """Read an ISO 8601 instant or date in microseconds; without a zone it is UTC.
+
+    Raises ValueError, also for what `instant_text` cannot spell: an instant that in UTC lies outside the years 1 to
+    9999.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    instant_us = (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if not _FIRST_US <= instant_us < _AFTER_US:
+        raise ValueError("must lie in the years 1 to 9999, in UTC")
+    return instant_us

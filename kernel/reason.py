@@ -12,6 +12,7 @@ from kernel.errors import Refusal
 RULES: Final[Mapping[str, str]] = {
     # the request itself
     "validation_error": "R-ERR-3",
+    "amount_too_large": "R-GEN-2",
     "invalid_json": "R-ERR-3",
     "method_not_allowed": "R-ERR-2",
     "payload_too_large": "R-ERR-2",

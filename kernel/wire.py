@@ -86,6 +86,7 @@ def success_list(dialect: Dialect, items: Sequence[object], next_cursor: str | N
 _CODES: Final[Mapping[str, Mapping[str, int]]] = {
     "validation_error": {
         "validation_error": 400,
+        "amount_too_large": 400,
         "invalid_json": 400,
         "no_change_requested": 400,
         "free_plan_change_not_supported": 400,
@@ -203,15 +204,25 @@ def encode_cursor(*key: str | int) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
-def decode_cursor(text: str, *shape: type) -> list[Any]:
-    """Read a cursor whose key has the types of `shape`. Raises Rejected for anything else."""
+def decode_cursor(text: str, *shape: type, bits: int = 64) -> list[Any]:
+    """Read a cursor whose key has the types of `shape`; its numbers fit signed columns of so many `bits`.
+
+    Raises Rejected for anything else.
+    """
     try:
         key = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except ValueError as error:
         raise invalid("cursor", "is not a cursor of this list") from error
     if not isinstance(key, list) or [type(part) for part in key] != list(shape):
         raise invalid("cursor", "is not a cursor of this list")
+    if not all(_is_stored(part, bits) for part in key):
+        raise invalid("cursor", "is not a cursor of this list")
     return key
+
+
+def _is_stored(part: str | int, bits: int) -> bool:
+    """Tell whether a store could hold it: no text has a zero character."""
+    return "\0" not in part if isinstance(part, str) else part.bit_length() < bits
 
 
 def page_limit(text: str | None) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.current import standing
-from billing.life.frozen import FrozenFeature, PeriodTerms
+from billing.life.frozen import PeriodTerms
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
 from billing.sale.seat import Operation, SeatEvent, count_after, refusal_of, seat_feature
@@ -54,7 +54,7 @@ async def change_seats(
     events: list[SeatEvent] = []
     for feature, count in named:
         before = held.get(feature.id_text, 0)
-        after = _allowed(current.feature(feature.id_text), subscription, operation, before, count)
+        after = _allowed(feature, current, subscription, operation, before, count)
         event = SeatEvent(
             id=ids.new_id(SEAT_EVENT_ID, real_ms),
             organization_id=subscription.organization_id,
@@ -98,7 +98,7 @@ async def ask_seats(
     `first` are its first terms. Raises Rejected with the contract's codes (R-SEAT-14).
     """
     for feature, count in named:
-        _allowed(first.feature(feature.id_text), subscription, Operation.SET, 0, count)
+        _allowed(feature, first, subscription, Operation.SET, 0, count)
         await seats.ask(connection, subscription.id, feature.id_text, feature.code, count)
 
 
@@ -141,13 +141,16 @@ async def begin_seats(
 
 
 def _allowed(
-    granted: FrozenFeature | None, subscription: Subscription, operation: Operation, before: int, count: int
+    feature: Feature, own: PeriodTerms, subscription: Subscription, operation: Operation, before: int, count: int
 ) -> int:
-    """Tell the count after a change. Raises Rejected when arithmetic or terms refuse it."""
+    """Tell the count after a change. Raises Rejected when arithmetic or the `own` terms refuse it."""
     after = count_after(operation, before, count)
     if isinstance(after, Refusal):
         raise Rejected(after)
-    refused = refusal_of(granted, before, after, status=subscription.status, free=subscription.free)
+    granted = own.feature(feature.id_text)
+    refused = refusal_of(
+        granted, before, after, status=subscription.status, free=subscription.free, currency=own.currency
+    )
     if refused is not None:
         raise Rejected(refused)
     return after

@@ -12,6 +12,7 @@ The figures, as the worked examples have them (DOC-INV-06, R-INV-6):
 - *due* is what is charged now.
 
 Invariants: `total + carried in = due + carried out` when the total is not negative, and due is 0 or at least 0.50.
+No invoice, and no line of one, is written beyond INVOICE_MINOR_MAX.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ import msgspec
 
 from billing.money.invoice import InvoiceDraft, Line, LineKind, amount_line, kept
 from billing.sale.discount import CHECKOUT_MIN_MINOR
+from kernel.errors import Refusal
+from kernel.limits import INVOICE_MINOR_MAX
 from kernel.money import Money
 
 # What a card cannot be charged on its own (AMB-29).
@@ -68,6 +71,16 @@ def amounts_of(draft: InvoiceDraft, *, credit_minor: int, carried_minor: int) ->
         carried_out_minor=0 if charged else left_minor,
         due_minor=left_minor if charged else 0,
     )
+
+
+def too_large(draft: InvoiceDraft) -> Refusal | None:
+    """Tell why a draft cannot be written: what it comes to, or one of its lines, is beyond INVOICE_MINOR_MAX."""
+    parts = [(line.description, line.amount_minor) for line in draft.lines]
+    for name, minor in [*parts, ("The invoice", draft.total_minor)]:
+        if abs(minor) > INVOICE_MINOR_MAX:
+            message = f"{name} would come to {minor} minor units: at most {INVOICE_MINOR_MAX} can be invoiced."
+            return Refusal(code="amount_too_large", message=message)
+    return None
 
 
 def _credit_line(draft: InvoiceDraft, applied_minor: int) -> Line:

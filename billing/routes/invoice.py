@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.row import EventRow
 from aggregator.store import UsageStore
+from aggregator.usage import position_of
 from aggregator.usage_answer import Reader, event_wire
 from billing.gateway.adjusting import AdjustmentWish, adjust
 from billing.gateway.event_invoice import events_of
@@ -83,7 +84,7 @@ async def list_all(request: HttpRequest, caller: NamedDependency[Caller]) -> Res
             subscription_id=subscription_id,
             status=status,
             limit=limit + 1,
-            before=None if cursor is None else wire.decode_cursor(cursor, int)[0],
+            before=None if cursor is None else wire.decode_cursor(cursor, int, bits=32)[0],
         )
     page, following = wire.cut_page(rows, limit, lambda one: (one.number,))
     return reply_list(caller.dialect, [_members(caller, one) for one in page], following)
@@ -175,7 +176,7 @@ async def line_events(
     caller.must_read(_RESOURCE)
     query = request.query_params
     limit = wire.page_limit(query.get("limit"))
-    after = None if "cursor" not in query else Position(*wire.decode_cursor(query["cursor"], int, int, int, int))
+    after = None if "cursor" not in query else _place(query["cursor"])
     found = await _load(caller, invoice_id)
     async with caller.catalog.sql.snapshot() as connection:
         line = await invoices.line(connection, invoice_id, line_id) if ids.is_id(ids.INVOICE_LINE, line_id) else None
@@ -185,10 +186,17 @@ async def line_events(
     if asked is None:
         return reply_list(caller.dialect, [])
     rows = await usage_store.line_events(asked, limit=limit + 1, after=after)
-    page, following = wire.cut_page(rows, limit, lambda row: (row.epoch, row.lane, row.offset, row.index))
+    page, following = wire.cut_page(rows, limit, lambda row: (position_of(row).event_id(),))
     reader = Reader(dialect=caller.dialect, livemode=caller.organization.livemode)
     items = [event_wire(row, _code(caller, row), caller.organization.id_text, reader) for row in page]
     return reply_list(caller.dialect, items, following)
+
+
+def _place(cursor: str) -> Position:
+    place = Position.from_event_id(wire.decode_cursor(cursor, str)[0])
+    if place is None:
+        raise invalid("cursor", "is not a cursor of this list")
+    return place
 
 
 def _code(caller: Caller, row: EventRow) -> str:

@@ -57,6 +57,7 @@ _REFUSED: Final = {
     "already_scheduled": "It was canceled, paused or changed for later meanwhile: this change does not come.",
     "charge_failed": "The card was declined: nothing has changed.",
     "no_payment_method": "The customer has no saved card: save one first.",
+    "amount_too_large": "The change would charge more than an invoice can hold: nothing has changed.",
 }
 
 

@@ -14,17 +14,20 @@ from billing.store.clock import FAILED, ClockRun
 from billing.store.close import CloseRow, CloseState
 from billing.wire import invoice as shape
 from billing.worker.closer import Closer
+from catalog.definition import Customer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
 from catalog.gateway.once import REPLAYED, once
 from catalog.gateway.openapi import documented
 from catalog.store.customer import find_customers
 from kernel.errors import invalid, rejected
+from kernel.limits import INVOICE_MINOR_MAX
 from kernel.period import instant_text, parse_instant_us
 from kernel.wire import Dialect, Wire
 
 _RESOURCE: Final = "test_clock"
 _DAYS_MAX: Final = 3_660  # ten years; further is a slip of the finger that cannot be undone
 _RAISED: Final = "its code raised, as the server's log says"
+_REFUSED: Final = {"amount_too_large": f"an amount is beyond the {INVOICE_MINOR_MAX} minor units of an invoice"}
 _ITEM_STATUS: Final = {CloseState.CUT: "processing", CloseState.SETTLED: "completed", CloseState.STOPPED: "failed"}
 
 
@@ -126,7 +129,7 @@ async def _latest(caller: Caller, closer: Closer) -> dict[str, Any] | None:
         _item(
             item,
             number=shape.number_text(written[item.invoice_id].number) if item.invoice_id else None,
-            customer=names[item.customer_id].full_name if item.customer_id in names else None,  # deleted since
+            customer=names.get(item.customer_id),
         )
         for item in items
     ]
@@ -159,20 +162,27 @@ def _error(run: ClockRun, items: list[dict[str, Any]]) -> str | None:
     return f"steps stopped: {_RAISED}" if run.status == FAILED else None
 
 
-def _item(close: CloseRow, *, number: str | None, customer: str | None) -> dict[str, Any]:
+def _item(close: CloseRow, *, number: str | None, customer: Customer | None) -> dict[str, Any]:
+    """Spell a close; of a customer who was deleted since there is no name (R-CUST-9)."""
     stopped = close.state is CloseState.STOPPED
     return {
         "kind": "billing_cycle",
         "status": _ITEM_STATUS[close.state],
         "dueAt": instant_text(close.end_us // 1000),
         "subscriptionId": close.subscription_id,
-        "customerName": customer,
+        "customerName": None if customer is None else customer.full_name,
         "invoiceNumber": number,
         "invoiceId": close.invoice_id,
         "outcome": ("invoiced" if close.invoice_id else "nothing_due") if close.state is CloseState.SETTLED else None,
         "detail": "final" if close.final else None,
-        "error": (_RAISED if close.live is None else "LIVE and RAW differ") if stopped else None,
+        "error": _why(close) if stopped else None,
     }
+
+
+def _why(close: CloseRow) -> str:
+    if close.live is not None:
+        return "LIVE and RAW differ"
+    return _RAISED if close.refusal is None else _REFUSED.get(close.refusal, close.refusal)
 
 
 TEST_CLOCK: Final = Router(

@@ -21,8 +21,8 @@ from billing.sale.proration import share_left, share_of_amount
 from catalog.definition import Feature, FeatureKind
 from catalog.terms import SubscriptionStatus
 from kernel.errors import Refusal, invalid, rejected
-from kernel.limits import SEATS_MAX
-from kernel.money import round_half_away
+from kernel.limits import AMOUNT_MINOR_MAX, SEATS_MAX
+from kernel.money import Money, round_half_away
 from kernel.period import DAY_MS, Period, date_of
 from kernel.quantity import EXACT
 
@@ -130,12 +130,13 @@ def count_after(operation: Operation, held: int, count: int) -> int | Refusal:
 
 
 def refusal_of(
-    granted: FrozenFeature | None, before: int, after: int, *, status: SubscriptionStatus, free: bool
+    granted: FrozenFeature | None, before: int, after: int, *, status: SubscriptionStatus, free: bool, currency: str
 ) -> Refusal | None:
     """Tell why the terms do not allow a count; None when they do.
 
-    Beyond what is included it takes a price for extra seats, and a plan that is paid and not in trial (R-SEAT-14). A
-    count that does not grow is never refused: what is held stays.
+    Beyond what is included it takes a price for extra seats, and a plan that is paid and not in trial (R-SEAT-14); a
+    period of them may cost no more than a price may be. A count that does not grow is never refused: what is held
+    stays.
     """
     if granted is None or granted.kind != SEATS or not granted.enabled:
         return Refusal(code="feature_not_in_plan", message="The customer's plan has no seats of this type.")
@@ -145,9 +146,17 @@ def refusal_of(
         why = f"{'a free plan' if free else 'a trial'} has no more"
     elif not granted.overage or Decimal(granted.unit_price) == 0:
         why = "no more are sold"
+    elif (minor := _period_minor(granted, after, currency)) > AMOUNT_MINOR_MAX:
+        why = f"{after} would cost {minor} minor units a period, of at most {AMOUNT_MINOR_MAX}"
     else:
         return None
     return Refusal(code="seat_limit_exceeded", message=f"{granted.included} seats are included, and {why}.")
+
+
+def _period_minor(granted: FrozenFeature, held: int, currency: str) -> int:
+    """Tell what the extra seats of a count cost in a whole period, in minor units (R-SEAT-5)."""
+    exact = EXACT.multiply(Decimal(extra_seats(granted, held)), Decimal(granted.unit_price))
+    return round_half_away(exact, currency).minor
 
 
 def book_of(
@@ -203,8 +212,9 @@ def advance_lines(
     """Charge the extra seats held when a period begins, in full, at its price (R-SEAT-6, R-SEAT-12)."""
     lines = []
     for granted in _of(period, books):
-        extra = extra_seats(granted, books[granted.feature].at_end)
-        amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), currency)
+        held = books[granted.feature].at_end
+        extra = extra_seats(granted, held)
+        amount = Money(_period_minor(granted, held, currency), currency)
         if extra and granted.overage:
             text = f"{granted.name} (seats:{granted.code}), {span(days_of(period))}"
             line = amount_line(
@@ -216,7 +226,7 @@ def advance_lines(
                 quantity=str(extra),
                 unit_price=granted.unit_price,
             )
-            lines.append(_of_feature(line, granted, books[granted.feature].at_end))
+            lines.append(_of_feature(line, granted, held))
     return lines
 
 

@@ -33,7 +33,8 @@ class CloseRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `change` is the change of plan that waits for it, `asked` names the request that asked for that
     (`catalog.gateway.once.name_of`), and `refusal` is the code with which it was refused, at its cut or by what was
-    asked for while it waited, or `UNCOLLECTED`. `returns_term` names terms whose top-ups it gives back (`Bill`).
+    asked for while it waited; or with which a close's invoice was, so that it stopped; or `UNCOLLECTED`.
+    `returns_term` names terms whose top-ups it gives back (`Bill`).
     """
 
     id: str
@@ -184,17 +185,20 @@ async def settle_all(
 
 
 async def stop(
-    connection: AsyncConnection, close: CloseRow, sides: tuple[dict[str, str], dict[str, str]] | None
+    connection: AsyncConnection,
+    close: CloseRow,
+    sides: tuple[dict[str, str], dict[str, str]] | None,
+    refusal: str | None = None,
 ) -> bool:
     """Stop a close and keep both sides, LIVE's and RAW's, where they differ; False when it is not at its cut any more.
 
-    None: they agree, but what writes the invoice raised.
+    None: they agree, but what writes the invoice raised, or refused it with the code `refusal`.
     """
     live, raw = (None, None) if sides is None else sides
     stopped = await connection.execute(
         update(tables.closes)
         .where(_c.id == close.id, _c.state == CloseState.CUT)
-        .values(state=CloseState.STOPPED, live=live, raw=raw)
+        .values(state=CloseState.STOPPED, live=live, raw=raw, refusal=refusal)
     )
     return stopped.rowcount == 1
 

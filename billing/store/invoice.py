@@ -8,7 +8,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.money.amount_due import Amounts
+from billing.money.amount_due import Amounts, too_large
 from billing.money.closing import Billed, Window
 from billing.money.invoice import (
     OUTSTANDING,
@@ -25,6 +25,7 @@ from billing.money.invoice import (
 from billing.store import credit
 from billing.store.credit import Balance
 from kernel import ids
+from kernel.errors import Rejected
 from kernel.period import Period
 from kernel.quantity import to_units
 
@@ -45,7 +46,8 @@ async def write(connection: AsyncConnection, draft: InvoiceDraft, now_ms: int) -
     """Write an invoice with the organization's next number, its lines, and the outbox row that announces it.
 
     Account credit is applied and carried amounts are booked (`billing.money.amount_due`). One on which nothing is due
-    is paid at once. Raises IntegrityError when an invoice of the same source exists (R-INV-11).
+    is paid at once. Raises IntegrityError when an invoice of the same source exists (R-INV-11), Rejected
+    `amount_too_large` (`amount_due.too_large`).
     """
     known = await credit.balances(connection, [draft.customer_id])
     [invoice] = await write_all(connection, [draft], now_ms, known)
@@ -64,6 +66,9 @@ async def write_all(
     """
     if not drafts:
         return []
+    for refusal in map(too_large, drafts):
+        if refusal is not None:
+            raise Rejected(refusal)
     assert len({draft.customer_id for draft in drafts}) == len(drafts), "one would change what another takes"
     first = await _take_numbers(connection, drafts[0].organization_id, len(drafts))
     made: list[tuple[Invoice, Sequence[Line]]] = []

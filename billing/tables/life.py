@@ -151,7 +151,7 @@ closes = Table(
     Column("settled_ms", BigInteger),
     Column("change", JSON(none_as_null=True)),  # the plan that waits for it: {planId, interval}
     Column("asked", String(64)),  # the request that asked for the change: key and content, 32 digits each
-    Column("refusal", String(40)),  # why the change did not come, or why nothing was billed
+    Column("refusal", String(40)),  # why the change did not come, its invoice was not written, or nothing was billed
     Column("returns_term", Integer),  # terms that a change ended: what is left of their top-ups becomes account credit
     Unique("subscription_id", "cut", name="uq_closes_cut"),
     Index("ix_closes_state", "state", "organization_id"),

@@ -23,13 +23,19 @@ class Fault(NamedTuple, Generic[_Item]):
         """Say in one line what was raised."""
         return f"{type(self.error).__name__}: {self.error}"
 
+    @property
+    def code(self) -> str | None:
+        """Tell the code with which it was refused; None where the code raised."""
+        return self.error.refusal.code if isinstance(self.error, Rejected) else None
+
 
 async def apart(
     items: Sequence[_Item], work: Callable[[Sequence[_Item]], Awaitable[_Done]]
 ) -> tuple[list[_Done], list[Fault[_Item]]]:
     """Work on all items at once, or on each where that raises; returns what came of it, and the items that raise.
 
-    `work` is to be one transaction: where it raises nothing has happened. Raises the errors of operation that it does.
+    `work` is to be one transaction, so that where it raises nothing has happened, or to pass over what it has done.
+    Raises the errors of operation that it does.
     """
     if not items:
         return [], []

@@ -23,7 +23,7 @@ from billing.store import close as closes
 from billing.store import subscription as subscriptions
 from billing.store.close import CloseRow
 from billing.worker.addons import renew_due
-from billing.worker.apart import Fault
+from billing.worker.apart import Fault, apart
 from billing.worker.cut_wait import CutWait
 from billing.worker.relay import Relay
 from billing.worker.settled import Settled, counted_at
@@ -222,7 +222,8 @@ class Closer:
             if not found:
                 return done
             after = found[-1].id
-            fresh = [close for close in found if close.id not in waiting]
+            left_alone = waiting | self._stopped.names()
+            fresh = [close for close in found if close.id not in left_alone]
             done = done + await self._settle_all(fresh)
 
     async def _take_cuts(self, due: Sequence[Subscription]) -> "_Done":
@@ -263,7 +264,9 @@ class Closer:
 
         async def one(batch: Sequence[CloseRow]) -> _Done:
             async with slots:
-                return await self._settle_batch(batch)
+                done, faults = await apart(batch, self._settle_batch)
+            stopped = Settled(stopped=self._stopped.add(faults))
+            return sum(done, _Done(settled=stopped, waiting=set(), tried=True))
 
         total = _Done(settled=Settled(), waiting=set(), tried=bool(others))
         try:
@@ -331,16 +334,17 @@ class Closer:
 
     async def _stop(self, fault: Fault[CloseRow]) -> bool:
         close = fault.item
-        if not await stop(self._sql, close, None):
+        if not await stop(self._sql, close, None, fault.code):
             return False
         self._telemetry.count(CounterName.CLOSE_STOPPED)
+        raised = fault.code is None
         _log.error(
-            "an invoice stops: writing it raised; mend the cause, then close",
+            f"an invoice stops: {'writing it raised' if raised else 'it is refused'}; mend the cause, then close",
             close=close.id,
             customer=close.customer_id,
             cut=close.cut,
             reason=fault.reason,
-            exc_info=fault.error,
+            exc_info=fault.error if raised else None,
         )
         return True
 

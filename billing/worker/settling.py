@@ -92,10 +92,10 @@ def sourced(draft: InvoiceDraft, close: CloseRow, seat_lines: Sequence[Line], co
     return msgspec.structs.replace(draft, source=source_of(Source.CLOSE, close.id), basis=basis)
 
 
-async def stop(sql: Sql, close: CloseRow, found: Difference | None) -> bool:
-    """Stop a close on which LIVE and RAW differ, keeping both sides; None: its writing raised."""
+async def stop(sql: Sql, close: CloseRow, found: Difference | None, refusal: str | None = None) -> bool:
+    """Stop a close on which LIVE and RAW differ, keeping both sides; None: its writing raised, or refused by a code."""
     async with sql.transaction() as connection:
-        return await closes.stop(connection, close, None if found is None else (found.live, found.raw))
+        return await closes.stop(connection, close, None if found is None else (found.live, found.raw), refusal)
 
 
 def close_of(row: CloseRow, subscription: Subscription) -> Close:

@@ -1,4 +1,6 @@
-"""Steps that stopped: subscriptions whose next step raised, and add-ons on free plans whose month did.
+"""Steps that stopped: subscriptions whose next step raised, add-ons on free plans whose month did, closes.
+
+A close whose writing raises is stopped in SQL; here are those on which something before it raised.
 
 Invariant: what raised is left alone for a while, so that it keeps nobody else from being closed; it is never forgotten,
 because what it was about to do stays due in SQL. One process remembers it: another one, and the next start, tries it
@@ -10,6 +12,7 @@ from typing import Final, NamedTuple
 
 from billing.life.subscription import Subscription
 from billing.sale.addon import SubscriptionAddon
+from billing.store.close import CloseRow
 from billing.worker.apart import Fault
 from kernel.clock import Clock
 from kernel.telemetry import CounterName, Telemetry, logger
@@ -34,7 +37,7 @@ class Stopped:
         self._telemetry = telemetry
         self._waiting: dict[str, _Waiting] = {}
 
-    def add(self, faults: Sequence[Fault[Subscription] | Fault[SubscriptionAddon]]) -> int:
+    def add(self, faults: Sequence[Fault[Subscription] | Fault[SubscriptionAddon] | Fault[CloseRow]]) -> int:
         """Leave alone for AGAIN_MS what raised, and tell the operator of each; returns how many they are."""
         for fault in faults:
             one = fault.item
@@ -59,7 +62,7 @@ class Stopped:
         }
 
     def names(self) -> frozenset[str]:
-        """Name what is left alone now: ids of subscriptions, and of add-ons as they were switched on."""
+        """Name what is left alone now: ids of subscriptions, of add-ons as they were switched on, and of closes."""
         now_ms = self._clock.monotonic_ms()
         self._waiting = {one: waiting for one, waiting in self._waiting.items() if waiting.until_ms > now_ms}
         return frozenset(self._waiting)

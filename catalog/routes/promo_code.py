@@ -15,7 +15,7 @@ from catalog.definition import DiscountType, PromoCode, PromoDuration
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply, reply_list
 from catalog.gateway.once import once
 from catalog.gateway.openapi import PAGE, documented
-from catalog.offer import OfferDiscount, discount_of
+from catalog.offer import OfferDiscount, discount_of, taken_off
 from catalog.promo import check_promo, cycles_of, promo_text
 from kernel import ids, wire
 from kernel.errors import invalid
@@ -179,9 +179,10 @@ async def _discount(conn: AsyncConnection, caller: Caller, made: PromoInput) -> 
         return discount_of(offer, caller.organization.currency)
     if made.discount_value is None:
         raise invalid("discountValue", "is required, or offerId")
+    kind = _type_of(made.discount_type)
     return OfferDiscount(
-        type=_type_of(made.discount_type),
-        value=_value_of(caller, made.discount_type, made.discount_value),
+        type=kind,
+        value=taken_off(kind, made.discount_value, caller.organization.currency, "discountValue"),
         cycles=1 if made.duration_cycles is UNSET else made.duration_cycles,
     )
 
@@ -190,12 +191,6 @@ def _type_of(word: str | None) -> DiscountType:
     if word not in _TYPES:
         raise invalid("discountType", f"{word} is not supported: use percentage or amount")
     return _TYPES[word]
-
-
-def _value_of(caller: Caller, kind: str | None, value: int) -> Decimal:
-    if kind == "percentage":
-        return EXACT.divide(Decimal(value), _BASIS_POINTS)
-    return EXACT.scaleb(Decimal(value), -minor_places(caller.organization.currency))
 
 
 def _interval_of(word: str) -> Interval:

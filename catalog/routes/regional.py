@@ -15,6 +15,7 @@ from catalog.definition import DiscountType, Plan, PlanPrice
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
+from catalog.offer import taken_off
 from catalog.regional import ManualPrice, check_ungrouped, currency_of, intro_by_hand, rate_of
 from catalog.routes.told import told
 from kernel.errors import invalid, rejected
@@ -24,7 +25,6 @@ from kernel.wire import Wire
 
 _RESOURCE: Final = "plan"
 _TYPES: Final = {"percentage": DiscountType.PERCENT, "amount": DiscountType.FIXED}
-_BASIS_POINTS: Final = Decimal(100)  # of a per cent
 
 
 class RegionalPriceInput(Wire, frozen=True, kw_only=True):
@@ -131,11 +131,7 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
         if offer.discount_type not in _TYPES:
             raise invalid("introOffers.discountType", f"{offer.discount_type} is not supported: use percentage, amount")
         kind = _TYPES[offer.discount_type]
-        value = (
-            EXACT.divide(Decimal(offer.discount_value), _BASIS_POINTS)
-            if kind is DiscountType.PERCENT
-            else EXACT.scaleb(Decimal(offer.discount_value), -minor_places(currency))
-        )
+        value = taken_off(kind, offer.discount_value, currency, "introOffers.discountValue")
         before = by_hand.get(price.id) or await store.manual_price(conn, price, currency)
         intro = intro_by_hand(price, kind, value, offer.duration_cycles)
         by_hand[price.id] = msgspec.structs.replace(before, intro=intro)

@@ -37,6 +37,7 @@ SURPRISES = {
     "a pass of the closer failed",
     "a step stops: it raised; mend the cause, then close",
     "an invoice stops: writing it raised; mend the cause, then close",
+    "an invoice stops: it is refused; mend the cause, then close",
     "a pass of the relay failed",
     "a usage request failed",
 }

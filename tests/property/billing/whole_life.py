@@ -277,7 +277,8 @@ class WholeLife:
         before = self.seats[-1].after if self.seats else 0
         granted = self.current.feature(SEATS_ID)
         status, free = self.row.status, self.row.free
-        if not self.row.live or refusal_of(granted, before, count, status=status, free=free) is not None:
+        refused = refusal_of(granted, before, count, status=status, free=free, currency=self.current.currency)
+        if not self.row.live or refused is not None:
             return
         made = SeatEvent(
             id="ste",

@@ -227,7 +227,8 @@ def test_adding_a_seat_says_what_can_use_says(name):
     [terms], held = under.terms.features, under.seats[0].count
     included = None if terms.included is None else canonical(from_units(terms.included))
     own = frozen(kind="seats", included=included, overage=terms.overage, unit_price=terms.unit_price)
-    refused = seat.refusal_of(own, held, held + 1, status=under.status, free=under.terms.free)
+    free = under.terms.free
+    refused = seat.refusal_of(own, held, held + 1, status=under.status, free=free, currency="usd")
     may = can_use_wire(feature_access(what, under, account, NOW_MS))["allowed"]
     assert (refused is None) is may
 
@@ -344,6 +345,22 @@ def test_a_dry_run_on_pools():
     assert (tried["currentBalance"], tried["blockOnExhaustion"], tried["currency"]) == (40, True, "usd")
     tried = usage_check_wire(access("AI, overdraft"), Decimal(1), ONE, "usd")
     assert (tried["allowed"], tried["willBeCharged"], tried["estimatedAmount"]) == (True, True, None)
+
+
+@pytest.mark.parametrize(("units", "allowed"), [(10**12 * ONE, False), (10**10 * ONE, True), (3 * 10**10 * ONE, True)])
+def test_a_dry_run_says_what_the_fold_would_of_more_than_an_outcome_can_say(units, allowed):
+    """R-ACC-1: at 0.30 each, 10**12 of them are 300 billion; with an overdraft 9.2 billion are the most."""
+    tried = usage_check_wire(access("balance, overdraft"), Decimal(1), units, "usd")
+    assert tried["allowed"] is allowed
+
+
+def test_a_dry_run_counts_the_overdraft_that_is_there():
+    """R-ACC-1: one that costs 9 billion goes once, and not again."""
+    feature, under, account = case("balance, overdraft")
+    account.add_draws((ID, 1, JANUARY), FEBRUARY, Draws(overdraft=9 * 10**9 * ONE))
+    state = feature_access(feature, under, account, NOW_MS)
+    assert not usage_check_wire(state, Decimal(1), 3 * 10**10 * ONE, "usd")["allowed"]
+    assert usage_check_wire(state, Decimal(1), ONE, "usd")["allowed"]
 
 
 def test_the_blocks_of_a_subscription():

@@ -1,7 +1,8 @@
 import pytest
 
-from billing.money.amount_due import Credit, amounts_of, oldest_first
+from billing.money.amount_due import Credit, amounts_of, oldest_first, too_large
 from billing.money.invoice import InvoiceType, LineKind, kept
+from kernel.limits import INVOICE_MINOR_MAX
 from tests.unit.billing.make import draft, line
 
 
@@ -126,3 +127,27 @@ def test_some_words_of_the_wire_follow_from_more_than_the_kind():
 def test_a_line_says_when_it_charges(kind, charge_type):
     """R-INV-8."""
     assert line(100, kind).charge_type == charge_type
+
+
+MOST = INVOICE_MINOR_MAX
+
+
+@pytest.mark.parametrize(
+    ("minor", "named"),
+    [
+        ((MOST,), None),
+        ((-MOST,), None),
+        ((MOST, MOST, -MOST), None),
+        ((MOST + 1, -1), "plan_base would come to 1000000000000001 minor units"),
+        ((1, -MOST - 1), "plan_base would come to -1000000000000001 minor units"),
+        ((MOST, 1), "The invoice would come to 1000000000000001 minor units"),
+    ],
+)
+def test_no_invoice_is_written_beyond_what_is_stored_and_shown_exactly(minor, named):
+    """R-GEN-2: 64 bits hold a sum of thousands of them, and a client's floating point one."""
+    found = too_large(draft(*(line(one) for one in minor)))
+    assert (found is None) is (named is None)
+    if found is not None and named is not None:
+        assert (found.code, found.message.split(":")[0]) == ("amount_too_large", named)
+    assert MOST < 2**53
+    assert 9_000 * MOST < 2**63

@@ -160,6 +160,10 @@ def test_a_count_changes_as_documented():
     assert count_after(Operation.ADD, 1, 10**7).code == "seat_limit_exceeded"
 
 
+def refused(feature, before, after, *, status=SubscriptionStatus.ACTIVE, free=False, currency="usd"):
+    return refusal_of(feature, before, after, status=status, free=free, currency=currency)
+
+
 @pytest.mark.parametrize(
     ("changes", "after", "status", "free", "code"),
     [
@@ -177,16 +181,26 @@ def test_a_count_changes_as_documented():
 )
 def test_seats_beyond_the_included_need_a_paid_plan_that_sells_them(changes, after, status, free, code):
     """R-SEAT-14."""
-    found = refusal_of(seats(**changes), 0, after, status=SubscriptionStatus(status), free=free)
+    found = refused(seats(**changes), 0, after, status=SubscriptionStatus(status), free=free)
     assert (found and found.code) == code
 
 
 def test_what_is_held_is_never_refused():
     """R-SEAT-14: only growth is; and a plan without the type has no seats of it (R-SEAT-4)."""
-    assert refusal_of(seats(), 9, 8, status=SubscriptionStatus.TRIALING, free=False) is None
-    assert refusal_of(None, 0, 1, status=SubscriptionStatus.ACTIVE, free=False).code == "feature_not_in_plan"
-    metered = refusal_of(granted(), 0, 1, status=SubscriptionStatus.ACTIVE, free=False)
-    assert metered.code == "feature_not_in_plan"
+    assert refused(seats(), 9, 8, status=SubscriptionStatus.TRIALING) is None
+    assert refused(None, 0, 1).code == "feature_not_in_plan"
+    assert refused(granted(), 0, 1).code == "feature_not_in_plan"
+
+
+def test_seats_cost_no_more_than_a_price_may_be():
+    """R-GEN-2: what is charged fits its column. 10,000 beyond the included ones at 1,000,000.00 are the most."""
+    dear = seats(unit_price="1000000")
+    assert refused(dear, 0, 10_005) is None
+    found = refused(dear, 0, 10_006)
+    assert found.code == "seat_limit_exceeded"
+    assert found.message.endswith("10006 would cost 1000100000000 minor units a period, of at most 1000000000000.")
+    assert refused(dear, 0, 1_000_005, currency="jpy") is None, "a yen has no minor unit"
+    assert refused(dear, 20_000, 20_000) is None, "what is held stays"
 
 
 def event(number, after, ts_ms, term):

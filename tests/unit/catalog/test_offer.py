@@ -18,10 +18,12 @@ from catalog.definition import (
     PromoCode,
     PromoDuration,
 )
+from catalog.offer import taken_off
 from catalog.plan_group import changes_offered, placed, reordered
 from catalog.promo import check_promo, cycles_of, promo_text, refusal_of, value_in
 from catalog.terms import ConsumptionModel
 from kernel.errors import Rejected
+from kernel.limits import AMOUNT_MINOR_MAX
 from kernel.money import Money
 from kernel.period import Interval
 
@@ -181,6 +183,35 @@ def test_a_code_with_impossible_values_is_refused(more):
     assert check_promo(promo(value=Decimal(100)))
     with pytest.raises(Rejected):
         check_promo(promo(**more))
+
+
+PERCENT, FIXED = DiscountType.PERCENT, DiscountType.FIXED
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "currency", "taken"),
+    [
+        (PERCENT, 1, "usd", "0.01"),
+        (PERCENT, 10_000, "jpy", "100"),
+        (FIXED, 150, "USD", "1.50"),
+        (FIXED, 150, "jpy", "150"),
+        (FIXED, AMOUNT_MINOR_MAX, "usd", "10000000000"),
+    ],
+)
+def test_a_discount_is_read_in_basis_points_or_minor_units(kind, value, currency, taken):
+    """R-DISC-2."""
+    assert taken_off(kind, value, currency, "discountValue") == Decimal(taken)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(PERCENT, 0), (PERCENT, 10_001), (FIXED, 0), (FIXED, AMOUNT_MINOR_MAX + 1), (PERCENT, 10**61), (FIXED, 10**400)],
+)
+def test_a_discount_of_nothing_or_beyond_all_prices_is_refused(kind, value):
+    """R-DISC-8, R-ERR-3: also what no arithmetic of ours holds."""
+    with pytest.raises(Rejected) as refused:
+        taken_off(kind, value, "usd", "discountValue")
+    assert refused.value.refusal.param == "discountValue"
 
 
 def test_plans_stand_in_a_group_in_order():

@@ -8,15 +8,18 @@ import pytest
 from catalog.definition import DiscountType, Feature, FeatureKind, IntroOffer, Plan, PlanFeature, PlanPrice
 from catalog.regional import (
     CURRENCIES,
+    RATE_MAX,
     ManualPrice,
     converted_minor,
     converted_unit_price,
     currency_of,
+    intro_by_hand,
     rate_of,
     with_regions,
 )
 from catalog.terms import ConsumptionModel
 from kernel.errors import Rejected
+from kernel.limits import AMOUNT_MINOR_MAX
 from kernel.period import Interval
 
 TWENTY = "USD ARS BRL CLP COP PEN UYU PYG BOB MXN CAD EUR JPY CNY KRW HKD SGD TWD INR THB".lower().split()
@@ -156,3 +159,24 @@ def test_a_rate_that_is_none_is_refused(wrong):
     with pytest.raises(Rejected):
         rate_of(Decimal(wrong))
     assert rate_of(Decimal("5.10")) == "5.1"
+
+
+@pytest.mark.parametrize(("cycles", "own", "runs"), [(1, None, 1), (120, INTRO, 120), (None, INTRO, 3)])
+def test_an_intro_offer_by_hand_runs_for_its_own_periods_or_the_prices(cycles, own, runs):
+    """R-DISC-14."""
+    price = plan(intro=own).prices[0]
+    assert intro_by_hand(price, DiscountType.PERCENT, Decimal(10), cycles).cycles == runs
+
+
+@pytest.mark.parametrize("cycles", [0, -1, 121, 10**30, None])
+def test_an_intro_offer_by_hand_ends(cycles):
+    """R-DISC-14, R-ERR-3: no price's own offer says how long, and a column holds no more."""
+    with pytest.raises(Rejected) as refused:
+        intro_by_hand(plan().prices[0], DiscountType.PERCENT, Decimal(10), cycles)
+    assert refused.value.refusal.param == "introOffers.durationCycles"
+
+
+@pytest.mark.parametrize("own", ["usd", "jpy", "kwd"])
+def test_the_greatest_price_fits_its_column_in_every_currency(own):
+    """R-REG-6: a synced price is stored with the terms that have it."""
+    assert max(converted_minor(AMOUNT_MINOR_MAX, own, one, str(RATE_MAX)) for one in CURRENCIES) < 2**63

@@ -89,10 +89,23 @@ def test_instants_are_read_in_utc(text, instant_us):
     assert parse_instant_us(text) == instant_us
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2023-02-29", "2024-01-01T25:00:00Z", "1700000000"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["", "yesterday", "2023-02-29", "2024-01-01T25:00:00Z", "1700000000"],
+        *["9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999999-00:01", "0001-01-01T00:00:00+00:01"],
+    ],
+)
 def test_what_is_no_instant_is_refused(text):
     with pytest.raises(ValueError):
         parse_instant_us(text)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"])
+def test_what_is_read_can_be_spelled(text):
+    instant_us = parse_instant_us(text)
+    assert instant_text(instant_us // 1000) == text
+    assert day_of(date_of(day_of_us(instant_us))) == day_of_us(instant_us)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import base64
 import json
 from decimal import Decimal
 
@@ -144,6 +145,23 @@ def test_a_foreign_cursor_is_refused(text):
     with pytest.raises(Rejected) as refused:
         wire.decode_cursor(text, int, str)
     assert refused.value.refusal.param == "cursor"
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30, 10**400])
+def test_a_cursor_beyond_what_a_store_holds_is_refused(number):
+    """R-ERR-2: nobody got it from us, and a store's own refusal would be a 500."""
+    text = base64.urlsafe_b64encode(f'[{number},"x"]'.encode()).decode()
+    with pytest.raises(Rejected) as refused:
+        wire.decode_cursor(text, int, str)
+    assert refused.value.refusal.param == "cursor"
+
+
+def test_a_cursor_fits_its_columns():
+    assert wire.decode_cursor(wire.encode_cursor(2**63 - 1, "x"), int, str) == [2**63 - 1, "x"]
+    assert wire.decode_cursor(wire.encode_cursor(2**31 - 1), int, bits=32) == [2**31 - 1]
+    for key, shape in (((2**31,), (int,)), ((-(2**31) - 1,), (int,)), (("a\0b",), (str,))):
+        with pytest.raises(Rejected):
+            wire.decode_cursor(wire.encode_cursor(*key), *shape, bits=32)
 
 
 def test_a_limit_is_from_one_to_a_hundred():
