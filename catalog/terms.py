@@ -77,10 +77,11 @@ class PoolChain(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=F
 class Terms(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What one subscription grants on the days from `since` on (days since 1970-01-01).
 
-    `number` rises whenever windows or pools start afresh (subscribing, the end of a trial, a change of plan, a resume):
-    windows of different numbers never mix. `anchor` is the day from which windows are counted: months clamped to month
-    ends (R-INT-2), or `window_days` days each when that is not 0 (a trial, R-TRIAL-7). `start_us` is the instant from
-    which usage counts. `months` is the billing period's length, 0 when there is none (a free plan, a trial).
+    `number` rises whenever windows or pools start afresh (subscribing, the end of a trial, a change of plan, a resume)
+    and where a renewal sets other limits: windows of different numbers never mix. `anchor` is the day from which
+    windows are counted: months clamped to month ends (R-INT-2), or `window_days` days each when that is not 0 (a trial,
+    R-TRIAL-7). `start_us` is the instant from which usage counts. `months` is the billing period's length, 0 when there
+    is none (a free plan, a trial).
     `pool` is what the plan grants a usage window in 1e-9 credits or 1e-9 of the currency's major unit; with `overdraft`
     a balance may go below zero. `chain` says from where top-ups add up until the first renewal under this number (None:
     from its own first window). `counts_us` is set only in terms that an older version wrote and that followed others:
@@ -127,8 +128,9 @@ class SeatCount(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=F
 
 
 class EndedTerms(msgspec.Struct, array_like=True, frozen=True, kw_only=True, gc=False):
-    """Terms that ended at the instant `until_us`, by a pause or a change of plan: what happened before counts if late.
+    """Terms that ended at the instant `until_us`: what happened before counts if late.
 
+    A pause ended them, a change of plan, or a renewal whose terms set other limits.
     Of their features only metered ones are named.
     """
 

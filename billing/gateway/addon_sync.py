@@ -16,6 +16,7 @@ from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import with_addons
+from billing.store.begin import put_announced
 from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
 from kernel.clock import Clock
@@ -55,15 +56,16 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, now_m
     periods = await terms.of(connection, subscription.id)
     current = shown_terms(subscription, periods, now_ms)
     sold = await with_addons(connection, subscription, current, current)
-    wanted = {current.since_day: current}
+    now = current
     for granted in sold.features:
         if granted.addon:
-            wanted[current.since_day] = opened(wanted[current.since_day], granted)
-    wanted[current.since_day] = raised(current, wanted[current.since_day], now_ms // DAY_MS)
+            now = opened(now, granted)
+    now = raised(current, now, now_ms // DAY_MS)
+    changed = now != current
+    if changed:
+        await terms.put(connection, subscription.id, now)
     for period in periods:
         if period.since_day > current.since_day:
-            wanted[period.since_day] = await with_addons(connection, subscription, period, current)
-    changed = [one for one in wanted.values() if one not in periods]
-    for one in changed:
-        await terms.put(connection, subscription.id, one)
-    return bool(changed)
+            later = await with_addons(connection, subscription, period, current)
+            changed = await put_announced(connection, subscription, now, period, later) or changed
+    return changed

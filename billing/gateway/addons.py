@@ -35,6 +35,7 @@ from billing.store import invoice as invoices
 from billing.store import payment as payments
 from billing.store import terms
 from billing.store.addon import with_addons
+from billing.store.begin import put_announced
 from billing.store.plan import offered
 from catalog.addon import model_word
 from catalog.definition import Addon, Organization
@@ -97,7 +98,7 @@ async def activate_addon(
     )
     await addons.add(connection, row)
     await terms.put(connection, subscription.id, begun)
-    await _follow(connection, subscription, periods, current)
+    await _follow(connection, subscription, periods, begun)
     account = await accounts.read(connection, subscription.customer_id)
     assert account is not None, "who has a subscription has an account"
     draft = activation_invoice(row, granted, current, days_of(periods, current), account.cut)
@@ -159,7 +160,8 @@ async def deactivate_addon(
     periods = await terms.of(connection, subscription.id)
     current = shown_terms(subscription, periods, now_ms)
     await addons.end(connection, row, now_ms)
-    await terms.put(connection, subscription.id, shut(current, row.addon_id))
+    current = shut(current, row.addon_id)
+    await terms.put(connection, subscription.id, current)
     await _follow(connection, subscription, periods, current)
     await accounts.raise_rev(connection, [subscription.customer_id])
     return msgspec.structs.replace(row, ended_ms=now_ms, next_day=None)
@@ -168,8 +170,8 @@ async def deactivate_addon(
 async def _follow(
     connection: AsyncConnection, subscription: Subscription, periods: Sequence[PeriodTerms], current: PeriodTerms
 ) -> None:
-    """Bring the announced terms up to what is active."""
+    """Bring the announced terms up to what is active; `current` are those in force, changed already."""
     for period in periods:
         if period.since_day > current.since_day:
             later = await with_addons(connection, subscription, period, current)
-            await terms.put(connection, subscription.id, later)
+            await put_announced(connection, subscription, current, period, later)

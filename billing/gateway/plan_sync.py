@@ -23,7 +23,7 @@ from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
 from billing.store.addon import carry_over, with_addons
-from billing.store.begin import announce
+from billing.store.begin import announce, put_announced
 from billing.store.plan import Shelf, as_plan_ends, offered
 from billing.worker.relay import Relay
 from catalog.definition import Customer, Plan
@@ -137,14 +137,19 @@ async def _follow(
     if await _follow_ending(connection, subscription, plan, now_ms):
         return True
     changed = False
-    current, following = in_force(subscription, periods), announced(subscription, periods)
-    for period in (current, following):
-        if period is None or period.plan_id != plan.id or (period.until_day is not None and period.until_day <= day):
-            continue  # another plan's, or it is over and only waits to be closed
-        begun = period is current or day >= period.since_day
-        wanted = raised(period, widened(period, plan), day)
-        if not begun:
-            wanted = await with_addons(connection, subscription, refrozen(period, plan), current)
+    current = now = in_force(subscription, periods)
+    for period in (current, announced(subscription, periods)):
+        if period is None or (period.until_day is not None and period.until_day <= day):
+            continue  # it is over and only waits to be closed
+        wanted = period  # another plan's stays as it is
+        if period is not current and day < period.since_day:
+            if period.plan_id == plan.id:
+                wanted = await with_addons(connection, subscription, refrozen(period, plan), current)
+            changed = await put_announced(connection, subscription, now, period, wanted) or changed
+            continue
+        if period.plan_id == plan.id:
+            wanted = raised(period, widened(period, plan), day)
+        now = wanted if period is current else now
         if wanted != period:
             await terms.put(connection, subscription.id, wanted)
             changed = True

@@ -4,10 +4,13 @@ Invariant: the anchor is the UTC day on which paid terms begin; nothing but a tr
 it. Source: R-INT-1, R-TRIAL-4, R-TRIAL-5, R-FREE-1, R-SUB-13; contract T56; AMB-24.
 """
 
+import msgspec
+
 from billing.life.frozen import Frame, PeriodTerms, chain_of, framed
 from billing.life.subscription import TRIAL_WINDOW_DAYS, Pause, Subscription
 from billing.life.turning import replaced
-from catalog.terms import PoolChain, SubscriptionStatus
+from catalog.definition import FeatureKind
+from catalog.terms import ConsumptionModel, PoolChain, SubscriptionStatus
 from kernel.period import DAY_US, Interval, day_of_us, period_of
 
 
@@ -87,10 +90,10 @@ def after_trial(subscription: Subscription, current: PeriodTerms, term: int) -> 
     )
 
 
-def next_frame(current: PeriodTerms, interval: Interval | None, new_term: int | None = None) -> Frame:
+def next_frame(current: PeriodTerms, interval: Interval | None) -> Frame:
     """Frame the period that follows `current`, at another interval perhaps (None: it becomes free).
 
-    It goes on with the same number and the same windows unless `new_term` is given.
+    It goes on with the same number: whether it may, `keeps_number` tells when its terms are known.
     """
     day = current.until_day
     assert day is not None, "a paid plan's period ends"
@@ -98,21 +101,42 @@ def next_frame(current: PeriodTerms, interval: Interval | None, new_term: int | 
     if interval is not None and period_of(anchor, day, interval).start != day:
         anchor = day
     return Frame(
-        term=current.term if new_term is None else new_term,
+        term=current.term,
         since_day=day,
         until_day=None if interval is None else period_of(anchor, day, interval).end,
-        start_us=current.start_us if new_term is None else day * DAY_US,
+        start_us=current.start_us,
         anchor_day=anchor,
         currency=current.currency,
         interval=interval,
-        counts_us=current.counts_us if new_term is None else None,
-        ended_us=None if new_term is None else day * DAY_US,
+        counts_us=current.counts_us,
     )
 
 
-def keeps_windows(current: PeriodTerms, interval: Interval | None) -> bool:
-    """Tell whether the period that follows at another interval goes on with the same windows."""
-    return next_frame(current, interval).anchor_day == current.anchor_day
+def keeps_number(current: PeriodTerms, following: PeriodTerms) -> bool:
+    """Tell whether terms go on under the number of those before them: with windows, pools and the same limits.
+
+    Of terms with one number the fold knows those in force alone. So where a renewal takes a feature away or moves a
+    hard limit, the terms before it end, and late usage still finds them (R-TRACK-10, R-TRACK-20). What draws on a pool
+    draws on today's (AMB-16); but a free plan has no renewal at which top-ups are lost: its pool starts afresh
+    (R-TOPUP-3).
+    """
+    if following.model is not current.model or following.anchor_day != current.anchor_day:
+        return False
+    if current.model is not ConsumptionModel.METERED:
+        return current.free or not following.free
+    return current.features == following.features or _limits(current) == _limits(following)
+
+
+def _limits(period: PeriodTerms) -> dict[bytes, int | None]:
+    """Tell the hard limit of each feature whose usage counts, in 1e-9 units; None: it has none."""
+    metered = [one.terms() for one in period.features if one.enabled and one.kind == FeatureKind.METERED.value]
+    return {one.feature: one.included if one.limited else None for one in metered}
+
+
+def begun_anew(following: PeriodTerms, term: int) -> PeriodTerms:
+    """Give terms a number of their own: windows and pools start afresh with them, those before them end there."""
+    begin_us = following.since_day * DAY_US
+    return msgspec.structs.replace(following, term=term, start_us=begin_us, counts_us=None, ended_us=begin_us)
 
 
 def continued(subscription: Subscription, current: PeriodTerms, term: int, now_ms: int) -> PeriodTerms:

@@ -75,8 +75,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     They have the number `term` and hold from `since_day` up to `until_day` (None on a free plan). Windows are counted
     from `anchor_day`: by months, or by `window_days` days in a trial. Usage counts from `start_us`. `interval` is None
     on a free plan; of a trial it is the price's. `chain_*` say where top-ups add up from (`catalog.terms.PoolChain`).
-    `ended_us` is when the terms before these ended, by a pause or a change of plan. `counts_us` is in its place in
-    terms that are older (`catalog.terms.Terms`).
+    `ended_us` is when the terms before these ended: by a pause, a change of plan, or a renewal with other limits.
+    `counts_us` is in its place in terms that are older (`catalog.terms.Terms`).
     """
 
     term: int

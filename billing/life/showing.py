@@ -134,8 +134,8 @@ def _access_end_us(subscription: Subscription) -> int | None:
 def ended_terms(subscription: Subscription, periods: Sequence[PeriodTerms]) -> tuple[EndedTerms, ...]:
     """List the terms of before those in force, the latest first, as far back as usage of them may come (R-TRACK-20).
 
-    They are those that a pause or a change of plan ended: at most ENDED_TERMS_MAX of them, and ENDED_FEATURES_MAX
-    metered features in all; what is beyond is forgotten.
+    They are those that a pause, a change of plan or a renewal with other limits ended: at most ENDED_TERMS_MAX of them,
+    and ENDED_FEATURES_MAX metered features in all; what is beyond is forgotten.
     """
     oldest_us = (subscription.period_start_day - ENDED_TERMS_DAYS) * DAY_US
     begun = [one for one in periods if one.term <= in_force(subscription, periods).term]
@@ -144,6 +144,8 @@ def ended_terms(subscription: Subscription, periods: Sequence[PeriodTerms]) -> t
         if following.ended_us is None or following.ended_us <= oldest_us or len(found) == ENDED_TERMS_MAX:
             continue
         ended = terms_of(subscription, terms_before(periods, following))
+        if found and found[-1].terms.number == ended.number:
+            continue  # what a free plan grants from its next window on has the frame of what it grants now
         metered = tuple(granted for granted in ended.features if granted.kind == FeatureKind.METERED)
         features += len(metered)
         if features > ENDED_FEATURES_MAX:

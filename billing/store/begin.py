@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.life.beginning import after_trial, first_frame, keeps_windows, next_frame
+from billing.life.beginning import after_trial, begun_anew, first_frame, keeps_number, next_frame
 from billing.life.frozen import Frame, PeriodTerms, chain_to, framed, freeze, price_at
 from billing.life.plan_ending import still_comes
 from billing.life.showing import in_force
@@ -102,25 +102,64 @@ async def to_announce(
         return None
     following = None
     if subscription.status is SubscriptionStatus.TRIALING:
-        # A switch within the trial took a number after the one that was announced, and later terms have a greater one.
-        announced = next((one.term for one in later if one.term > current.term), None)
-        number = await _new_term(connection, subscription) if announced is None else announced
-        frame = after_trial(subscription, current, number)
+        frame = after_trial(subscription, current, await _next_term(connection, subscription, current, later))
         following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:
-        following = await _other_plan(connection, shelf, subscription, current, later)
+        following = await _other_plan(shelf, subscription, current, later)
     if following is None:
         spent = None if current.discount is None else current.discount.spent()
         frame = next_frame(current, current.interval)
         following = await _same_plan(shelf, subscription, current, frame, spent)
     if not addons:
-        return joined(following, ())
-    return await with_addons(connection, subscription, following, current, shelf)
+        following = joined(following, ())
+    else:
+        following = await with_addons(connection, subscription, following, current, shelf)
+    return await _numbered(connection, subscription, current, following, later)
 
 
-async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:
-    account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
-    return account.terms
+async def put_announced(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    before: PeriodTerms,
+    after: PeriodTerms,
+) -> bool:
+    """Write announced terms in place of what they were `before`; False when nothing changed.
+
+    `current` are those in force as they are now: what the announced ones grant otherwise may give them a number.
+    """
+    after = await _numbered(connection, subscription, current, after, [before])
+    if after == before:
+        return False
+    await terms.drop(connection, subscription.id, before)
+    await terms.add(connection, subscription.id, after)
+    return True
+
+
+async def _numbered(
+    connection: AsyncConnection,
+    subscription: Subscription,
+    current: PeriodTerms,
+    following: PeriodTerms,
+    later: Sequence[PeriodTerms],
+) -> PeriodTerms:
+    """Give terms that follow a number of their own where they cannot go on under that of the current ones."""
+    if following.term > current.term or keeps_number(current, following):
+        return following
+    return begun_anew(following, await _next_term(connection, subscription, current, later))
+
+
+async def _next_term(
+    connection: AsyncConnection, subscription: Subscription, current: PeriodTerms, later: Sequence[PeriodTerms]
+) -> int:
+    """Tell the number of terms that follow: the one that was announced, among `later`, or the customer's next.
+
+    A switch within a trial takes a number after the announced one, and what follows has a greater one than that.
+    """
+    announced = next((one.term for one in later if one.term > current.term), None)
+    if announced is not None:
+        return announced
+    return (await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)).terms
 
 
 async def _same_plan(
@@ -142,7 +181,6 @@ def frozen_or_kept(plan: Plan | None, current: PeriodTerms, frame: Frame, discou
 
 
 async def _other_plan(
-    connection: AsyncConnection,
     shelf: Shelf,
     subscription: Subscription,
     current: PeriodTerms,
@@ -151,7 +189,6 @@ async def _other_plan(
     """Freeze a scheduled change; it clears the discount (R-CHG-10). None when it cannot come: its price is gone.
 
     One that was announced in `later`, at a price that the plan has lost since, comes at that price (contract row 64).
-    Windows go on as they were, so that late usage finds its own; a change of model starts pools afresh (R-MODEL-3).
     """
     change = subscription.scheduled
     assert change is not None, "a change is scheduled"
@@ -161,6 +198,4 @@ async def _other_plan(
         return None
     if change.interval is not None and seen is None and not price_at(plan, change.interval, current.currency):
         return None
-    goes_on = plan.model is current.model and keeps_windows(current, change.interval)
-    number = None if goes_on else await _new_term(connection, subscription)
-    return freeze(plan, next_frame(current, change.interval, number), seen, None)
+    return freeze(plan, next_frame(current, change.interval), seen, None)

@@ -110,7 +110,7 @@ subscription_terms = Table(
     Column("chain_term", Integer),
     Column("chain_window", Integer),
     Column("counts_us", BigInteger),  # of before ended_us: when the subscription began
-    Column("ended_us", BigInteger),  # when the terms before these ended: at a pause, or at a change of plan
+    Column("ended_us", BigInteger),  # when the terms before these ended, if they did
     Column("plan_id", String(40), nullable=False),
     Column("plan_code", Text, nullable=False),
     Column("plan_name", Text, nullable=False),

@@ -299,4 +299,3 @@ def test_the_terms_of_a_change_say_when_those_before_them_ended():
     frame = frame_of_change(first, MONTHLY, first.model, 3, (CHANGED + 5) * DAY_US)
     assert frame.ended_us == (CHANGED + 5) * DAY_US
     assert next_frame(first, MONTHLY).ended_us is None
-    assert next_frame(first, MONTHLY, new_term=3).ended_us == first.until_day * DAY_US
