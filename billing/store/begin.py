@@ -102,7 +102,10 @@ async def to_announce(
         return None
     following = None
     if subscription.status is SubscriptionStatus.TRIALING:
-        frame = after_trial(subscription, current, await _next_term(connection, subscription, current, later))
+        # A switch within the trial took a number after the announced one, and what follows has a greater one than that.
+        frame = after_trial(
+            subscription, current, _announced(current, later) or await _new_term(connection, subscription)
+        )
         following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:
         following = await _other_plan(shelf, subscription, current, later)
@@ -143,22 +146,23 @@ async def _numbered(
     following: PeriodTerms,
     later: Sequence[PeriodTerms],
 ) -> PeriodTerms:
-    """Give terms that follow a number of their own where they cannot go on under that of the current ones."""
-    if following.term > current.term or keeps_number(current, following):
-        return following
-    return begun_anew(following, await _next_term(connection, subscription, current, later))
+    """Give terms that follow a number of their own where they cannot go on under that of the current ones.
 
-
-async def _next_term(
-    connection: AsyncConnection, subscription: Subscription, current: PeriodTerms, later: Sequence[PeriodTerms]
-) -> int:
-    """Tell the number of terms that follow: the one that was announced, among `later`, or the customer's next.
-
-    A switch within a trial takes a number after the announced one, and what follows has a greater one than that.
+    One that was announced, among `later`, stays: usage may be counted under it already.
     """
-    announced = next((one.term for one in later if one.term > current.term), None)
-    if announced is not None:
-        return announced
+    if following.term > current.term:
+        return following
+    number = _announced(current, later)
+    if number is None and keeps_number(current, following):
+        return following
+    return begun_anew(following, number or await _new_term(connection, subscription))
+
+
+def _announced(current: PeriodTerms, later: Sequence[PeriodTerms]) -> int | None:
+    return next((one.term for one in later if one.term > current.term), None)
+
+
+async def _new_term(connection: AsyncConnection, subscription: Subscription) -> int:
     return (await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)).terms
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import Phase, given, note, settings
 from hypothesis import strategies as st
 
+from aggregator.standing import Place, Standing
 from billing.life.subscription import PauseMode
-from kernel.period import Interval
+from catalog.terms import LIVE_STATUSES
+from kernel.period import DAY_MS, DAY_US, Interval
 from tests.property.billing.terms_life import PLANS, TermsLife, seller
 
 plans, intervals = st.sampled_from(PLANS), st.sampled_from([Interval.MONTHLY, Interval.YEARLY])
@@ -73,6 +75,20 @@ KNOWN = {
             ("complete",),
         ],
     ),
+    "becomes free at the renewal": (
+        "none",
+        [("subscribe", "calls", MONTHLY, True, False), ("wait", 40), ("change", "free", MONTHLY), ("wait", 40)],
+    ),
+    "becomes free at the renewal, which is taken back after it": (
+        "none",
+        [
+            ("subscribe", "calls", MONTHLY, True, False),
+            ("change", "free", MONTHLY),
+            ("linger", 32),
+            ("unschedule",),
+            ("wait", 1),
+        ],
+    ),
     "switched as the trial is over and nothing has closed it": (
         "none",
         [("subscribe", "calls", MONTHLY, False, False), ("linger", 14), ("change", "money", MONTHLY)],
@@ -87,6 +103,7 @@ async def played(sql, sold, told) -> TermsLife:
         await life.do(*command)
     await life.do("wait", 45)
     check_shown(life)
+    check_late(life)
     await check_rows(life)
     return life
 
@@ -107,6 +124,25 @@ def check_shown(life) -> None:
             assert following.number == terms.number, "the same windows go on"
         elif following is not None:
             assert following.number > terms.number
+
+
+def check_late(life) -> None:
+    """What late usage finds: its own window and the limit that it had, whatever follows (R-TRACK-10, R-TRACK-20)."""
+    live = [one for one in life.shown if one.terms is not None and one.status in LIVE_STATUSES]
+    for before, after in pairwise(live):
+        if before.terms.subscription != after.terms.subscription or before.terms.window_days:
+            continue  # what was used in a trial is never billed
+        boundary = after.terms.since
+        for day in range(boundary - 31, boundary):
+            was, now = (_late_place(one, day, boundary) for one in (before, after))
+            if isinstance(was, Place) and was.terms is None and after.terms.since > before.terms.since:
+                assert isinstance(now, Place), (day, now)
+                assert (was.key, was.end, was.limit) == (now.key, now.end, now.limit)
+
+
+def _late_place(snapshot, day, today):
+    [calls] = [one.feature for one in snapshot.terms.features]
+    return Standing(snapshot).place(calls, day * DAY_US, today * DAY_MS)
 
 
 async def check_rows(life) -> None:
