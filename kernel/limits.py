@@ -191,9 +191,9 @@ TEST_CLOCK_MS_MAX: Final = 84_006 * DAY_MS  # 2200-01-01
 # A trial or a pause that is asked for by one subscription: two years are longer than any that still wants to be one.
 SUBSCRIPTION_DAYS_MAX: Final = 730
 
-# Terms that a pause, a change of plan or a renewal with other limits ended stay in the account's snapshot, so that their
-# late usage still counts and is corrected (ADR 9), if they ended within 67 days before the period in force: a window of
-# 31 days, and 36 more in which it is known. Four ends in that time are more than anybody makes; usage of before them is
+# Terms that a pause, a change of plan or a renewal with other limits ended stay in the account's snapshot, so that late
+# usage still counts and is corrected (ADR 9), if they ended within 67 days before the period in force: a window of 31
+# days, and 36 more in which it is known. Four ends in that time are more than anybody makes; usage of before them is
 # refused. 400 metered features of 100 bytes in all keep the record small.
 ENDED_TERMS_MAX: Final = 4
 ENDED_TERMS_DAYS: Final = 67

@@ -103,9 +103,8 @@ async def to_announce(
     following = None
     if subscription.status is SubscriptionStatus.TRIALING:
         # A switch within the trial took a number after the announced one, and what follows has a greater one than that.
-        frame = after_trial(
-            subscription, current, _announced(current, later) or await _new_term(connection, subscription)
-        )
+        number = _announced(current, later) or await _new_term(connection, subscription)
+        frame = after_trial(subscription, current, number)
         following = await _same_plan(shelf, subscription, current, frame, current.discount)
     elif subscription.scheduled is not None:
         following = await _other_plan(shelf, subscription, current, later)
