@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections import defaultdict
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 
 ONE = 10**9
 DAY_MS = 86_400_000
@@ -125,11 +126,10 @@ def _changes(sql, closes, invoices, asked, found) -> None:
             switched[close["subscription_id"]] += 1
             if invoice["kind"] != "plan_change" or (invoice["due_minor"] and invoice["id"] not in paid):
                 found.append(f"a change of plan holds, and was not paid: {invoice}")
-    begun: dict[str, int] = defaultdict(int)
-    for row in _rows(sql, "SELECT DISTINCT subscription_id, term FROM subscription_terms"):
-        begun[row["subscription_id"]] += 1
-    for subscription, count in begun.items():
-        if count != switched[subscription] + 1:
+    for subscription, periods in _periods(sql).items():
+        begun = [(before, one) for before, one in pairwise(periods) if one["term"] != before["term"]]
+        count = sum(one["since_day"] != before["until_day"] for before, one in begun)
+        if count != switched[subscription]:
             found.append(f"{subscription} has {count} numbers of terms after {switched[subscription]} changes")
     names = defaultdict(list)
     for close in by_id.values():
@@ -143,6 +143,15 @@ def _changes(sql, closes, invoices, asked, found) -> None:
             close["refusal"] != one.refusal or (one.refusal is None) is (close["invoice_id"] is None)
         ):
             found.append(f"{one.request} was answered {one.refusal}, and is {close}")
+
+
+def _periods(sql) -> dict[str, list[dict]]:
+    """The terms of each subscription, in order; a renewal with other limits has a number of its own too."""
+    found: dict[str, list[dict]] = defaultdict(list)
+    query = "SELECT subscription_id, term, since_day, until_day FROM subscription_terms ORDER BY term, since_day"
+    for row in _rows(sql, query):
+        found[row["subscription_id"]].append(row)
+    return found
 
 
 def _shares(sql, closes, invoices, found) -> None:
@@ -191,7 +200,7 @@ def _lines(sql, closes, recount, found) -> None:
     for row in recount.rows.values():
         if row["verdict"] == "counted":
             counted[(row["customer"], *row["window"])].append(row)
-    current = {row["id"]: row["term"] for row in _rows(sql, "SELECT id, term FROM subscriptions")}
+    periods = _periods(sql)
     for window in counted.keys() | billed.keys():
         customer, feature, term, first = window
         terms, granted = _granted(recount.ledgers[customer].terms, term, first, feature)
@@ -199,7 +208,8 @@ def _lines(sql, closes, recount, found) -> None:
             continue
         rows, lines = counted.get(window, []), billed.get(window, [])
         own = [close for close in closes if close["subscription_id"] == terms[1]]
-        cuts = _cuts(own, current[terms[1]] - term, rows[0]["end"]) if rows else []
+        later = [period["since_day"] for period in periods[terms[1]] if period["term"] > term]
+        cuts = _cuts(own, min([rows[0]["end"], *later])) if rows else []
         total = sum(row["units"] for row in rows if cuts and row["cut"] <= max(cuts))
         included, overage, price = granted[4], granted[5], Decimal(granted[6])
         due = 0 if included is None or not overage else max(0, total - included)
@@ -223,9 +233,6 @@ def _granted(shown, term: int, day: int, feature: bytes):
     return terms, next((one for one in terms[7] if one[0] == feature), None)
 
 
-def _cuts(closes, changes_since: int, end: int) -> list[int]:
-    """The cuts that billed a window of terms: from its end on, or from the change of plan that ended its terms."""
-    switches = [close for close in closes if close["change"] is not None and close["invoice_id"] is not None]
-    if changes_since:
-        end = min(end, switches[-changes_since]["through_day"])
+def _cuts(closes, end: int) -> list[int]:
+    """The cuts that billed a window of terms that ended on a day: by itself, or because others took over."""
     return [close["cut"] for close in closes if close["refusal"] is None and close["through_day"] >= end]
