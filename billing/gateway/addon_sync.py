@@ -15,7 +15,7 @@ from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import with_addons
+from billing.store.addon import frozen_anew, with_addons
 from billing.store.begin import put_announced
 from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
@@ -66,6 +66,6 @@ async def _follow(connection: AsyncConnection, subscription: Subscription, now_m
         await terms.put(connection, subscription.id, now)
     for period in periods:
         if period.since_day > current.since_day:
-            later = await with_addons(connection, subscription, period, current)
+            later = await frozen_anew(connection, subscription, period, current)
             changed = await put_announced(connection, subscription, now, period, later) or changed
     return changed

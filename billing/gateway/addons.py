@@ -34,7 +34,6 @@ from billing.store import addon as addons
 from billing.store import invoice as invoices
 from billing.store import payment as payments
 from billing.store import terms
-from billing.store.addon import with_addons
 from billing.store.begin import put_announced
 from billing.store.plan import offered
 from catalog.addon import model_word
@@ -173,5 +172,5 @@ async def _follow(
     """Bring the announced terms up to what is active; `current` are those in force, changed already."""
     for period in periods:
         if period.since_day > current.since_day:
-            later = await with_addons(connection, subscription, period, current)
+            later = await addons.frozen_anew(connection, subscription, period, current)
             await put_announced(connection, subscription, current, period, later)

@@ -24,7 +24,8 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `credits`, `margin` and `addon` are as in `FeatureTerms`. Of an add-on's feature `slug` names the add-on and
     `base_minor` is its price a billing period, in minor units of the terms' currency; `paid_apart` says that this
-    period's is on an invoice of its own: it was switched on within the period, or the plan is free.
+    period's is on an invoice of its own: it was switched on within the period, or the plan is free. `off` says that the
+    add-on was switched off, `planned` that the plan has come to grant the feature too, which then stays.
     """
 
     feature: str
@@ -41,6 +42,8 @@ class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     slug: str = ""
     base_minor: int = 0
     paid_apart: bool = False
+    off: bool = False
+    planned: bool = False
 
     def terms(self) -> FeatureTerms:
         """Spell it as the log carries it."""
@@ -297,7 +300,10 @@ def raised(before: PeriodTerms, after: PeriodTerms, day: int) -> PeriodTerms:
 
 
 def wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
-    """Apply what helps of `new` to a feature as it was frozen: quantities, the switch, a lower cost in credits."""
+    """Apply what helps of `new` to a feature as it was frozen: quantities, the switch, a lower cost in credits.
+
+    What a plan offers does not switch an add-on on again: the feature is there as the plan's (R-ADDON-5).
+    """
     if new is None:
         return old
     unlimited = old.included is None or new.included is None
@@ -307,6 +313,8 @@ def wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
         enabled=old.enabled or new.enabled,
         included=included,
         credits=min(old.credits, new.credits, key=Decimal),
+        off=old.off and not new.addon,
+        planned=old.planned or new.planned or bool(old.addon and not new.addon and new.enabled),
     )
 
 

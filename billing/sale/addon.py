@@ -71,7 +71,7 @@ def refusal_of(
             rule="R-ADDON-2",
         )
     had = current.feature(addon.granted.feature.id_text)
-    if had is not None and had.enabled and had.addon != addon.id:
+    if had is not None and had.enabled and (had.addon != addon.id or had.off):
         return Refusal(
             code="validation_error",
             message=f"addonId: the plan has {addon.granted.feature.code} already.",
@@ -141,9 +141,13 @@ def switched_on(current: PeriodTerms, granted: FrozenFeature) -> tuple[PeriodTer
 
 
 def shut(current: PeriodTerms, addon_id: str) -> PeriodTerms:
-    """Switch an add-on's feature off in terms in force; it stays in them, for the usage that it had (R-ADDON-5)."""
+    """Switch an add-on's feature off in terms in force; it stays in them, for the usage that it had (R-ADDON-5).
+
+    What the plan has come to grant too stays on, at the prices that were frozen (R-BH-1, R-PRICE-1).
+    """
     features = tuple(
-        msgspec.structs.replace(one, enabled=False) if one.addon == addon_id else one for one in current.features
+        msgspec.structs.replace(one, enabled=one.planned, off=True) if one.addon == addon_id else one
+        for one in current.features
     )
     return msgspec.structs.replace(current, features=features)
 
@@ -200,8 +204,7 @@ def activation_line(
 
 def base_lines(period: PeriodTerms, days: Period, cut: int) -> list[Line]:
     """Make the lines of the add-ons that a period charges in advance, in order of their slugs (R-ADDON-4)."""
-    charged = [granted for granted in period.features if granted.addon and not granted.paid_apart]
-    return [base_line(one, period, days, cut) for one in sorted(charged, key=lambda one: one.slug)]
+    return [base_line(one, period, days, cut) for one in _begun_with(period)]
 
 
 def base_line(granted: FrozenFeature, period: PeriodTerms, days: Period, cut: int) -> Line:
@@ -215,14 +218,25 @@ def base_line(granted: FrozenFeature, period: PeriodTerms, days: Period, cut: in
 
 
 def components(period: PeriodTerms) -> list[Component]:
-    """List the add-ons that a period has as parts of its price, for a change of plan (R-PRO-1, R-CHG-13)."""
-    active = [granted for granted in period.features if granted.addon and granted.enabled]
-    return [
-        Component(
-            name=f"{ADDON_PART}{one.slug}",
-            amount=Money(one.base_minor, period.currency).major(),
-            feature_id=one.feature,
-            feature_code=one.code,
-        )
-        for one in sorted(active, key=lambda one: one.slug)
-    ]
+    """List the add-ons that are on in a period as parts of its price, for a change of plan (R-PRO-1, R-CHG-13)."""
+    active = [granted for granted in period.features if granted.addon and granted.enabled and not granted.off]
+    return [_component(one, period) for one in sorted(active, key=lambda one: one.slug)]
+
+
+def components_bought(period: PeriodTerms) -> list[Component]:
+    """List the add-ons that a period began with as parts of its price, whatever was switched on or off since."""
+    return [_component(one, period) for one in _begun_with(period)]
+
+
+def _begun_with(period: PeriodTerms) -> list[FrozenFeature]:
+    charged = [granted for granted in period.features if granted.addon and not granted.paid_apart]
+    return sorted(charged, key=lambda one: one.slug)
+
+
+def _component(granted: FrozenFeature, period: PeriodTerms) -> Component:
+    return Component(
+        name=f"{ADDON_PART}{granted.slug}",
+        amount=Money(granted.base_minor, period.currency).major(),
+        feature_id=granted.feature,
+        feature_code=granted.code,
+    )

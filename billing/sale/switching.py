@@ -16,7 +16,7 @@ from billing.life.subscription import Subscription
 from billing.life.turning import entered, replaced
 from billing.money.closing import Billed, Close, Draws, Window, WindowUsage, running, usage_lines
 from billing.money.invoice import Basis, InvoiceDraft, InvoiceType, Line, LineKind, amount_line, kept
-from billing.sale.addon import components
+from billing.sale.addon import components, components_bought
 from billing.sale.change import Change, Component, Direction, Side, change_lines, charges_whole, direction
 from billing.sale.discount import Discount, amount_off
 from billing.sale.proration import Share, share_of_amount, share_of_change
@@ -211,7 +211,7 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
                     used=str(book.at_end),
                 )
             )
-    return [*parts, *components(following)]
+    return [*parts, *components_bought(following)]
 
 
 def _seats(granted: FrozenFeature, amount: Decimal) -> Component:

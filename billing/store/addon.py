@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Row, cast, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.life.frozen import PeriodTerms
+from billing.life.frozen import PeriodTerms, refrozen
 from billing.life.subscription import ENDED, Subscription
 from billing.sale.addon import SubscriptionAddon, frozen_addon, joined
 from billing.store.plan import Shelf
@@ -135,6 +135,19 @@ async def with_addons(
         if kept is not None:
             brought.append(kept)
     return joined(period, brought)
+
+
+async def frozen_anew(
+    connection: AsyncConnection, subscription: Subscription, period: PeriodTerms, current: PeriodTerms
+) -> PeriodTerms:
+    """Freeze terms that follow `current` anew: the plan as it is sold now, unless it is gone, and active add-ons.
+
+    What the plan itself grants of an add-on's feature is in the catalog alone once the two are joined.
+    """
+    shelf = Shelf(connection)
+    plan = await shelf.offered(subscription.organization_id, period.plan_id)
+    fresh = period if plan is None else refrozen(period, plan)
+    return await with_addons(connection, subscription, fresh, current, shelf)
 
 
 def _goes_on(addon: Addon, plan: Plan, current: PeriodTerms) -> bool:

@@ -95,7 +95,7 @@ class Changer:
             if rule["kind"] == "seats":
                 added = (one.amount_minor * times for one, times in grown.items() if one.feature == rule["feature"])
                 yield rule["feature"], paid + sum(added)
-            elif rule.get("addon"):
+            elif rule.get("addon") and not rule.get("off"):
                 yield rule["feature"], min(paid, rule.get("baseMinor", 0))
 
     def _part_paid(self, change: Row, old: Row, feature: str) -> int:

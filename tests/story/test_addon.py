@@ -162,6 +162,25 @@ async def test_changes_of_the_plan_keep_what_an_addon_brings(world: World) -> No
     assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 5000)]
 
 
+async def test_a_plan_that_gains_the_feature_keeps_it_without_the_addon(world: World) -> None:
+    """R-BH-1, R-ADDON-5, R-ADDON-9: on or off when the plan gains it, the feature stays, now and at the renewal."""
+    await sso(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await world.subscribe("acme")
+    await switch_on(world, made, "sso-access")
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "sso", "enabled": True})
+    await switch_off(world, made, "sso-access")
+    shown = await world.snapshot(acme)
+    for period in (shown.terms, shown.next):
+        assert [one.enabled for one in period.features if one.code == "sso"] == [True]
+    assert (await switch_on(world, made, "sso-access", expect=400))["code"] == "validation_error"
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[1:] == [[("addon_proration", 4839)], [("plan_base", 4900)]]
+    assert (await granted(world, acme, "sso")).enabled is True
+    await proved(world)
+
+
 async def test_an_addon_in_use_is_not_archived(world: World) -> None:
     """R-ADDON-11: until it is switched off, or its subscription is over."""
     await sso(world)

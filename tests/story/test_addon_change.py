@@ -147,6 +147,7 @@ async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
     # 23.33 were paid for the period from 16 March; 14 of its 30 days are left. A longer interval is charged in full.
     lines = (await issued(world))[-1][2]
     assert (lines[1], lines[3]) == (("proration_credit", -1089), ("proration_charge", 5000))
+    await switch_off(world, made, "sso-access")
     await proved(world)
 
 

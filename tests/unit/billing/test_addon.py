@@ -7,7 +7,17 @@ import pytest
 
 from billing.life.frozen import refrozen, widened
 from billing.money.closing import Window, WindowUsage, plan_close
-from billing.sale.addon import activation_charge, base_lines, components, frozen_addon, joined, opened, refusal_of, shut
+from billing.sale.addon import (
+    activation_charge,
+    base_lines,
+    components,
+    components_bought,
+    frozen_addon,
+    joined,
+    opened,
+    refusal_of,
+    shut,
+)
 from catalog.definition import Addon, Feature, FeatureKind, Plan, PlanFeature
 from catalog.terms import ConsumptionModel, SubscriptionStatus
 from kernel.period import Interval, Period
@@ -171,3 +181,47 @@ def test_terms_that_follow_have_what_is_active_alone():
     off = shut(opened(period(0), sms()), "adn_1")
     assert joined(off, []).feature(sms().feature) is None
     assert joined(off, [sms()]).feature(sms().feature) == sms()
+
+
+def test_a_change_charges_what_its_period_began_with():
+    """R-INV-6: neither an add-on that is switched on later in the period nor one that is switched off changes it."""
+    begun = joined(period(0), [sms()])
+    for now in (begun, shut(begun, "adn_1"), opened(shut(begun, "adn_1"), sms())):
+        assert [part.name for part in components_bought(now)] == ["addon:sms"]
+    assert components_bought(opened(period(0), sms())) == []
+
+
+def plan_with(**changes) -> Plan:
+    """The plan, which has come to grant the add-on's feature."""
+    return msgspec.structs.replace(PRO, features=(PlanFeature(feature=SMS, **changes),))
+
+
+def test_what_is_off_stays_off_when_the_plan_gains_its_feature():
+    """R-ADDON-5, R-BH-1: the feature is there, as the plan's: no change of plan credits the add-on, nobody buys it."""
+    off = shut(opened(period(0), sms()), "adn_1")
+    now = widened(off, plan_with(included=Decimal(5000)))
+    granted_now = now.feature(sms().feature)
+    assert (granted_now.enabled, granted_now.included, granted_now.unit_price) == (True, "5000", "0.03")
+    assert components(now) == []
+    assert refusal_of(addon(), PRO, now, SubscriptionStatus.ACTIVE, started=True).rule == "R-ADDON-9"
+    assert widened(now, plan_with(included=Decimal(5000))) == now
+    closed = widened(off, plan_with(enabled=False))
+    assert closed.feature(sms().feature).enabled is False
+    assert components(opened(closed, sms())) == components(opened(period(0), sms()))
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        widened(opened(period(0), sms()), plan_with(included=Decimal(5000))),
+        joined(period(0, granted(feature=sms().feature)), [sms()]),
+    ],
+)
+def test_what_the_plan_grants_too_stays_when_the_addon_is_switched_off(on):
+    """R-BH-1, R-BH-3: the plan came to grant it within the period, or before it began."""
+    assert [part.name for part in components(on)] == ["addon:sms"]
+    off = shut(on, "adn_1")
+    assert off.feature(sms().feature).enabled is True
+    assert components(off) == []
+    disabled = joined(period(0, granted(feature=sms().feature, enabled=False)), [sms()])
+    assert shut(disabled, "adn_1").feature(sms().feature).enabled is False
