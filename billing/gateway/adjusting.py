@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.paying import collect
 from billing.gateway.simulator import gateway_of
 from billing.money.invoice import Basis, Invoice, InvoiceDraft, InvoiceType, Source, source_of
 from billing.money.payment import Payment, Refund
@@ -42,7 +43,8 @@ async def adjust(
     """Charge or credit a customer once, and return the invoice.
 
     A negative amount goes back to the newest payment that still has so much, if there is one, else it becomes account
-    credit; the seller may say which (AMB-19). The currency is that of the customer's newest subscription, else the
+    credit; the seller may say which (AMB-19). A positive one is charged to the card; without one, or where it is
+    declined, the invoice stays outstanding and the subscription as it is (R-SUB-5). The currency is that of the customer's newest subscription, else the
     organization's. Raises Rejected: `customer_not_found`, `payment_not_found` when a refund is asked for and no payment
     has so much, `payment_failed`.
     """
@@ -77,7 +79,10 @@ async def adjust(
     invoice = await invoices.write(connection, draft, now_ms)
     if paid is not None:
         await _refund(connection, organization, invoice, paid, now_ms)
-    return invoice
+    await collect(connection, organization, invoice, real_ms)
+    after = await invoices.read(connection, invoice.id)
+    assert after is not None, "it was written in this transaction"
+    return after
 
 
 async def _payment(

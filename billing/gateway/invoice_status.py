@@ -80,7 +80,7 @@ def _is_base(line: Line, own: set[int]) -> bool:
 
 
 async def _recovered(connection: AsyncConnection, invoice: Invoice, now_ms: int) -> None:
-    """Take a subscription out of past due when none of its invoices is outstanding any more (R-SUB-5, R-DUN-3).
+    """Take a subscription out of past due when no invoice that made it so is outstanding any more (R-SUB-5, R-DUN-3).
 
     One whose trial ended with a declined charge is active on its paid plan only now (R-DISC-4).
     A scheduled pause comes then, unless its day came while the subscription was past due: that day it renewed.

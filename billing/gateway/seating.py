@@ -6,6 +6,7 @@ transaction. Source: section 10 of the rules; contract 3.12 to 3.14.
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.current import standing
@@ -20,7 +21,7 @@ from billing.store import terms
 from catalog.definition import Feature, Organization
 from catalog.store.customer import load_customer
 from catalog.store.feature import list_features
-from catalog.terms import LIVE_STATUSES
+from catalog.terms import LIVE_STATUSES, SubscriptionStatus
 from kernel import ids
 from kernel.errors import Refusal, Rejected, invalid, rejected
 
@@ -95,8 +96,11 @@ async def ask_seats(
 ) -> None:
     """Note the counts with which a subscription is to begin, in the transaction that makes it.
 
-    `first` are its first terms. Raises Rejected with the contract's codes (R-SEAT-14).
+    `first` are its first terms. A draft with a trial is judged as the trial that it begins with. Raises Rejected with
+    the contract's codes (R-SEAT-14).
     """
+    if subscription.trial_days:
+        subscription = msgspec.structs.replace(subscription, status=SubscriptionStatus.TRIALING)
     for feature, count in named:
         _allowed(feature, first, subscription, Operation.SET, 0, count)
         await seats.ask(connection, subscription.id, feature.id_text, feature.code, count)

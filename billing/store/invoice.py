@@ -17,6 +17,7 @@ from billing.money.invoice import (
     Basis,
     Invoice,
     InvoiceDraft,
+    InvoiceType,
     Line,
     LineKind,
     Source,
@@ -141,8 +142,10 @@ async def set_status(connection: AsyncConnection, invoice: Invoice, status: str,
 
 
 async def any_outstanding(connection: AsyncConnection, subscription_id: str) -> bool:
-    """Tell whether an invoice of the subscription waits to be paid."""
-    query = select(_i.id).where(_i.subscription_id == subscription_id, _i.status == OUTSTANDING)
+    """Tell whether an invoice of the subscription waits to be paid, but for adjustments: none makes it past due."""
+    query = select(_i.id).where(
+        _i.subscription_id == subscription_id, _i.status == OUTSTANDING, _i.kind != InvoiceType.ADJUSTMENT.value
+    )
     return (await connection.execute(query.limit(1))).first() is not None
 
 

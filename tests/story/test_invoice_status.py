@@ -97,18 +97,29 @@ async def test_a_void_change_leaves_what_the_period_before_was_worth(world: Worl
 
 
 async def test_with_nothing_outstanding_a_past_due_subscription_is_active(world: World) -> None:
-    """R-SUB-5, R-DUN-3: paid elsewhere or void, once no invoice waits any more."""
+    """R-SUB-5, R-DUN-3, R-INV-5: paid elsewhere or void, once none waits but a one-off charge, which asks the card."""
     await world.now("2026-01-01T00:00:00Z")
     await world.call("PATCH", "/organization", {"payments": "simulator"})
     acme = await world.customer("acme")
     made = await begin(world)
     await world.call("POST", "/checkout/" + made["checkoutUrl"].rpartition("/")[2], {"number": CARD})
+    assert (await adjust(world, 2000))["status"] == "paid"
     await world.call("POST", "/customers/acme/payment-method", {"number": DECLINED})
+    charge = await adjust(world, 3000)
+    assert charge["status"] == "outstanding"
+    assert [(one.amount_minor, one.status) for one in await world.rows(tables.payments)] == [
+        (4900, "succeeded"),
+        (2000, "succeeded"),
+        (3000, "failed"),
+    ]
+    assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == "active"
     await world.now("2026-03-01T00:00:00Z")
     waiting = (await world.call("GET", "/invoices", status="outstanding"))["data"]
-    assert len(waiting) == 2
+    assert len(waiting) == 3
+    waiting = [one for one in waiting if one["id"] != charge["id"]]
     for invoice, status, then in zip(waiting, ("void", "paid"), ("past_due", "active"), strict=True):
         await set_status(world, invoice, status)
         assert (await world.call("GET", f"/subscriptions/{made['id']}"))["status"] == then
         assert (await world.snapshot(acme)).status == then
-    assert len(await world.rows(tables.invoices)) == 3
+    assert (await set_status(world, charge, "paid"))["status"] == "paid"
+    assert len(await world.rows(tables.invoices)) == 5

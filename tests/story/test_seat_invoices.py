@@ -146,6 +146,10 @@ async def test_a_final_invoice_trues_up_and_charges_no_more_in_advance(world: Wo
 async def test_a_trial_has_the_included_seats_and_its_end_charges_the_rest(world: World) -> None:
     """R-SEAT-14, R-TRIAL-6: none beyond the included in a trial; what is held at its end is charged then."""
     await team(world, trial=True, initialSeats={"team_member": 5})
+    await world.customer("later")
+    body = {"customerId": "later", "planCode": "team", "initialSeats": {"team_member": 6}, "draft": True}
+    assert (await world.call("POST", "/subscriptions", body, expect=400))["code"] == "seat_limit_exceeded"
+    await world.call("POST", "/subscriptions", body | {"initialSeats": {"team_member": 5}})
     refused = {"customerId": "acme", "featureCode": "team_member", "count": 1}
     assert (await world.call("POST", "/seats", refused, expect=400))["code"] == "seat_limit_exceeded"
     await world.now("2026-01-15T00:00:00Z")
