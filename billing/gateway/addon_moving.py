@@ -1,7 +1,9 @@
-"""Taking add-ons along from a free plan to the paid one that takes its place (R-CHG-13, R-FREE-6).
+"""What becomes of add-ons in changes of plan that no invoice charges (R-CHG-13, R-FREE-6).
 
-Those that fit the paid plan go on in its terms, the others end. Of a month that was paid on the free plan, what is left
-is given back as account credit, unless the add-on goes on and nothing is charged for it now (a trial).
+From a free plan to the paid one that takes its place they are taken along: those that fit go on in its terms, the
+others end. In a trial and between free plans they stay, but for those that the new plan has or that do not fit it. Of
+what was paid for one that ends, what is left is given back as account credit; so is a free plan's month, unless the
+add-on goes on and nothing is charged for it now (a trial).
 """
 
 from typing import Final, NamedTuple
@@ -11,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.paying import unpaid
 from billing.life.beginning import first_frame
+from billing.life.frozen import PeriodTerms
 from billing.life.subscription import Subscription
 from billing.money.invoice import Invoice
 from billing.sale.addon import SubscriptionAddon, frozen_addon, month_left
@@ -66,16 +69,44 @@ async def given_back(
     charged = paid.status is SubscriptionStatus.ACTIVE
     found = []
     for one in await addons.active_of(connection, free.id):
-        invoice = await invoices.last_of_addon(connection, one.id)
-        if invoice is None or unpaid(organization, invoice):
-            continue
-        lines = await invoices.lines(connection, invoice.id)
-        charged_minor = sum(line.amount_minor for _, line in lines if line.feature_id is not None)
-        amount, share = month_left(invoice, charged_minor, now_ms // DAY_MS)
-        if amount.minor and (charged or not await _goes_on(connection, one, paid, plan)):
-            reason = f"{one.name} ({one.slug}): {share.remaining} of {share.days} days"
-            found.append(GivenBack(invoice, amount, reason))
+        back = await _left(connection, organization, one, now_ms)
+        if back is not None and (charged or not await _goes_on(connection, one, paid, plan)):
+            found.append(back)
     return found
+
+
+async def ending(
+    connection: AsyncConnection, subscription: Subscription, following: PeriodTerms
+) -> list[SubscriptionAddon]:
+    """List the active add-ons that the terms which begin now do not have, oldest first."""
+    active = [(one, following.feature(one.feature_id)) for one in await addons.active_of(connection, subscription.id)]
+    return [one for one, granted in active if granted is None or granted.addon != one.addon_id]
+
+
+async def end_with_credit(
+    connection: AsyncConnection, subscription: Subscription, following: PeriodTerms, now_ms: int
+) -> None:
+    """End the add-ons that the terms which begin now do not have, and give back what is left of what was paid."""
+    organization = await load_organization(connection, ids.id_bytes(subscription.organization_id))
+    assert organization is not None, "an organization is never removed"
+    for one in await ending(connection, subscription, following):
+        back = await _left(connection, organization, one, now_ms)
+        if back is not None:
+            await _grant(connection, back, now_ms)
+        await addons.end(connection, one, now_ms)
+
+
+async def _left(
+    connection: AsyncConnection, organization: Organization, addon: SubscriptionAddon, now_ms: int
+) -> GivenBack | None:
+    invoice = await invoices.last_of_addon(connection, addon.id)
+    if invoice is None or unpaid(organization, invoice):
+        return None
+    lines = await invoices.lines(connection, invoice.id)
+    charged_minor = sum(line.amount_minor for _, line in lines if line.feature_id is not None)
+    amount, share = month_left(invoice, charged_minor, now_ms // DAY_MS)
+    reason = f"{addon.name} ({addon.slug}): {share.remaining} of {share.days} days"
+    return GivenBack(invoice, amount, reason) if amount.minor else None
 
 
 async def _goes_on(connection: AsyncConnection, addon: SubscriptionAddon, paid: Subscription, plan: Plan) -> bool:

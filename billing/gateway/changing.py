@@ -7,6 +7,7 @@ transaction that asks for it. Source: section 17 of the rules; contract rows 39 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.addon_moving import end_with_credit
 from billing.gateway.canceling import decided
 from billing.gateway.current import to_change
 from billing.gateway.discounting import intro_of
@@ -203,13 +204,14 @@ async def change_freely(
 ) -> tuple[Subscription, PeriodTerms]:
     """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14).
 
-    What is left of top-ups is given back where no balance follows. Raises Unavailable like `return_top_ups`.
+    What is left of top-ups is given back where no balance follows, and of add-ons that end (R-CHG-13). Raises Unavailable like `return_top_ups`.
     """
     subscription, current = chosen.subscription, chosen.current
     account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)
     following = await frozen_for(
         connection, subscription, current, chosen.plan, chosen.interval, account.terms, now_ms * 1000
     )
+    await end_with_credit(connection, subscription, following, now_ms)
     after = await write_switch(connection, subscription, following, now_ms)
     await return_top_ups(connection, subscription, current, following, now_ms, real_ms)
     return after, following

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.addon_moving import ending
 from billing.gateway.canceling import carry_out, end_customer
 from billing.gateway.changing import Chosen, change_freely
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
@@ -22,7 +23,7 @@ from billing.sale.switching import Path
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import carry_over, with_addons
+from billing.store.addon import with_addons
 from billing.store.begin import announce, put_announced
 from billing.store.plan import Shelf, as_plan_ends, offered
 from billing.worker.relay import Relay
@@ -211,8 +212,9 @@ async def _end_free(
 ) -> bool:
     """Carry out a deletion on a free plan, which has no renewal: it ends with its window, or moves to a free plan.
 
-    It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6). To another model it changes as
-    it would on request: pools start afresh, top-ups are given back (R-MODEL-3). While a cut of its customer is open it
+    It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6). To another model, or where an
+    add-on ends, it changes as it would on request: pools start afresh, what is left of top-ups and of the add-on's month
+    is given back (R-MODEL-3, R-CHG-13). While a cut of its customer is open it
     stays until the plan is followed again.
     """
     after = subscription
@@ -226,15 +228,14 @@ async def _end_free(
             return False
         after = replaced(subscription, plan_id=target.id, plan_name=target.name)
         current = in_force(subscription, await terms.of(connection, subscription.id))
-        if target.model is not current.model:
+        moved = await with_addons(connection, subscription, freeze(target, current), current)
+        if target.model is not current.model or await ending(connection, subscription, moved):
             account = await accounts.read(connection, subscription.customer_id)
             if account is None or account.open_cut is not None:
                 return False
             chosen = Chosen(subscription=subscription, current=current, plan=target, interval=None, path=Path.FREELY)
             await change_freely(connection, chosen, now_ms, real_ms)
             return True
-        moved = await with_addons(connection, subscription, freeze(target, current), current)
         await terms.put(connection, subscription.id, moved)
-        await carry_over(connection, subscription.id, moved)
     await carry_out(connection, subscription, replaced(after, updated_ms=now_ms))
     return True

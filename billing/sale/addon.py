@@ -176,9 +176,13 @@ def activation_charge(current: PeriodTerms, base_minor: int, day: int, days: Per
 
 
 def month_left(invoice: Invoice, charged_minor: int, day: int) -> tuple[Money, Share]:
-    """Tell what is left on `day`, that day used, of the month that an add-on's invoice charged (R-PRO-3, R-CHG-13)."""
+    """Tell what is left on `day`, that day used, of the days that an add-on's invoice charged (R-PRO-3, R-CHG-13).
+
+    Those are a month of its own on a free plan, or the rest of a trial.
+    """
     month = Period(invoice.period_start_ms // DAY_MS, invoice.period_end_ms // DAY_MS)
-    share = share_left(month, day)
+    left, days = share_left(month, day)
+    share = Share(left, days if invoice.days_remaining is None else max(1, invoice.days_remaining))
     return share_of_amount(Money(charged_minor, invoice.currency).major(), share, invoice.currency), share
 
 

@@ -159,12 +159,13 @@ class Changer:
         return Fraction(left, days)
 
     def month_left(self, invoice: Row, charged: int) -> int:
-        """Tell what was left of a month of an add-on when it ended, in minor units, that day used (R-CHG-13)."""
+        """Tell what was left of a month of an add-on, or of a trial's rest, when it ended, that day used (R-CHG-13)."""
         row = self._addons[_activation(invoice)]
         begin, end = invoice["period_start_ms"] // DAY_MS, invoice["period_end_ms"] // DAY_MS
         if row["ended_ms"] is None:
             return 0
-        return _part(charged, Fraction(max(0, end - 1 - row["ended_ms"] // DAY_MS), end - begin))
+        days = end - begin if invoice["days_remaining"] is None else invoice["days_remaining"]
+        return _part(charged, Fraction(max(0, end - 1 - row["ended_ms"] // DAY_MS), max(1, days)))
 
 
 def _activation(invoice: Row) -> str:

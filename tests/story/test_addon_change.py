@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import text
 
+from billing import tables
 from kernel import ids
 from tests.story.judged import changed, judged, proved
 from tests.story.test_addon import active, granted, sms, sso, switch_off, switch_on
@@ -153,7 +154,7 @@ async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
 
 @pytest.mark.parametrize(("plan", "left"), [("pro", ["sms"]), ("starter", ["sso-access", "sms"])])
 async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list[str]) -> None:
-    """R-CHG-13, R-CHG-14."""
+    """R-CHG-13, R-CHG-14: of 50.00 x 13/31 that were paid, what ends on the fifth gives back the nine days left."""
     await world.now("2026-03-01T00:00:00Z")
     pro = await offer(world)
     await priced(world, "yearly", 49900)
@@ -162,13 +163,40 @@ async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list
     for addon in ("sso-access", "sms"):
         await switch_on(world, made, addon)
     before = await issued(world)
+    await world.now("2026-03-05T00:00:00Z")
     to = {"newPlanId": pro} if plan == "pro" else {"newBillingInterval": "yearly"}
     await change(world, made["id"], **to)
     assert await issued(world) == before
     assert sorted(one["slug"] for one in await active(world)) == sorted(left)
+    credits = [one.amount_minor for one in await world.rows(tables.account_credits)]
+    assert credits == ([1452] if plan == "pro" else [])
     await world.now("2026-03-15T00:00:00Z")
     assert ("addon_base", 5000) not in (await issued(world))[-1][2] or plan == "starter"
     assert ("addon_base", 1500) in (await issued(world))[-1][2]
+    await proved(world)
+
+
+@pytest.mark.parametrize("by", ["change", "deletion"])
+async def test_between_free_plans_what_ends_gives_back_its_month(world: World, by: str) -> None:
+    """R-CHG-13, R-ADDON-13: on request, or because the plan is deleted; after the 11th 20 of 31 days are left."""
+    await world.now("2026-03-01T00:00:00Z")
+    await offer(world)
+    other = (await world.call("POST", "/plans", {"name": "other", "code": "other", "isFree": True}))["id"]
+    await world.call("POST", f"/plans/{other}/features", {"featureId": "sso", "enabled": True})
+    await world.customer("acme")
+    made = await begin(world, planCode="free")
+    for addon in ("sso-access", "sms"):
+        await switch_on(world, made, addon)
+    await world.now("2026-03-11T00:00:00Z")
+    if by == "change":
+        [group] = (await world.call("GET", "/plan-groups"))["data"]
+        for place, plan in enumerate((other, world.free)):
+            await world.call("POST", f"/plan-groups/{group['id']}/plans", {"planId": plan, "sortOrder": 8 + place})
+        await change(world, made["id"], newPlanId=other)
+    else:
+        await world.call("DELETE", f"/plans/free?strategy=migrate&planId={other}")
+    assert [one["slug"] for one in await active(world)] == ["sms"]
+    assert [one.amount_minor for one in await world.rows(tables.account_credits)] == [3226]
     await proved(world)
 
 
