@@ -15,6 +15,7 @@ from billing.gateway.current import loaded, to_change
 from billing.gateway.paying import must_collect
 from billing.gateway.simulator import gateway_of
 from billing.life.frozen import PeriodTerms, raised
+from billing.life.lifecycle import as_of
 from billing.life.paused import days_of
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
@@ -120,11 +121,13 @@ async def offered_addons(
 ) -> list[Offered]:
     """List what may be switched on, with the charge to confirm (R-ADDON-9, R-ADDON-10).
 
-    Those that the plan has, that do not fit it or have no price in its currency are hidden, as are active ones.
-    Raises Rejected `subscription_not_found`.
+    Those that the plan has, that do not fit it or have no price in its currency are hidden, as are active ones. Of a
+    subscription that has ended all are, though its final close is still to come (R-ADDON-7). Raises Rejected
+    `subscription_not_found`.
     """
     subscription = await loaded(connection, organization, subscription_id)
     now_ms = organization.now_ms(real_ms)
+    subscription = as_of(subscription, now_ms * 1000) or subscription
     periods = await terms.of(connection, subscription.id)
     current = shown_terms(subscription, periods, now_ms)
     plan = await offered(connection, organization.id_text, current.plan_id)

@@ -93,6 +93,7 @@ async def test_a_change_half_an_hour_after_a_period_acts_on_the_one_that_has_beg
     seats = {"customerId": "dates", "featureCode": "member", "count": 3}
     assert (await world.call("PUT", "/seats", seats, expect=404))["code"] == "no_active_subscription"
     await shop.ask("dates", "POST", "/addons", {"addonId": "sso-access"}, expect=409)
+    assert (await shop.ask("dates", "GET", "/addons"))["data"] == []
     await world.track(shop.customers["ends"], "110", "2026-01-31T12:00:00Z", accepted="2026-02-01T00:40:00Z")
     await shop.begin("returns")
     # 50.00 x 27/28, and no more when a cancellation freezes anew what follows.
