@@ -44,9 +44,9 @@ async def adjust(
 
     A negative amount goes back to the newest payment that still has so much, if there is one, else it becomes account
     credit; the seller may say which (AMB-19). A positive one is charged to the card; without one, or where it is
-    declined, the invoice stays outstanding and the subscription as it is (R-SUB-5). The currency is that of the customer's newest subscription, else the
-    organization's. Raises Rejected: `customer_not_found`, `payment_not_found` when a refund is asked for and no payment
-    has so much, `payment_failed`.
+    declined, the invoice stays outstanding and the subscription as it is (R-SUB-5). The currency is that of the
+    customer's newest subscription, else the organization's. Raises Rejected: `customer_not_found`, `payment_not_found`
+    when a refund is asked for and no payment has so much, `payment_failed`.
     """
     customer = await load_customer(connection, organization.id, wish.customer)
     newest = await subscriptions.current_of(connection, customer.id_text)

@@ -204,7 +204,8 @@ async def change_freely(
 ) -> tuple[Subscription, PeriodTerms]:
     """Switch the terms now, without a charge: in a trial, whose end stays, or between free plans (R-CHG-14).
 
-    What is left of top-ups is given back where no balance follows, and of add-ons that end (R-CHG-13). Raises Unavailable like `return_top_ups`.
+    What is left of top-ups is given back where no balance follows, and of add-ons that end (R-CHG-13). Raises
+    Unavailable like `return_top_ups`.
     """
     subscription, current = chosen.subscription, chosen.current
     account = await accounts.new_term(connection, subscription.organization_id, subscription.customer_id)

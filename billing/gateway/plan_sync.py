@@ -213,9 +213,9 @@ async def _end_free(
     """Carry out a deletion on a free plan, which has no renewal: it ends with its window, or moves to a free plan.
 
     It is not moved to a paid plan, which the catalog refuses to begin with (R-FREE-6). To another model, or where an
-    add-on ends, it changes as it would on request: pools start afresh, what is left of top-ups and of the add-on's month
-    is given back (R-MODEL-3, R-CHG-13). While a cut of its customer is open it
-    stays until the plan is followed again.
+    add-on ends, it changes as it would on request: pools start afresh, what is left of top-ups and of the add-on's
+    month is given back (R-MODEL-3, R-CHG-13). While a cut of its customer is open it stays until the plan is followed
+    again.
     """
     after = subscription
     if plan.ending == CANCEL:

@@ -90,10 +90,10 @@ subscriptions = Table(
 
 # What one billing period grants and costs, frozen, under one number of terms. `until_day` and `interval` are empty on a
 # free plan. `features` is a list of {feature, code, name, kind, enabled, included, overage, unitPrice, credits, margin,
-# addon, slug, baseMinor, paidApart, off, planned}; `included` is a decimal string, null is unlimited. `pool` is a decimal string;
-# `discount` is {source, name, type, value, cycles_left}. Top-ups add up from the window `chain_window` of the term
-# `chain_term` on. `earlier` is a list of {before_day, pool, included}: what windows had that were over before a
-# quantity was raised; its `included` is a list of [feature, quantity].
+# addon, slug, baseMinor, paidApart, off, planned}; `included` is a decimal string, null is unlimited. `pool` is a
+# decimal string; `discount` is {source, name, type, value, cycles_left}. Top-ups add up from the window `chain_window`
+# of the term `chain_term` on. `earlier` is a list of {before_day, pool, included}: what windows had that were over
+# before a quantity was raised; its `included` is a list of [feature, quantity].
 subscription_terms = Table(
     "subscription_terms",
     metadata,

@@ -168,8 +168,8 @@ async def test_in_a_trial_nothing_is_charged(world: World, plan: str, left: list
     await change(world, made["id"], **to)
     assert await issued(world) == before
     assert sorted(one["slug"] for one in await active(world)) == sorted(left)
-    credits = [one.amount_minor for one in await world.rows(tables.account_credits)]
-    assert credits == ([1452] if plan == "pro" else [])
+    given = [one.amount_minor for one in await world.rows(tables.account_credits)]
+    assert given == ([1452] if plan == "pro" else [])
     await world.now("2026-03-15T00:00:00Z")
     assert ("addon_base", 5000) not in (await issued(world))[-1][2] or plan == "starter"
     assert ("addon_base", 1500) in (await issued(world))[-1][2]
