@@ -124,7 +124,10 @@ async def test_one_of_another_model_ends(world: World) -> None:
 
 
 async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
-    """R-PRO-1, R-PRO-6, R-ADDON-5: of an activation its share, of a change what it charged, nothing once it is off."""
+    """R-PRO-1, R-PRO-6, R-ADDON-5: of an activation its share, of a change what it charged, nothing once it is off.
+
+    Not even where the plan has come to grant the feature.
+    """
     await world.now("2026-03-01T00:00:00Z")
     pro = await offer(world, "balance")
     yearly = await world.call("POST", f"/plans/{pro}/prices", {"billingInterval": "yearly", "price": 99900})
@@ -133,6 +136,7 @@ async def test_what_was_paid_is_credited_and_no_more(world: World) -> None:
     made = await begin(world)
     await switch_on(world, made, "sms")
     await switch_off(world, made, "sms")
+    await world.call("POST", f"/plans/{world.starter}/features", {"featureId": "sms_messages", "includedAmount": 1})
     await world.now("2026-03-11T00:00:00Z")
     await switch_on(world, made, "sso-access")
     await world.now("2026-03-16T00:00:00Z")
