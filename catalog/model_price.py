@@ -182,6 +182,12 @@ class ModelPriceBook:
         """Tell all dated prices of a model in one scope, oldest first."""
         return tuple(self._timelines.get((organization, model), ()))
 
+    def last_recorded(self, price: ModelPrice) -> ModelPrice:
+        """Return a price that is to be added so that it holds: of one instant each later one is recorded later."""
+        known = self._timelines.get((price.organization, price.model), ())
+        recorded = (one.recorded_ms + 1 for one in known if one.since_ms == price.since_ms)
+        return structs.replace(price, recorded_ms=max([price.recorded_ms, *recorded]))
+
     def models(self, organization: bytes | None) -> list[str]:
         """Tell the models that an organization can name, in order; None: those of the catalog."""
         known = {model for scope, model in self._timelines if scope in (None, organization)}

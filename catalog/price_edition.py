@@ -45,39 +45,62 @@ class PriceLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def added_by(edition: PriceEdition, book: ModelPriceBook, now_ms: int) -> list[ModelPrice]:
     """Tell which prices an edition adds to the catalog's; the same edition twice adds nothing.
 
-    A model that is new comes with its whole history. For one that is known, what differs now holds from the day that
-    the source names if it is later than what is known, else from `now_ms`; announced prices come with their own day.
+    A model that is new comes with its whole history. For one that is known, what began after what is known holds from
+    its own day, and so do announced prices; where the source then still says another price for now, it holds from
+    `now_ms`. `book` stays as it is.
     """
     by_model: dict[str, list[ModelPrice]] = {}
     for price in edition.prices:
         by_model.setdefault(price.model, []).append(price)
     added: list[ModelPrice] = []
-    for model, timeline in by_model.items():
-        timeline.sort(key=lambda price: price.since_ms)
+    for model, said in by_model.items():
+        timeline = sorted((_stamped(price, edition, now_ms) for price in said), key=lambda price: price.since_ms)
         known = book.timeline(None, model)
-        if not known:
-            added += [_stamped(price, edition, price.since_ms, now_ms) for price in timeline]
-            continue
-        begun = [price for price in timeline if price.since_ms <= now_ms]
-        current = book.in_force(None, model, now_ms)
-        if begun and (current is None or current.four != begun[-1].four):
-            later = current is None or begun[-1].since_ms > current.since_ms
-            added.append(_stamped(begun[-1], edition, begun[-1].since_ms if later else now_ms, now_ms))
-        for price in timeline[len(begun) :]:
-            announced = book.in_force(None, model, price.since_ms)
-            if announced is None or announced.four != price.four:
-                added.append(_stamped(price, edition, price.since_ms, now_ms))
+        added += _newer(timeline, known, now_ms) if known else timeline
+    return added
+
+
+def _newer(timeline: Sequence[ModelPrice], known: Sequence[ModelPrice], now_ms: int) -> list[ModelPrice]:
+    """Tell which of a source's prices of one model change what holds by those that are known."""
+    book = ModelPriceBook()
+    book.take(known)
+    added: list[ModelPrice] = []
+
+    def add(price: ModelPrice) -> None:
+        held = book.in_force(None, price.model, price.since_ms)
+        if held is None or held.four != price.four:
+            price = book.last_recorded(price)
+            book.take([price])
+            added.append(price)
+
+    current = book.in_force(None, timeline[0].model, now_ms)
+    begun = [price for price in timeline if price.since_ms <= now_ms]
+    for price in begun:
+        if current is None or price.since_ms > current.since_ms:
+            add(price)
+    if begun:
+        add(msgspec.structs.replace(begun[-1], since_ms=now_ms))
+    for price in timeline[len(begun) :]:
+        add(price)
     return added
 
 
 def added_lines(
-    lines: Iterable[PriceLine], book: ModelPriceBook, organization: bytes | None, version: str, now_ms: int
+    lines: Iterable[PriceLine],
+    book: ModelPriceBook,
+    organization: bytes | None,
+    version: str,
+    *,
+    now_ms: int,
+    real_ms: int,
 ) -> list[ModelPrice]:
     """Tell which prices the lines of a file add, the catalog's or an organization's; twice adds nothing.
 
-    Raises Rejected for a line that is no price.
+    `now_ms` is the organization's now, from which a line without `since` holds. Raises Rejected for a line that is no
+    price, and for a second one of the same model and instant.
     """
     added: list[ModelPrice] = []
+    line_of: dict[tuple[str, int], int] = {}
     for number, line in enumerate(lines, start=1):
         price = ModelPrice(
             model=model_id(line.model, f"line {number}.model"),
@@ -88,11 +111,14 @@ def added_lines(
             cache_write=optional_price(line.cache_write, f"line {number}.cache_write"),
             version=version,
             organization=organization,
-            recorded_ms=now_ms,
+            recorded_ms=real_ms,
         )
+        first = line_of.setdefault((price.model, price.since_ms), number)
+        if first != number:
+            raise invalid(f"line {number}", f"is of the same model and since as line {first}: keep one of them")
         known = book.own_in_force(organization, price.model, price.since_ms)
         if known is None or known.four != price.four:
-            added.append(price)
+            added.append(book.last_recorded(price))
     return added
 
 
@@ -129,8 +155,8 @@ def since_of(text: str, field: str = "since") -> int:
         raise invalid(field, "must be a day or an instant of ISO 8601") from error
 
 
-def _stamped(price: ModelPrice, edition: PriceEdition, since_ms: int, now_ms: int) -> ModelPrice:
-    return msgspec.structs.replace(price, version=edition.version, since_ms=since_ms, recorded_ms=now_ms)
+def _stamped(price: ModelPrice, edition: PriceEdition, now_ms: int) -> ModelPrice:
+    return msgspec.structs.replace(price, version=edition.version, recorded_ms=now_ms)
 
 
 def _csv_rows(text: str) -> Sequence[dict[str, Any]]:

@@ -65,7 +65,7 @@ async def import_lines(
     models = len({line.model for line in lines})
 
     def added(book: ModelPriceBook) -> list[ModelPrice]:
-        return added_lines(lines, book, organization, version, now_ms)
+        return added_lines(lines, book, organization, version, now_ms=now_ms, real_ms=real_ms)
 
     return await _write(catalog, added, version, models, real_ms)
 

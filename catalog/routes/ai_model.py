@@ -148,11 +148,8 @@ async def end_override(request: HttpRequest, caller: NamedDependency[Caller], mo
 
 
 async def _added(conn: AsyncConnection, price: ModelPrice) -> ModelPrice:
-    """Add a price; of several in one millisecond each later one is recorded a millisecond later, and holds."""
-    known = (await store.load_price_book(conn)).timeline(price.organization, price.model)
-    recorded = [one.recorded_ms for one in known if one.since_ms == price.since_ms]
-    later = max([price.recorded_ms, *(one + 1 for one in recorded)])
-    added = msgspec.structs.replace(price, recorded_ms=later)
+    """Add a price, which holds from its `since` on whatever else is known of that instant."""
+    added = (await store.load_price_book(conn)).last_recorded(price)
     await store.add_model_prices(conn, [added])
     return added
 

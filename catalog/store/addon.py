@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Addon, Feature, PlanFeature
 from catalog.store.feature import feature_of_row
+from catalog.store.organization import check_margin
 from catalog.store.version import raise_version
 from catalog.tables import addons, features
 from catalog.terms import ConsumptionModel
@@ -19,6 +20,7 @@ from kernel.quantity import canonical
 
 async def create_addon(conn: AsyncConnection, addon: Addon) -> Addon:
     """Store a new add-on. Raises Rejected `duplicate` when its slug is taken or its feature has one."""
+    await check_margin(conn, addon.organization, addon.granted)
     organization = ids.id_text(ids.ORGANIZATION, addon.organization)
     feature = addon.granted.feature
     for taken, message, param in (
@@ -45,6 +47,7 @@ async def create_addon(conn: AsyncConnection, addon: Addon) -> Addon:
 
 async def save_addon(conn: AsyncConnection, addon: Addon) -> Addon:
     """Store an add-on's texts, prices and what it grants; feature, model and slug never change."""
+    await check_margin(conn, addon.organization, addon.granted)
     await conn.execute(
         update(addons).where(addons.c.id == addon.id).values(**_changing(addon), version=await raise_version(conn))
     )

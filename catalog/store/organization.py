@@ -1,15 +1,26 @@
 """Organizations: making one, reading one, its settings, and its test clock."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import NO_PAYMENTS, PRODUCTION, SANDBOX, DayCount, Organization, UpgradeCharge
+from catalog.definition import (
+    NO_PAYMENTS,
+    PRODUCTION,
+    SANDBOX,
+    DayCount,
+    Organization,
+    PlanFeature,
+    UpgradeCharge,
+)
+from catalog.regional import CURRENCIES
 from catalog.store.version import raise_version
 from catalog.tables import organizations
 from kernel import ids
 from kernel.errors import invalid, rejected
+
+_DOLLARS: Final = "usd"
 
 
 def organization_of(row: Row[Any]) -> Organization:
@@ -39,12 +50,17 @@ async def create_organization(
     clock_ms: int | None = None,
     settle_ms: int | None = None,
 ) -> Organization:
-    """Make an organization in one environment; `live` is another word for production (R-ENV-5). `now_ms` is real."""
+    """Make an organization in one environment; `live` is another word for production (R-ENV-5). `now_ms` is real.
+
+    Raises Rejected for an environment or a currency that there is not (R-REG-1).
+    """
     environment = PRODUCTION if environment == "live" else environment
     if environment not in (SANDBOX, PRODUCTION):
         raise invalid("environment", "must be sandbox or production")
     if environment == PRODUCTION and clock_ms is not None:
         raise rejected("sandbox_only", "Only a sandbox organization has a test clock.")
+    if currency.lower() not in CURRENCIES:
+        raise invalid("currency", f"must be one of {', '.join(sorted(CURRENCIES))}")
     made = Organization(
         id=ids.new_bytes(now_ms),
         name=name,
@@ -76,6 +92,16 @@ async def load_organization(conn: AsyncConnection, organization: bytes) -> Organ
     wanted = ids.id_text(ids.ORGANIZATION, organization)
     row = (await conn.execute(select(organizations).where(organizations.c.id == wanted))).one_or_none()
     return None if row is None else organization_of(row)
+
+
+async def check_margin(conn: AsyncConnection, organization: bytes, granted: PlanFeature) -> None:
+    """Refuse AI models on balances in another currency: what their tokens cost is in USD (R-AI-2). Raises Rejected."""
+    if granted.margin is None:
+        return
+    found = await load_organization(conn, organization)
+    if found is not None and found.currency != _DOLLARS:
+        message = f"AI models cost USD, and the organization's balances are in {found.currency.upper()}."
+        raise invalid("pricingMode", message)
 
 
 async def save_organization(conn: AsyncConnection, organization: Organization) -> Organization:

@@ -4,6 +4,7 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.definition import Plan, PlanFeature
+from catalog.store.organization import check_margin
 from catalog.store.version import touch_plan
 from catalog.tables import plan_features
 from kernel import ids
@@ -11,7 +12,8 @@ from kernel.quantity import canonical
 
 
 async def put_plan_feature(conn: AsyncConnection, plan: Plan, granted: PlanFeature, now_ms: int) -> PlanFeature:
-    """Store what `plan` grants of a feature, new or in place of what it granted."""
+    """Store what `plan` grants of a feature, new or in place of what it granted. Raises Rejected as `check_margin`."""
+    await check_margin(conn, plan.organization, granted)
     version = await touch_plan(conn, plan.id, now_ms)
     values = {
         "enabled": granted.enabled,

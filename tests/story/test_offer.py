@@ -142,6 +142,24 @@ async def test_a_packs_price_is_in_dollars_whatever_the_seller_sells_in(shop):
         assert (made["price"], made["currency"]) == (100, "usd")
 
 
+async def test_dollars_of_ai_models_are_not_drawn_from_another_currency(shop):
+    """R-AI-2: what tokens cost is in USD, so only a seller in USD prices AI models."""
+    async with shop.sql.transaction() as conn:
+        with pytest.raises(Rejected):
+            await store.create_organization(conn, "Nowhere", "sandbox", NOW, currency="xyz")
+        japanese = await store.create_organization(conn, "Japanese", "sandbox", NOW, currency="jpy")
+        await store.create_key(conn, japanese, name="jp", now_ms=NOW, secret="ck_sandbox_jp")
+    async with shop.gateway(key="ck_sandbox_jp") as there:
+        await there.call("POST", "/features", {"name": "AI", "code": "ai", "type": "metered", "unitName": "token"})
+        chat = {"name": "Chat", "code": "chat", "consumptionModel": "balance"}
+        await there.call("POST", "/plans", chat)
+        model = {"featureId": "ai", "pricingMode": "ai_model", "margin": 2000}
+        refused = {"status": 400, "code": "validation_error", "field": "pricingMode"}
+        await there.refused("POST", "/plans/chat/features", model, **refused)
+        extra = {"name": "X", "slug": "x", "basePrice": 1, "consumptionModel": "balance", **model}
+        await there.refused("POST", "/addons", extra, **refused)
+
+
 async def test_a_pack_is_for_credits_plans_alone(api):
     """R-PACK-1."""
     await api.pro()

@@ -151,14 +151,43 @@ def test_an_edition_adds_and_never_changes():
     ]
 
 
+def test_an_edition_brings_every_price_that_changes_what_holds():
+    """R-AI-8: what came back to an older price is a change, and so is what began between two looks."""
+    filled = book(price("openai/x", "1", DAY))
+
+    def added(now, *prices):
+        return [(one.since_ms, one.input) for one in added_by(PriceEdition(version="next", prices=prices), filled, now)]
+
+    dated = (price("openai/x", "2", 10 * DAY), price("openai/x", "1", 100 * DAY))
+    assert added(20 * DAY, *dated) == [(10 * DAY, "2"), (100 * DAY, "1")]
+    assert added(5 * DAY, *dated) == [(10 * DAY, "2"), (100 * DAY, "1")]
+    assert added(200 * DAY, *dated) == [(10 * DAY, "2"), (100 * DAY, "1")]
+    assert added(20 * DAY, price("openai/x", "3")) == [(20 * DAY, "3")]
+    filled.take(added_by(PriceEdition(version="next", prices=dated), filled, 20 * DAY))
+    assert added(20 * DAY, *dated) == added(300 * DAY, *dated) == []
+
+
+def test_lines_of_one_instant_are_one_or_refused():
+    """A changed file of the same instant holds; two lines of one file do not say which."""
+    csv = parse_price_file("model,input,output\na/b,1,1\n", "csv")
+    changed = parse_price_file("model,input,output\na/b,2,1\n", "csv")
+    filled = book(*added_lines(csv, book(), SELLER, "f", now_ms=DAY, real_ms=9 * DAY))
+    filled.take(added_lines(changed, filled, SELLER, "g", now_ms=DAY, real_ms=9 * DAY))
+    held = filled.in_force(SELLER, "a/b", DAY)
+    assert (held.input, held.recorded_ms) == ("2", 9 * DAY + 1)
+    with pytest.raises(Rejected) as refused:
+        added_lines([*csv, *changed], book(), SELLER, "f", now_ms=DAY, real_ms=DAY)
+    assert "line 2" in refused.value.refusal.param
+
+
 def test_a_file_is_read_exactly():
     """R-AI-8: no float on the way."""
     json = parse_price_file('[{"model": "a/b", "input": 0.1, "output": "1e-7", "cache_read": 0.3}]', "json")
     assert (json[0].input, json[0].output, json[0].cache_read) == (Decimal("0.1"), Decimal("1e-7"), Decimal("0.3"))
     csv = parse_price_file("model,input,output,cache_read\na/b,0.1,0.0000001,\n", "csv")
-    (added,) = added_lines(csv, book(), None, "f", DAY)
+    (added,) = added_lines(csv, book(), None, "f", now_ms=DAY, real_ms=DAY)
     assert (added.four, added.since_ms) == (("0.1", "0.0000001", None, None), DAY)
-    assert added_lines(csv, book(added), None, "f", 2 * DAY) == []
+    assert added_lines(csv, book(added), None, "f", now_ms=2 * DAY, real_ms=2 * DAY) == []
 
 
 @pytest.mark.parametrize(
@@ -182,7 +211,7 @@ def test_a_file_that_is_none_is_refused(text, kind):
 def test_a_line_that_is_no_price_is_refused(line):
     lines = parse_price_file(f"model,input,output,since\n{line}\n", "csv")
     with pytest.raises(Rejected):
-        added_lines(lines, book(), None, "f", 0)
+        added_lines(lines, book(), None, "f", now_ms=0, real_ms=0)
 
 
 def test_a_models_whole_name_has_a_provider():
