@@ -23,6 +23,7 @@ BUSY_SECONDS = 10
 REST_SECONDS_MAX = 90
 CLIENTS = 4
 AIMED = 6  # awaits that a seed aims at
+STRIDE = 1009  # a prime: neighbours in one function, which few seeds reach, are not all aimed at by the same seed
 # In some seeds LIVE keeps the fewest exact days of keys, and these days go by: the first keys end up in filters after
 # 18 of them. Fewer than 28 in all, which is before the next month's end.
 FILTERED = 1 / 3
@@ -83,7 +84,7 @@ class Misfortune:
         # Every await has its turns, seed after seed: to die there, and to fail there.
         for number in range(world.seed * AIMED, (world.seed + 1) * AIMED):
             turn, place = divmod(number, len(points()))
-            point = points()[place]
+            point = points()[place * STRIDE % len(points())]
             if turn % 2:
                 world.weather.targets.add(point)
             else:
