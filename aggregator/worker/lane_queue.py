@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from aggregator.lane_record import FoldedRecord
+from kernel.engine.live.base import LaneHeader
 from kernel.limits import OUTCOME_KEEP_MS, OUTCOMES_MAX
 
 
@@ -55,6 +56,15 @@ class LaneQueue:
         self.events += len(folded.outcomes)
         self.records.append(folded)
         return True
+
+    def see(self, header: LaneHeader, *, folded: int) -> None:
+        """Believe what LIVE says of the lane, asked when `folded` stood there: it may have lost the last it was told.
+
+        What was taken while it was asked it may not know of yet.
+        """
+        self.sunk = header.sunk
+        if self.folded == folded:
+            self.folded = header.next
 
     @property
     def restored(self) -> bool:

@@ -260,9 +260,11 @@ class Sink:
             queue.sunk = sunk
             del queue.drop[: len(drop)]
             return
+        folded = queue.folded
         header = (await self._live.view(lane, ())).header
         if header is not None and header.state == READY:
-            queue.token, queue.sunk, queue.folded = header.token, header.sunk, header.next
+            queue.token = header.token
+            queue.see(header, folded=folded)
 
     def _answer_flushes(self) -> None:
         waiting = []
@@ -284,11 +286,12 @@ class Sink:
             return
         self._trimmed_ms = self._clock.monotonic_ms()
         for lane, queue in list(self._lanes.items()):
+            folded = queue.folded
             header = (await self._live.view(lane, ())).header
             if header is not None and header.state == READY:
                 # LIVE may have lost the last that it was told, and nothing else. Or it lost more, and another owner
                 # folded it on to where this lane's fold stands, which then notices nothing and hands nothing on.
-                queue.sunk, queue.folded = header.sunk, header.next
+                queue.see(header, folded=folded)
                 before = min(header.next, queue.progress)
                 await self._log.trim(lane, before, keep_ms=self._retain_ms, keep_bytes=self._retain_bytes)
 
