@@ -94,5 +94,5 @@ def rate_in(addon: Addon, currency: str, plan: Plan) -> str | None:
 
 
 def _own_currency(plan: Plan) -> str:
-    """Tell in which currency add-ons have their prices: that from which the plan's rates convert."""
+    """Tell in which currency add-ons have their prices: that from which the plan's rates convert (R-ADDON-14)."""
     return plan.prices[0].currency.upper() if plan.prices else "USD"

@@ -42,7 +42,7 @@ from kernel.errors import invalid
 from kernel.money import Money
 from kernel.period import date_of, day_of
 
-USD: Final = "usd"  # of add-ons and packs (R-ADDON-14, R-REG-8)
+USD: Final = "usd"  # of packs (R-REG-8), and of add-ons (R-ADDON-14), which a seller in another currency spells so too
 _NOBODY: Final = Feature(id=b"", organization=b"", code="", event_code="", name="", kind=FeatureKind.METERED)
 
 

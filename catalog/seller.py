@@ -13,7 +13,7 @@ from kernel import ids
 
 SANDBOX: Final = "sandbox"
 PRODUCTION: Final = "production"
-# Payments modes (decision 9).
+# Payments modes: without a payment service what needs a payment counts as paid (decision 9).
 NO_PAYMENTS: Final = "none"
 SIMULATOR: Final = "simulator"
 READ: Final = "read"

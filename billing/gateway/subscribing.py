@@ -37,8 +37,6 @@ from kernel.errors import Refusal, Rejected, invalid, rejected
 from kernel.limits import REAL_NOW_SLACK_MS
 from kernel.period import Interval, day_of_us
 
-# An organization without a payment service: what needs a payment counts as paid (contract, decision 9).
-
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What a subscription is asked for: references as the client spells them, `start_ms` None for now.

@@ -94,8 +94,7 @@ async def ever_paid(connection: AsyncConnection, customer_id: str) -> bool:
 async def mark_paid(connection: AsyncConnection, ids: Collection[str]) -> None:
     """Say of subscriptions that they were active on a paid plan: what they owed for a period is settled (R-DISC-4)."""
     if ids:
-        unpaid = _s.id.in_(ids), _s.was_paid.is_(False)
-        await connection.execute(update(tables.subscriptions).where(*unpaid).values(was_paid=True))
+        await connection.execute(update(tables.subscriptions).where(_s.id.in_(ids)).values(was_paid=True))
 
 
 async def by_checkout(connection: AsyncConnection, token: str) -> Subscription | None:
