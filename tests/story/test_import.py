@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from tests.story.harness import METERLINE, Api, Server, free_port
@@ -70,6 +71,14 @@ def _now():
     return done.stdout.strip()
 
 
+async def _answered(server):
+    """How many events the server has answered."""
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{server.url}/metrics")).text
+    found = [line for line in text.splitlines() if line.startswith("meterline_events_answered_total")]
+    return sum(float(line.split()[-1]) for line in found)
+
+
 def _lines(count):
     stamp = _now()
     return [{"when": stamp, "who": f"c{n % 7}", "count": n % 5, "size": 0.125, "where": "eu"} for n in range(count)]
@@ -114,8 +123,12 @@ async def test_a_server_killed_meanwhile_costs_only_time(shop, server, tmp_path)
     path = tmp_path / "usage.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in _lines(6_000)))
 
+    before = await _answered(server)
+
     async def kill():
-        await asyncio.sleep(1.5)
+        async with asyncio.timeout(60):
+            while await _answered(server) == before:
+                await asyncio.sleep(0.05)
         server.kill()
         await asyncio.to_thread(server.start)
 
