@@ -11,6 +11,7 @@ from tests.simulation.await_point import Point, points
 # (file, function, number of the await in it from 0): why nothing can die or fail there.
 UNREACHED: dict[tuple[str, str, int], str] = {
     ("aggregator/worker/lane.py", "_load", 2): "a new epoch of the log has begun; the simulation lives in one",
+    ("billing/worker/changing.py", "_switch", 11): "no balances here, so nobody has top-ups to be given back",
     ("billing/worker/closer.py", "flush", 0): "asked by a test clock's first setting alone, which is no part of it",
     ("billing/worker/closer.py", "has_due", 0): "asked by the test clock's route alone",
     (
@@ -28,6 +29,7 @@ UNREACHED: dict[tuple[str, str, int], str] = {
     ("billing/worker/closer.py", "_compare_and_write", 1): "a close that stops is a finding",
     ("billing/worker/closer.py", "_compare_and_write", 3): "a close that stops is a finding",
     ("billing/worker/closer.py", "_stop", 0): "a close that stops is a finding",
+    ("billing/worker/settling.py", "settle", 13): "who renews here paid when it began: no trial, no free plan",
     ("billing/worker/settling.py", "stop", 0): "a close that stops is a finding",
     ("billing/worker/settling.py", "stop", 1): "a close that stops is a finding",
     ("billing/worker/stepping.py", "step_all", 1): "nobody pauses here",
