@@ -34,7 +34,7 @@ from catalog.document_part import (
     PromoCodePart,
     RegionPart,
 )
-from catalog.document_plan import grant_of, intro_of_part, intro_part, price_minor, within
+from catalog.document_plan import FINEST, grant_of, intro_of_part, intro_part, price_minor, within
 from catalog.promo import check_promo, cycles_of, promo_text
 from catalog.regional import ManualPrice, Region, currency_of, rate_of
 from catalog.terms import ConsumptionModel
@@ -42,28 +42,33 @@ from kernel.errors import invalid
 from kernel.money import Money
 from kernel.period import date_of, day_of
 
-USD: Final = "usd"  # of packs (R-REG-8), and of add-ons (R-ADDON-14), which a seller in another currency spells so too
+USD: Final = "usd"  # of packs, everywhere (R-REG-8)
 _NOBODY: Final = Feature(id=b"", organization=b"", code="", event_code="", name="", kind=FeatureKind.METERED)
 
 
-def addon_of(part: AddonPart, feature: Feature) -> Addon:
-    """Turn an add-on of the document into the catalog's value; id and organization are the reader's to give."""
+def addon_of(part: AddonPart, feature: Feature, currency: str) -> Addon:
+    """Turn an add-on of the document into the catalog's value; id and organization are the reader's to give.
+
+    Its prices are in a currency: that of the organization. Raises Rejected where it has fewer places.
+    """
     addon = Addon(
         id="",
         organization=b"",
         slug=slug_of(part.slug),
         name=rule.name_of(part.name),
-        base_minor=price_minor(part.price, USD),
+        base_minor=price_minor(part.price, currency),
         granted=grant_of(part.grant(), feature),
         description=part.description or None,
         model=model_of(part.model),
-        interval_minor={rule.interval_of(word).value: price_minor(price, USD) for word, price in part.prices.items()},
+        interval_minor={
+            rule.interval_of(word).value: price_minor(price, currency) for word, price in part.prices.items()
+        },
     )
     return check_addon(addon)
 
 
-def addon_part(addon: Addon) -> AddonPart:
-    """Spell an add-on."""
+def addon_part(addon: Addon, currency: str) -> AddonPart:
+    """Spell an add-on whose prices are in a currency: that of its organization."""
     granted = addon.granted
     price = Decimal(granted.unit_price)
     fixed = addon.model is ConsumptionModel.BALANCE and granted.margin is None
@@ -71,10 +76,10 @@ def addon_part(addon: Addon) -> AddonPart:
         slug=addon.slug,
         name=addon.name,
         feature=granted.feature.code,
-        price=Money(addon.base_minor, USD).major(),
+        price=Money(addon.base_minor, currency).major(),
         model=model_word(addon),
         description=addon.description or "",
-        prices={word: Money(minor, USD).major() for word, minor in sorted(addon.interval_minor.items())},
+        prices={word: Money(minor, currency).major() for word, minor in sorted(addon.interval_minor.items())},
         included=granted.included or NOTHING,
         unlimited=granted.unlimited,
         overage=price if granted.overage else None,
@@ -211,7 +216,7 @@ def check_offers(document: CatalogDocument, features: Sequence[FeaturePart]) -> 
                 raise invalid("feature", f"{addon.feature} is in another add-on")
             taken.add(addon.feature)
             kind = FeatureKind(named[addon.feature].type)
-            addon_of(addon, msgspec.structs.replace(_NOBODY, code=addon.feature, kind=kind))
+            addon_of(addon, msgspec.structs.replace(_NOBODY, code=addon.feature, kind=kind), FINEST)
     for pack in document.credit_pack:
         with within(f"credit_pack.{pack.name}"):
             _check_plans(pack.plans, plans)

@@ -97,8 +97,8 @@ class RegionPart(Part, frozen=True, kw_only=True):
 class AddonPart(Part, frozen=True, kw_only=True):
     """An add-on, named by its `slug`, which brings one feature: with `boolean`, or by the model of its plans.
 
-    `price` is a billing period's in US dollars, `prices` other ones by interval; the rest is as a plan grants it.
-    `feature` and `model` never change.
+    `price` is a billing period's in the organization's currency (R-ADDON-14), `prices` other ones by interval; the
+    rest is as a plan grants it. `feature` and `model` never change.
     """
 
     slug: str

@@ -18,7 +18,7 @@ from kernel.period import Interval
 from kernel.quantity import EXACT
 
 # The currency with the most places: a document has none, and is checked once more in its organization's.
-_FINEST: Final = "KWD"
+FINEST: Final = "KWD"
 
 
 def grant_of(part: GrantPart, feature: Feature) -> PlanFeature:
@@ -134,11 +134,11 @@ def _check_price(plan: Plan, interval: Interval, part: PricePart) -> None:
         plan="",
         interval=interval,
         amount_minor=0,
-        currency=_FINEST,
+        currency=FINEST,
         is_default=True,
         trial_days=plan_rule.trial_days_of(part.trial_days),
         included=part.included,
-        intro=intro_of_part(part.intro, _FINEST),
+        intro=intro_of_part(part.intro, FINEST),
     )
     plan_rule.check_price(plan, price)
 

@@ -47,4 +47,4 @@ async def diff(
 async def export(catalog: Catalog, organization: bytes) -> CatalogDocument:
     """Write an organization's catalog as a document."""
     async with catalog.sql.snapshot() as conn:
-        return await export_document(conn, organization)
+        return await export_document(conn, catalog.organization(organization))

@@ -10,7 +10,7 @@ from catalog.definition import Feature, FeatureKind, Organization, Plan, PlanPri
 from catalog.document import document_of
 from catalog.document_change import OFFERS, Change, diff_documents
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
-from catalog.document_plan import grant_of, price_terms, within
+from catalog.document_plan import grant_of, price_minor, price_terms, within
 from catalog.store.document_offer import ApplyingOffers, InUse, export_offers
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
@@ -30,14 +30,14 @@ from kernel.errors import rejected
 from kernel.period import Interval
 
 
-async def export_document(conn: AsyncConnection, organization: bytes) -> CatalogDocument:
+async def export_document(conn: AsyncConnection, organization: Organization) -> CatalogDocument:
     """Write an organization's catalog as a document; a plan that is deleted and waits for renewals is not in it."""
-    found = await list_plans(conn, organization, private=True, deprecated=True)
+    found = await list_plans(conn, organization.id, private=True, deprecated=True)
     plans = [plan for plan in found if plan.ending is None]
     return document_of(
-        await list_features(conn, organization),
+        await list_features(conn, organization.id),
         plans,
-        await list_seat_types(conn, organization),
+        await list_seat_types(conn, organization.id),
         await export_offers(conn, organization, plans),
     )
 
@@ -50,7 +50,11 @@ async def diff_document(
         for interval, price in part.every_price().items():
             with within(f"plan.{part.code}" if price.price is part.price else f"plan.{part.code}.prices.{interval}"):
                 price_terms(price, organization.currency)
-    return diff_documents(await export_document(conn, organization.id), document, prune=prune)
+    for addon in document.addon:
+        with within(f"addon.{addon.slug}"):
+            for amount in (addon.price, *addon.prices.values()):
+                price_minor(amount, organization.currency)
+    return diff_documents(await export_document(conn, organization), document, prune=prune)
 
 
 async def apply_document(

@@ -40,13 +40,13 @@ from kernel.period import Interval
 InUse = Callable[[AsyncConnection, str], Awaitable[bool]]
 
 
-async def export_offers(conn: AsyncConnection, organization: bytes, plans: Sequence[Plan]) -> CatalogDocument:
+async def export_offers(conn: AsyncConnection, organization: Organization, plans: Sequence[Plan]) -> CatalogDocument:
     """Write offers as parts; the plans of this document say nothing but their regions."""
     codes = {plan.id: plan.code for plan in plans}
     regions = await said_regions(conn, plans)
-    addons = sorted(await list_addons(conn, organization), key=lambda one: one.slug)
-    packs = sorted(await list_packs(conn, organization), key=lambda one: one.name)
-    promos = sorted(await list_promos(conn, organization), key=lambda one: one.code)
+    addons = sorted(await list_addons(conn, organization.id), key=lambda one: one.slug)
+    packs = sorted(await list_packs(conn, organization.id), key=lambda one: one.name)
+    promos = sorted(await list_promos(conn, organization.id), key=lambda one: one.code)
     return CatalogDocument(
         plan=tuple(
             PlanPart(
@@ -56,10 +56,10 @@ async def export_offers(conn: AsyncConnection, organization: bytes, plans: Seque
             )
             for plan in plans
         ),
-        addon=tuple(addon_part(addon) for addon in addons),
+        addon=tuple(addon_part(addon, organization.currency) for addon in addons),
         credit_pack=tuple(pack_part(pack, codes) for pack in packs),
         promo_code=tuple(promo_part(promo, codes) for promo in promos),
-        plan_group=tuple(group_part(group, codes) for group in await list_groups(conn, organization)),
+        plan_group=tuple(group_part(group, codes) for group in await list_groups(conn, organization.id)),
     )
 
 
@@ -110,7 +110,8 @@ class ApplyingOffers:
             await archive_addon(self._conn, addon, self._real_ms)
             return
         part = next(one for one in self._document.addon if one.slug == change.name)
-        said = addon_of(part, await load_feature(self._conn, self._organization.id, part.feature))
+        feature = await load_feature(self._conn, self._organization.id, part.feature)
+        said = addon_of(part, feature, self._organization.currency)
         if change.action == "create":
             made = msgspec.structs.replace(said, id=ids.new_id(ids.ADDON, self._real_ms), **self._new())
             await create_addon(self._conn, made)

@@ -466,6 +466,27 @@ async def applied(shop, api, text, **how):
     return [str(change) for change in changes]
 
 
+async def test_an_addon_of_a_catalog_file_is_in_the_organizations_currency(shop):
+    """R-ADDON-14: yen have no places, in a file as in the API; they are not hundreds of what is written."""
+    async with shop.sql.transaction() as conn:
+        tokyo = await store.create_organization(conn, "Tokyo", "sandbox", NOW, currency="jpy")
+        await store.create_key(conn, tokyo, name="tokyo", now_ms=NOW, secret="ck_sandbox_tokyo")
+    feature_part = '[[feature]]\ncode = "sso"\nname = "SSO"\ntype = "boolean"\n'
+    addon_part = '[[addon]]\nslug = "sso"\nname = "SSO"\nfeature = "sso"\nprice = "500"\nprices = { yearly = "5000" }\n'
+    document = parse_document(feature_part + addon_part, "toml")
+    async with shop.gateway(key="ck_sandbox_tokyo") as there:
+        await apply(there.catalog, tokyo.id, document)
+        (made,) = (await there.call("GET", "/addons"))["data"]
+        assert (made["basePrice"], made["intervalPrices"]) == (500, {"yearly": 5000})
+        written = await export(there.catalog, tokyo.id)
+        assert (written.addon, await apply(there.catalog, tokyo.id, written)) == (document.addon, [])
+        for was, becomes in (('"500"', '"500.5"'), ('"5000"', '"5000.5"')):
+            finer = parse_document((feature_part + addon_part).replace(was, becomes), "toml")
+            with pytest.raises(Rejected) as refused:
+                await apply(there.catalog, tokyo.id, finer)
+            assert refused.value.refusal.param == "addon.sso.price"
+
+
 async def test_a_catalog_file_brings_offers_and_takes_them_back(shop, api):
     """R-REG-3, R-GROUP-1."""
     first = await applied(shop, api, EXAMPLE)

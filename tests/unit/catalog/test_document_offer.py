@@ -31,7 +31,7 @@ def test_offers_come_back_as_they_were_rendered(kind):
         ('feature = "sso"', 'feature = "exports"\nmodel = "metered"', "addon.more-exports.feature"),
         ('model = "metered"\nprice', 'model = "boolean"\nprice', "addon.more-exports.consumptionModel"),
         ('price = "50.00"', "price = 50.00", "addon.sso-access.price"),
-        ('price = "50.00"', 'price = "50.005"', "addon.sso-access.price"),
+        ('price = "50.00"', 'price = "50.0005"', "addon.sso-access.price"),
         ("yearly =", "weekly =", "addon.sso-access.billingInterval"),
         ('plans = ["studio"]', 'plans = ["starter"]', "credit_pack.Starter Pack.plans"),
         ('plans = ["studio"]', 'plans = ["nope"]', "credit_pack.Starter Pack.plans"),
