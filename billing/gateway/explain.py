@@ -96,7 +96,7 @@ class Explainer:
                 raise rejected("invoice_not_found", f"There is no invoice {invoice_id}.")
             lines = await invoices.lines(connection, invoice_id)
             own = [] if invoice.subscription_id is None else [invoice.subscription_id]
-            periods = [one for found in (await terms.of_all(connection, own)).values() for one in found]
+            periods = [one for found in (await terms.rating_all(connection, own)).values() for one in found]
             billed = await invoices.billed(connection, own, before_cut=invoice.cut)
             seated = await seats.history(connection, [invoice.customer_id])
             taken = await credit.taken_by(connection, invoice_id)

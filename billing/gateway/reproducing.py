@@ -68,7 +68,7 @@ async def _of_close(
         return None
     [row] = found
     subscription = msgspec.structs.replace(subscription, plan_name=invoice.plan_name, currency=invoice.currency)
-    periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
+    periods = as_it_stood(await terms.rating(connection, subscription.id), invoice, lines)
     value, customer = close_of(row, subscription), row.customer_id
     counted = (await counted_at(usage_store, row.organization_id, {customer: row.cut}))[customer]
     top_ups = (await purchase.top_ups_of(connection, [customer]))[customer]
@@ -89,7 +89,7 @@ async def _of_change(
     if subscription is None or organization is None:
         return None
     [row], facts = found, invoice.basis.facts
-    periods = as_it_stood(await terms.of(connection, subscription.id), invoice, lines)
+    periods = as_it_stood(await terms.rating(connection, subscription.id), invoice, lines)
     by_begin = {(one.term, one.since_day): one for one in periods}
     current = by_begin.get((invoice.basis.terms[0], facts["sinceDay"]))
     following = by_begin.get((invoice.basis.terms[-1], row.through_day))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from aggregator.account import Account, decode_account
-from billing.life.frozen import PeriodTerms
+from billing.life.frozen import PeriodTerms, standing
 from billing.life.lifecycle import Command, due_of
 from billing.life.showing import announced
 from billing.life.subscription import Subscription
@@ -42,7 +42,7 @@ async def upcoming(sql: Sql, live: Live, lanes: int, customer_id: str) -> Invoic
             raise rejected("no_active_subscription", "The customer has no live subscription.")
         if subscription.free:
             raise rejected("invoice_not_found", "A free plan has no invoices.")
-        periods = await terms.of(connection, subscription.id)
+        periods = await terms.rating(connection, subscription.id)
         billed = (await invoices.billed(connection, [subscription.id]))[subscription.id]
         under_way = await closes.open_of(connection, subscription.id)
         top_ups = (await purchase.top_ups_of(connection, [customer_id]))[customer_id]
@@ -74,7 +74,7 @@ def _next(
         if due is None or due.command is Command.RESUME:
             return None
         cut += 1
-        step = turn(subscription, announced(subscription, periods))
+        step = turn(subscription, announced(subscription, standing(periods)))
         if step.bill is None:
             return None
         close = Close(subscription=step.after, cut=cut, bill=step.bill)

@@ -5,7 +5,9 @@ only helps applies at once, everything else waits for the next period. Invariant
 included quantities never fall within it. Source: R-PRICE-1..4, R-BH-1, R-BH-3, R-BH-4; ADR 9.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -316,6 +318,16 @@ def wider(old: FrozenFeature, new: FrozenFeature | None) -> FrozenFeature:
         off=old.off and not new.addon,
         planned=old.planned or new.planned or bool(old.addon and not new.addon and new.enabled),
     )
+
+
+def standing(periods: Sequence[PeriodTerms]) -> list[PeriodTerms]:
+    """Tell the terms, oldest first, without those that were overtaken: what has a greater number began before them.
+
+    They were announced and never came; but until the change was shown usage counted by them, and is billed by them.
+    """
+    rising = sorted(periods, key=lambda one: (one.since_day, one.term))
+    highest = accumulate((one.term for one in rising), max)
+    return [one for one, number in zip(rising, highest, strict=True) if one.term == number]
 
 
 def chain_of(current: PeriodTerms) -> PoolChain:

@@ -6,7 +6,7 @@ a close of a monthly window within a quarter or a year charges no seats (R-SEAT-
 
 from collections.abc import Mapping, Sequence
 
-from billing.life.frozen import PeriodTerms
+from billing.life.frozen import PeriodTerms, standing
 from billing.life.paused import Part, days_of, parts_of
 from billing.life.turning import Bill
 from billing.money.closing import Close
@@ -60,7 +60,7 @@ def _following(bill: Bill, periods: Sequence[PeriodTerms]) -> PeriodTerms | None
 def _ending(bill: Bill, periods: Sequence[PeriodTerms]) -> PeriodTerms | None:
     """Tell the billing period that a close ends; None when it ends none: a resume after it, a trial, a free plan."""
     last_day = day_of_us(bill.end_us - 1)
-    begun = [one for one in periods if one.since_day <= last_day and one.start_us < bill.end_us]
+    begun = [one for one in standing(periods) if one.since_day <= last_day and one.start_us < bill.end_us]
     ending = max(begun, key=lambda one: (one.since_day, one.term), default=None)
     if ending is None or ending.trial or ending.free or ending.until_day is None:
         return None

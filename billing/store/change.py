@@ -43,7 +43,7 @@ async def held_at(
     `periods` are the subscription's terms, where they are known as they stood at that time.
     """
     if periods is None:
-        periods = await terms.of(connection, subscription.id)
+        periods = await terms.rating(connection, subscription.id)
     parts = parts_of(periods, current)
     books = await seats.books(
         connection,

@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
-from billing.life.frozen import PeriodTerms
+from billing.life.frozen import PeriodTerms, standing
 
 _t = tables.subscription_terms.c
 
@@ -46,12 +46,22 @@ async def drop_all(connection: AsyncConnection, subscription_id: str) -> None:
 
 
 async def of(connection: AsyncConnection, subscription_id: str) -> list[PeriodTerms]:
-    """Read a subscription's terms, oldest first."""
-    return (await of_all(connection, [subscription_id])).get(subscription_id, [])
+    """Read a subscription's terms, oldest first, without those that were overtaken."""
+    return standing(await rating(connection, subscription_id))
 
 
 async def of_all(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, list[PeriodTerms]]:
-    """Read the terms of many subscriptions, each oldest first."""
+    """Read the terms of many subscriptions, as `of` does."""
+    return {owner: standing(found) for owner, found in (await rating_all(connection, subscription_ids)).items()}
+
+
+async def rating(connection: AsyncConnection, subscription_id: str) -> list[PeriodTerms]:
+    """Read the terms by which a subscription's usage may have counted, oldest first: with those that were overtaken."""
+    return (await rating_all(connection, [subscription_id])).get(subscription_id, [])
+
+
+async def rating_all(connection: AsyncConnection, subscription_ids: Sequence[str]) -> Mapping[str, list[PeriodTerms]]:
+    """Read the terms of many subscriptions, as `rating` does."""
     query = (
         select(tables.subscription_terms)
         .where(_t.subscription_id.in_(subscription_ids))

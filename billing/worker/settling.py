@@ -42,7 +42,7 @@ async def settle(sql: Sql, found: Sequence[CloseRow], counted: Mapping[str, Coun
         waiting = [close for close in rows if close.state is CloseState.CUT]
         owners = [close.subscription_id for close in waiting]
         own = await subscriptions.read_all(connection, owners)
-        periods = await terms.of_all(connection, owners)
+        periods = await terms.rating_all(connection, owners)
         billed = await invoices.billed(connection, owners)
         customers = [close.customer_id for close in waiting]
         top_ups = await purchase.top_ups_of(connection, customers)

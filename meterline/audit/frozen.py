@@ -27,11 +27,12 @@ class FrozenTerms:
 
     def __init__(self, books: Books) -> None:
         self.subscriptions = {row["id"]: row for row in books.subscriptions}
-        self._of: dict[str, list[Row]] = defaultdict(list)
+        # Those by which usage may count: with the ones that a change of plan overtook before they came.
+        self._rating: dict[str, list[Row]] = defaultdict(list)
         for row in sorted(books.terms, key=lambda row: (row["since_day"], row["term"])):
-            self._of[row["subscription_id"]].append(row)
+            self._rating[row["subscription_id"]].append(row)
         self._owners = {(row["customer_id"], row["term"]): row for row in books.subscriptions}
-        for subscription_id, periods in self._of.items():
+        for subscription_id, periods in self._rating.items():
             owner = self.subscriptions[subscription_id]
             self._owners.update({(owner["customer_id"], period["term"]): owner for period in periods})
         self._top_ups: dict[str, list[Row]] = defaultdict(list)
@@ -43,8 +44,13 @@ class FrozenTerms:
         return self._owners.get((customer, term))
 
     def of(self, subscription_id: str) -> list[Row]:
-        """List a subscription's terms, oldest first."""
-        return self._of[subscription_id]
+        """List a subscription's terms that came or come, oldest first: none begins after one with a greater number."""
+        rows = self._rating[subscription_id]
+        return [
+            row
+            for row in rows
+            if not any(one["term"] > row["term"] and one["since_day"] < row["since_day"] for one in rows)
+        ]
 
     def period(self, subscription_id: str, term: int, since_day: int) -> Row | None:
         """Find the terms of one number that begin on a day."""
@@ -53,7 +59,7 @@ class FrozenTerms:
     def at(self, customer: str, term: int, day: int) -> list[Row]:
         """Tell the terms of a number in force on a day, then those that came later under it (R-PRICE-1)."""
         owner = self.owner(customer, term)
-        rows = [] if owner is None else [row for row in self.of(owner["id"]) if row["term"] == term]
+        rows = [] if owner is None else [row for row in self._rating[owner["id"]] if row["term"] == term]
         begun = [row for row in rows if row["since_day"] <= day]
         return [*begun[-1:], *(row for row in rows if row["since_day"] > day)]
 
@@ -72,7 +78,7 @@ class FrozenTerms:
     def end(self, customer: str, term: int, end: int) -> int:
         """Tell when a window ends: at its own end, or where terms with a greater number take over."""
         owner = self.owner(customer, term)
-        rows = [] if owner is None else self.of(owner["id"])
+        rows = [] if owner is None else self._rating[owner["id"]]
         return min([end, *(int(row["since_day"]) for row in rows if row["term"] > term)])
 
     def draw_window(self, customer: str, term: int, first: int) -> tuple[Row, int] | None:
