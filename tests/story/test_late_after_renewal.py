@@ -1,5 +1,9 @@
 """Usage of before a renewal with other limits that arrives after it: to the invoice and the audit."""
 
+import asyncio
+
+import pytest
+
 from billing import tables
 from kernel import ids
 from tests.story.corrected import counted
@@ -51,6 +55,52 @@ async def test_late_usage_counts_by_the_terms_that_a_downgrade_or_the_seller_end
         ("2026-04-01", "recurring", [("plan_base", 2900), ("overage", 15)]),
     ]
     assert sorted(str(row.quantity) for row in await counted(world, acme)) == ["15", "30", "500", "60"]
+    await proved(world)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["after its cut", "before its cut"])
+async def test_what_counted_by_terms_that_an_upgrade_overtook_is_billed_by_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, cut: bool
+) -> None:
+    """R-TRACK-10, R-CHG-3: its cut waits over a renewal with a number of its own, which counts until then."""
+    await world.now("2026-01-01T00:00:00Z")
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    basic = await world.plan("basic", 2900, calls, {"includedAmount": 20})
+    pro = await world.plan("pro", 9900, calls, {"includedAmount": 500, "overage": OVERAGE})
+    await world.group(basic, pro)
+    acme = await world.customer("acme")
+    made = await begin(world, planCode="basic")
+    await world.call("PATCH", f"/plans/{basic}/features/{calls}", {"overage": OVERAGE})
+    await world.now("2026-01-31T12:00:00Z")
+    path, body, key = f"/subscriptions/{made['id']}/change-plan", {"newPlanId": pro}, {"idempotency-key": "over"}
+
+    async def died() -> None:
+        return
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(died()))
+        assert (await world.http.post(path, json=body, headers=key)).status_code == 503
+    if cut:
+        assert await world.relay.show(acme)
+    await world.now("2026-02-01T06:00:00Z", bill=False)
+    await world.track(acme, "120", "2026-02-01T05:00:00Z")
+    shown = await world.snapshot(acme)
+    assert (shown.terms.number, shown.next.number) == (1, 2)
+    await world.closer.close_due()
+    assert (await world.http.post(path, json=body, headers=key)).json()["outcome"] == "completed"
+    shown = await world.snapshot(acme)
+    assert (shown.terms.number, [one.terms.number for one in shown.ended]) == (3, [1])
+    await world.track(acme, "510", "2026-02-02T00:00:00Z")
+    await world.now("2026-04-15T00:00:00Z")
+    own, other = ([], [("overage", 150)]) if cut else ([("overage", 150)], [])
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", [("plan_base", 2900)]),
+        ("2026-01-31", "plan_change", own),
+        ("2026-02-28", "recurring", [("plan_base", 9900), *other, ("overage", 15)]),
+        ("2026-03-31", "recurring", [("plan_base", 9900)]),
+    ]
+    (line,) = [one for one in await world.rows(tables.invoice_lines) if one.term == 2]
+    assert (line.quantity, line.amount_minor) == ("100", 150)
     await proved(world)
 
 
