@@ -3,8 +3,8 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,15 @@ class World:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextmanager
+    def closing_dies(self) -> Iterator[pytest.MonkeyPatch]:
+        """Let the process die, as it were, before it closes what a request opened."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(
+                self.closer, "close_customer_in_background", lambda _: asyncio.create_task(asyncio.sleep(0))
+            )
+            yield patched
 
     async def call(self, method: str, path: str, body: Any = None, *, expect: int = 200, **query: Any) -> Any:
         answer = await self.http.request(method, path, json=body, params=query or None)

@@ -1,7 +1,5 @@
 """Usage of before a renewal with other limits that arrives after it: to the invoice and the audit."""
 
-import asyncio
-
 import pytest
 
 from billing import tables
@@ -59,9 +57,7 @@ async def test_late_usage_counts_by_the_terms_that_a_downgrade_or_the_seller_end
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["after its cut", "before its cut"])
-async def test_what_counted_by_terms_that_an_upgrade_overtook_is_billed_by_them(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, cut: bool
-) -> None:
+async def test_what_counted_by_terms_that_an_upgrade_overtook_is_billed_by_them(world: World, *, cut: bool) -> None:
     """R-TRACK-10, R-CHG-3: its cut waits over a renewal with a number of its own, which counts until then."""
     await world.now("2026-01-01T00:00:00Z")
     calls = ids.id_text(ids.FEATURE, world.calls)
@@ -74,11 +70,7 @@ async def test_what_counted_by_terms_that_an_upgrade_overtook_is_billed_by_them(
     await world.now("2026-01-31T12:00:00Z")
     path, body, key = f"/subscriptions/{made['id']}/change-plan", {"newPlanId": pro}, {"idempotency-key": "over"}
 
-    async def died() -> None:
-        return
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(died()))
+    with world.closing_dies():
         assert (await world.http.post(path, json=body, headers=key)).status_code == 503
     if cut:
         assert await world.relay.show(acme)

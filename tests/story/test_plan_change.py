@@ -277,9 +277,7 @@ async def test_a_request_that_comes_twice_at_once_takes_one_cut(world: World, mo
     assert (await world.http.post(path, json=body, headers=key)).json()["outcome"] == "completed"
 
 
-async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(world: World) -> None:
     """R-INV-11, R-CHG-3: the request is asked again with its key, and several closers take the cut up."""
     await world.now("2026-01-01T00:00:00Z")
     pro = await offer(world)
@@ -288,11 +286,7 @@ async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
     await world.now("2026-01-15T00:00:00Z")
     path, body, key = f"/subscriptions/{made['id']}/change-plan", {"newPlanId": pro}, {"idempotency-key": "once"}
 
-    async def died() -> None:
-        return
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(died()))
+    with world.closing_dies():
         first = await world.http.post(path, json=body, headers=key)
         other = await world.http.post(path, json={"newPlanId": world.free}, headers=key)
     assert first.status_code == 503
@@ -314,9 +308,7 @@ async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(
 
 
 @pytest.mark.parametrize("newer", ["cancel", "downgrade"])
-async def test_what_is_scheduled_while_an_upgrade_waits_takes_its_place(
-    world: World, monkeypatch: pytest.MonkeyPatch, newer: str
-) -> None:
+async def test_what_is_scheduled_while_an_upgrade_waits_takes_its_place(world: World, newer: str) -> None:
     """R-SUB-14: what was answered holds, and the upgrade is neither charged nor carried out."""
     await world.now("2026-01-01T00:00:00Z")
     pro = await offer(world)
@@ -328,8 +320,7 @@ async def test_what_is_scheduled_while_an_upgrade_waits_takes_its_place(
     async def wait_for_nothing(*_: Any) -> None:
         return
 
-    with monkeypatch.context() as patched:
-        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(wait_for_nothing()))
+    with world.closing_dies() as patched:
         patched.setattr(world.closer, "catch_up", wait_for_nothing)
         if newer == "cancel":  # an older one is what the upgrade takes back
             await world.call("POST", f"{path}/cancel")

@@ -117,14 +117,13 @@ async def test_another_balance_takes_them_over_and_gives_nothing(world: World) -
     await proved(world)
 
 
-async def test_a_closer_that_dies_before_the_credit_leaves_one(world: World, monkeypatch: Any) -> None:
+async def test_a_closer_that_dies_before_the_credit_leaves_one(world: World) -> None:
     """R-CHG-14, R-INV-11: between free plans; several closers take the cut up, and a cancel waits for none."""
     await world.now("2026-01-01T00:00:00Z")
     purse = await wallet(world, "purse", None)
     await world.group(purse, world.free)
     _, free = await topped_up(world, "purse")
-    with monkeypatch.context() as patched:
-        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(asyncio.sleep(0)))
+    with world.closing_dies():
         assert (await change(world, free, newPlanId=world.free))["outcome"] == "completed"
     assert await given(world) == []
     assert (await world.call("POST", f"/subscriptions/{free}/cancel"))["status"] == "canceled"
@@ -136,9 +135,7 @@ async def test_a_closer_that_dies_before_the_credit_leaves_one(world: World, mon
 
 
 @pytest.mark.parametrize(("settled", "minor"), [("2026-01-10T00:00:00Z", 1000), ("2026-02-01T00:00:00Z", 3000)])
-async def test_an_upgrade_gives_back_what_is_left_when_its_terms_begin(
-    world: World, monkeypatch: Any, settled: str, minor: int
-) -> None:
+async def test_an_upgrade_gives_back_what_is_left_when_its_terms_begin(world: World, settled: str, minor: int) -> None:
     """R-MODEL-3, R-TOPUP-3, R-CHG-3: 30.00 are left at its cut; of them 20.00 are drawn until it is settled.
 
     What is used when the period is over draws on none of them.
@@ -148,8 +145,7 @@ async def test_an_upgrade_gives_back_what_is_left_when_its_terms_begin(
     await world.group(purse, world.starter)
     acme, made = await topped_up(world, "purse")
     path, body, key = f"/subscriptions/{made}/change-plan", {"newPlanId": world.starter}, {"idempotency-key": "once"}
-    with monkeypatch.context() as patched:
-        patched.setattr(world.closer, "close_customer_in_background", lambda _: asyncio.create_task(asyncio.sleep(0)))
+    with world.closing_dies():
         assert (await world.http.post(path, json=body, headers=key)).status_code == 503
     await world.relay.show(acme)
     await world.now(settled, bill=False)
