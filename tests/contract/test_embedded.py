@@ -28,6 +28,7 @@ from kernel.engine.opening import DataLock, open_live, open_log
 from kernel.engine.valkey_child import Fsync, ValkeyChild
 from kernel.errors import Misconfigured, NotReachable, Unavailable, Unknown
 from kernel.settings import Settings
+from tests.contract.conftest import written
 
 MEMORY_BYTES = 256 * 1024**2
 HEAL_S = 3.0
@@ -120,6 +121,7 @@ async def test_live_heals_with_its_data_after_its_server_was_killed(tmp_path: Pa
         await live.finish_rebuild(0, step=0, header=HEADER)
         assert isinstance(await live.write(0, change(accounts={b"a" * 16: b"account"}, outcomes={0: b"o"})), Written)
         before, killed = await live.dump(0), child.pid
+        await written(live)
         os.kill(killed, signal.SIGKILL)
         began = time.monotonic()
         while True:

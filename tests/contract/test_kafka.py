@@ -59,8 +59,10 @@ async def make_topic(server: KafkaServer, name: str, settings: dict[str, str], p
                 reply = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
                 ((_, error, *_),) = reply.topic_errors
                 if error in {0, EXISTS}:
-                    return
+                    break
                 await asyncio.sleep(0.1)
+            while (await admin.describe_topics([name]))[0]["error_code"] != 0:  # the controller knows it first
+                await asyncio.sleep(0.01)
     finally:
         await admin.close()
 

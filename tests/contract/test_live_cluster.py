@@ -18,6 +18,7 @@ from kernel.engine.valkey_cluster import node_urls
 from kernel.errors import Misconfigured, Unavailable
 from kernel.settings import Settings
 from meterline.stack.valkey import ValkeyCluster, ValkeyServer
+from tests.contract.conftest import written
 
 TOKEN = b"token"
 HEADER = LaneHeader(epoch=1, token=TOKEN, rules=1, next=0, sunk=0, clock_ms=0, seen_ms=0, state=READY)
@@ -322,6 +323,7 @@ async def test_a_node_that_is_killed_takes_its_own_lanes_away_until_it_is_back(
     ready = asyncio.Event()
     listening = asyncio.create_task(live.listen("gw", range(LANES), lambda *_: told.append(1), ready.set))
     await asyncio.wait_for(ready.wait(), 5)
+    await written(live)
     node.kill()
     try:
         with pytest.raises(Unavailable):

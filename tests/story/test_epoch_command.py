@@ -112,7 +112,7 @@ async def test_newer_rules_begin_an_epoch_by_themselves(server):
         await api.call("POST", "/usage/events", event("before"))
     server.stop()
     # The record of `unjudged` is durable, and the server dies before it is folded.
-    server.program = [sys.executable, "-c", DIES, "aggregator.worker.lane:LaneWorker._fold_all"]
+    server.program = [sys.executable, "-c", DIES, "aggregator.fold_slice:SliceFold.usage"]
     server.start()
     async with Api(server) as api:
         await until_dead(server, api, "POST", "/usage/events", event("unjudged"))
