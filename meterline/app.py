@@ -217,7 +217,8 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     )
     plans = PlanSync(app.sql, app.relay, app.clock)
     app.catalog.on_plan_changed = plans.plan_changed
-    app.catalog.on_addon_changed = AddonSync(app.sql, app.relay, app.clock).addon_changed
+    addons = AddonSync(app.sql, app.relay, app.clock)
+    app.catalog.on_addon_changed = addons.addon_changed
     app.catalog.on_customer_archived = plans.customer_archived
     app.catalog.end_customer = plans.end_customer
     app.catalog.plan_in_use = plan_in_use
@@ -227,6 +228,7 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
         books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
         _run(stack, "books", books.run())
         _run(stack, "plans", plans.run())
+        _run(stack, "add-ons", addons.run())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)
 

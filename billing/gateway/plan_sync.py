@@ -5,7 +5,6 @@ period has begun. It may run any number of times. Source: R-BH-1, R-BH-3, R-PRIC
 """
 
 import asyncio
-from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.addon_moving import ending
 from billing.gateway.canceling import carry_out, end_customer
 from billing.gateway.changing import Chosen, change_freely
+from billing.gateway.following import follow_each
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.life.plan_ending import CANCEL, still_comes
 from billing.life.showing import announced, in_force
@@ -103,23 +103,13 @@ class PlanSync:
             async with self._sql.transaction() as connection:
                 await self._end(connection, ids.id_bytes(organization_id), customer_id)
             await self._relay.show(customer_id)
-        return await self._follow_plans(found)
+        return await follow_each(found, self.plan_changed)
 
     async def follow_deleted(self) -> bool:
         """Follow deleted plans with subscribers for whom nothing is scheduled yet (R-PLAN-9); False as `follow_all`."""
         async with self._sql.snapshot() as connection:
             found = await subscriptions.deleted_plans_kept(connection)
-        return await self._follow_plans(found)
-
-    async def _follow_plans(self, found: Sequence[tuple[str, str]]) -> bool:
-        whole = True
-        for organization_id, plan_id in found:
-            try:
-                await self.plan_changed(ids.id_bytes(organization_id), plan_id)
-            except Exception as error:  # noqa: BLE001 - a fault of one plan, which is logged, holds up no other
-                whole = False
-                _log.error("a plan could not be followed", plan=plan_id, exc_info=error)
-        return whole
+        return await follow_each(found, self.plan_changed)
 
     async def _end(self, connection: AsyncConnection, organization: bytes, customer_id: str) -> None:
         found = await load_organization(connection, organization)

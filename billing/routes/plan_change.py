@@ -47,7 +47,7 @@ from catalog.gateway.once import name_of, once, replayed
 from catalog.gateway.openapi import documented
 from catalog.terms import ConsumptionModel
 from kernel.engine.live.base import Live
-from kernel.errors import Unavailable, invalid, rejected
+from kernel.errors import Rejected, Unavailable, invalid, rejected
 from kernel.limits import CHANGE_WAIT_MS
 from kernel.period import Interval
 from kernel.wire import Wire
@@ -105,7 +105,10 @@ async def change_one(
     before = await replayed(request, caller)
     if before is not None:
         return before
-    close = await _begun(request, caller, closer, wish)
+    try:
+        close = await _begun(request, caller, closer, wish)
+    except Rejected as refused:
+        return await _refused(request, caller, refused)
     if close is not None:
         await _settled(closer, close)
         return await _answered(request, caller, close)
@@ -152,6 +155,15 @@ async def _begun(request: HttpRequest, caller: Caller, closer: Closer, wish: Cha
     own = msgspec.structs.replace(wish, subscription=found.id)
     async with sql.transaction() as connection:
         return await begin_change(connection, caller.organization, own, asked, caller.real_ms)
+
+
+async def _refused(request: HttpRequest, caller: Caller, refused: Rejected) -> Response[bytes]:
+    """Refuse a change that took no cut, as the first outcome of its `Idempotency-Key`."""
+
+    async def work(_: AsyncConnection) -> object:
+        raise refused
+
+    return await once(request, caller, work)
 
 
 async def _settled(closer: Closer, close: CloseRow) -> None:

@@ -97,6 +97,17 @@ async def using(connection: AsyncConnection, addon_id: str, after: str, limit: i
     return list(await connection.scalars(query.order_by(_x.subscription_id).limit(limit)))
 
 
+async def in_use(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """List `(organization, add-on)` of all that are active on subscriptions that are not over."""
+    query = (
+        select(_s.organization_id, _x.addon_id)
+        .join(subscriptions, _s.id == _x.subscription_id)
+        .where(_x.ended_ms.is_(None), _s.status.not_in(_OVER))
+        .distinct()
+    )
+    return [(organization_id, addon_id) for organization_id, addon_id in await connection.execute(query)]
+
+
 async def addon_in_use(connection: AsyncConnection, addon_id: str) -> bool:
     """Tell whether an add-on is active on a subscription that is not over (R-ADDON-11)."""
     query = (

@@ -131,16 +131,16 @@ async def end_override(request: HttpRequest, caller: NamedDependency[Caller], mo
     """From now on the catalog's price holds again, if it has one; there is nothing to end twice."""
     caller.must_write(_RESOURCE)
     book = caller.catalog.model_prices
-    found = book.resolve(caller.organization.id, _named(model))
-    if isinstance(found, Refusal):
-        raise Rejected(found)
-    current = book.override_in_force(caller.organization.id, found, caller.now_ms)
-    if current is None:
-        refusal = Refusal(code="model_not_found", message=f"There is no own price of {found}.", param="model")
-        raise Rejected(refusal)
-    end = msgspec.structs.replace(current, since_ms=caller.now_ms, recorded_ms=caller.real_ms, ended=True)
 
     async def work(conn: AsyncConnection) -> object:
+        found = book.resolve(caller.organization.id, _named(model))
+        if isinstance(found, Refusal):
+            raise Rejected(found)
+        current = book.override_in_force(caller.organization.id, found, caller.now_ms)
+        if current is None:
+            refusal = Refusal(code="model_not_found", message=f"There is no own price of {found}.", param="model")
+            raise Rejected(refusal)
+        end = msgspec.structs.replace(current, since_ms=caller.now_ms, recorded_ms=caller.real_ms, ended=True)
         await _added(conn, end)
         return {**caller.object("ai_model"), "id": found, "deleted": True}
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from aggregator.pool_left import left
 from billing import tables
 from billing.gateway.scheduling import schedule
@@ -331,6 +333,30 @@ async def test_a_changed_addon_is_wider_at_once_and_dearer_at_renewal(world: Wor
     await world.track(acme, "1600", "2026-03-20T00:00:00Z")
     await world.now("2026-04-01T00:00:00Z")
     assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 2000), ("addon_overage", 300)]
+
+
+async def test_a_start_follows_an_addon_whose_change_a_process_did_not_live_to_follow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-BH-1, R-PRICE-3."""
+
+    async def died(*_: object) -> None:
+        raise AssertionError
+
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await switch_on(world, await world.subscribe("acme"), "sms")
+    monkeypatch.setattr(world.catalog, "on_addon_changed", died)
+    changed = {"basePrice": 2000, "includedUnits": 1500, "unitPriceDecimal": "0.05"}
+    assert (await world.http.patch("/addons/sms", json=changed)).status_code == 500
+    assert (await granted(world, acme, "sms_messages")).included == 1000 * 10**9
+    assert await world.addon_sync.follow_all()
+    now = await granted(world, acme, "sms_messages")
+    assert (now.included, now.unit_price) == (1500 * 10**9, "0.03")
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("plan_base", 4900), ("addon_base", 2000)]
+    await proved(world)
 
 
 async def test_an_addon_draws_on_the_plans_pool(world: World) -> None:

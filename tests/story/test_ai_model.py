@@ -87,8 +87,9 @@ async def test_a_merchants_price_holds_from_its_day(priced):
     assert price_at(priced, "gpt-4o").input == "4"
     await priced.call("PUT", "/ai-models/openai/gpt-4o", PRO | {"inputPrice": "5"})
     assert price_at(priced, "gpt-4o").input == "5", "the later recorded one of one instant holds"
-    gone = await priced.call("DELETE", "/ai-models/openai/gpt-4o")
+    gone = await priced.call("DELETE", "/ai-models/openai/gpt-4o", idempotency_key="gone")
     assert gone["deleted"] is True
+    assert await priced.call("DELETE", "/ai-models/openai/gpt-4o", idempotency_key="gone") == gone
     assert price_at(priced, "gpt-4o").input == "2.5"
     assert price_at(priced, "gpt-4o", february).input == "3"
     await priced.refused("DELETE", "/ai-models/openai/gpt-4o", status=404, code="model_not_found")

@@ -283,7 +283,8 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     await world.catalog.start()
     plans = PlanSync(sql, world.relay, world.clock)
     world.catalog.on_plan_changed = plans.plan_changed
-    world.catalog.on_addon_changed = AddonSync(sql, world.relay, world.clock).addon_changed
+    world.addon_sync = AddonSync(sql, world.relay, world.clock)
+    world.catalog.on_addon_changed = world.addon_sync.addon_changed
     world.catalog.on_customer_archived = plans.customer_archived
     world.catalog.end_customer = plans.end_customer
     world.catalog.plan_in_use = plan_in_use

@@ -277,6 +277,24 @@ async def test_a_request_that_comes_twice_at_once_takes_one_cut(world: World, mo
     assert (await world.http.post(path, json=body, headers=key)).json()["outcome"] == "completed"
 
 
+async def test_a_refused_change_is_answered_again_as_it_was(world: World) -> None:
+    """Contract 1.5.4: also where it would be possible now, which another key tells."""
+    await world.now("2026-01-01T00:00:00Z")
+    pro = await offer(world)
+    await world.customer("acme")
+    made = await begin(world)
+    path, body, key = f"/subscriptions/{made['id']}/change-plan", {"newPlanId": pro}, {"idempotency-key": "refused"}
+    await world.call("POST", f"/subscriptions/{made['id']}/pause", {"mode": "immediate"})
+    first = await world.http.post(path, json=body, headers=key)
+    assert (first.status_code, first.json()["code"]) == (409, "invalid_subscription_status")
+    await world.call("POST", f"/subscriptions/{made['id']}/resume")
+    again = await world.http.post(path, json=body, headers=key)
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.content, "true")
+    other = await world.http.post(path, json={"newPlanId": world.free}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_mismatch")
+    assert (await change(world, made["id"], newPlanId=pro))["outcome"] == "completed"
+
+
 async def test_a_closer_that_dies_between_cut_and_invoice_leaves_one_invoice(world: World) -> None:
     """R-INV-11, R-CHG-3: the request is asked again with its key, and several closers take the cut up."""
     await world.now("2026-01-01T00:00:00Z")
