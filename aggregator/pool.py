@@ -26,7 +26,7 @@ class Draw(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.extra + self.overdraft
 
 
-class DrawWindow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class PoolWindow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One window of a pool, in order of time.
 
     `granted` is the plan's part and `bought` what was bought in it; `plan` and `beyond` sum its draws. A window that
@@ -57,7 +57,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return max(-DRAWN_UNITS_MAX, min(self.usable - self.overdraft - taken, DRAWN_UNITS_MAX))
 
 
-def left_of(windows: Iterable[DrawWindow]) -> Left:
+def left_of(windows: Iterable[PoolWindow]) -> Left:
     """Tell what the last of the windows has left.
 
     A plan's part that shrank below what was drawn leaves nothing, and takes nothing from what was bought (R-FREE-7); a
@@ -98,6 +98,6 @@ def within_bounds(cost: int, left: Left, drawn: Draw) -> bool:
     return cost <= DRAWN_UNITS_MAX and left.overdraft + drawn.overdraft <= DRAWN_UNITS_MAX
 
 
-def overdrafts(windows: Sequence[DrawWindow]) -> list[int]:
+def overdrafts(windows: Sequence[PoolWindow]) -> list[int]:
     """Tell each window's overdraft: what its end invoices (R-BAL-3)."""
     return [left_of(windows[: index + 1]).overdraft for index in range(len(windows))]

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from aggregator.account import NOTHING, Account, DrawKey, Draws
-from aggregator.pool import DrawWindow, Left, left_of
+from aggregator.pool import Left, PoolWindow, left_of
 from aggregator.standing import draw_day, pooled, window_at, window_on
 from catalog.terms import ConsumptionModel, FeatureTerms, Snapshot, Terms
 from kernel.period import Interval, Period, boundary, day_of_us, period_index
@@ -54,7 +54,7 @@ def left_in(draws: Mapping[DrawKey, Draws], packs_drawn: int, snapshot: Snapshot
     first, last = chain_begin(terms, window), (terms.number, window)
     counting = sorted(key for key in {*draws, *bought, last} if first <= key <= last)
     return left_of(
-        DrawWindow(
+        PoolWindow(
             granted=terms.pool,
             bought=bought.get(key, 0),
             plan=draws.get(key, NOTHING).plan,

@@ -57,7 +57,7 @@ class WindowSum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     drew: bool = False
 
 
-class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+class AccountSums(msgspec.Struct, frozen=True, kw_only=True):
     """What one customer's events say: the greatest accepted_at of all of them, and the sums of the counted ones."""
 
     customer: bytes
@@ -174,7 +174,7 @@ class AccountReads(CarriedReads):
             offset, index = (rows[-1][0], rows[-1][1]) if full else (end, -1)
             step = STEP_OFFSETS_MIN if full else step * 2
 
-    async def account_rows(self, epoch: int, lane: int, *, before_offset: int) -> AsyncIterator[list[AccountRow]]:
+    async def account_rows(self, epoch: int, lane: int, *, before_offset: int) -> AsyncIterator[list[AccountSums]]:
         """Read every customer that has an event below `before_offset`, by customer: clock and sums per cut."""
         where = {"epoch": epoch, "lane": lane, "before": before_offset}
         after = ""
@@ -184,7 +184,7 @@ class AccountReads(CarriedReads):
             for customer, *row in await self.raw.query(_SUMS, {**where, "first": first, "last": after}):
                 sums[customer].append(_window_sum(*row))
             yield [
-                AccountRow(customer=ids.id_bytes(customer), clock_ms=clock_ms, sums=tuple(sums[customer]))
+                AccountSums(customer=ids.id_bytes(customer), clock_ms=clock_ms, sums=tuple(sums[customer]))
                 for customer, clock_ms in clocks
             ]
 

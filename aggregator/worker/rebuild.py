@@ -14,7 +14,7 @@ from aggregator.fold import RULES
 from aggregator.fold_slice import condensed_generations, dead_digest, generation_of, oldest_generation
 from aggregator.known_key import ENTRY_OF
 from aggregator.store import UsageStore
-from aggregator.store.account import AccountRow, KeyRow
+from aggregator.store.account import AccountSums, KeyRow
 from aggregator.worker.condenser import KEPT
 from ingest.event import NO_DIGEST
 from ingest.key_entry import KeyEntry, encode_entry
@@ -209,7 +209,7 @@ async def _accounts(filling: _Filling, store: UsageStore, epoch: int, next_offse
     return True
 
 
-def rebuilt_account(row: AccountRow, rev: int, cut: int) -> Account:
+def rebuilt_account(row: AccountSums, rev: int, cut: int) -> Account:
     """Make the account that the fold had: the windows that it has not forgotten, now and at cut number `cut`."""
     account = Account(rev=rev, clock_ms=row.clock_ms, cut=cut)
     for part in row.sums:

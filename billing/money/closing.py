@@ -48,7 +48,7 @@ class DrawWindow(NamedTuple):
     start: int
 
 
-class Drawn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WindowDrawn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a draw window took of its pool in 1e-9 units, and the overdraft that is left at its end (R-BAL-3).
 
     An overdraft is what no top-up of the window covers: the read gives it after R-TOPUP-4.
@@ -59,7 +59,7 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     top_ups: int = 0
 
 
-Draws = Mapping[DrawWindow, Drawn]
+Draws = Mapping[DrawWindow, WindowDrawn]
 _NO_DRAWS: Final[Draws] = {}
 
 

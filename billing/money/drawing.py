@@ -12,7 +12,7 @@ from aggregator.pool_left import left_in
 from billing.life.frozen import PeriodTerms
 from billing.life.showing import terms_of
 from billing.life.subscription import Subscription
-from billing.money.closing import Drawn, Draws, DrawWindow, period_at
+from billing.money.closing import Draws, DrawWindow, WindowDrawn, period_at
 from catalog.terms import ConsumptionModel, Snapshot, TopUp
 
 DrawSums = Mapping[DrawKey, DrawSum]
@@ -25,13 +25,13 @@ def draws_of(
 
     `sums` are what events drew by (term, window) up to a cut, of all windows: top-ups carry from one to the next.
     """
-    found: dict[DrawWindow, Drawn] = {}
+    found: dict[DrawWindow, WindowDrawn] = {}
     for (term, start), drawn in sums.items():
         terms = period_at([one for one in periods if one.term == term], start)
         if terms is None or terms.model is not ConsumptionModel.BALANCE:
             continue
         left = left_in(sums, 0, _granted(top_ups), terms_of(subscription, terms.of_window(start)), start)
-        found[DrawWindow(term, start)] = Drawn(overdraft=left.overdraft, plan=drawn.plan, top_ups=drawn.top_ups)
+        found[DrawWindow(term, start)] = WindowDrawn(overdraft=left.overdraft, plan=drawn.plan, top_ups=drawn.top_ups)
     return found
 
 

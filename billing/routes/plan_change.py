@@ -31,7 +31,7 @@ from billing.life.showing import announced, shown_terms
 from billing.money.agreement import live_usage, used_now
 from billing.money.invoice import Source, source_of
 from billing.routes.shown import shown
-from billing.routes.subscription_answer import RESOURCE, Counted, checkout_url, counted_of, members, web_address
+from billing.routes.subscription_answer import RESOURCE, LiveAccount, checkout_url, live_account, members, web_address
 from billing.sale.switching import Path
 from billing.store import close as closes
 from billing.store import credit, terms
@@ -114,14 +114,14 @@ async def change_one(
         return await _answered(request, caller, close)
     async with caller.catalog.sql.snapshot() as connection:
         found = await loaded(connection, caller.organization, wish.subscription)
-    counted = await counted_of(caller, live, found.customer_id)
+    seen = await live_account(caller, live, found.customer_id)
     customers: list[str] = []
     returning: list[CloseRow] = []
 
     async def work(connection: AsyncConnection) -> object:
         chosen = await choose(connection, caller.organization, wish, caller.now_ms)
         customers[:] = [chosen.subscription.customer_id]
-        answer = await _uncharged(connection, request, caller, chosen, wish, counted)
+        answer = await _uncharged(connection, request, caller, chosen, wish, seen)
         if chosen.current.model is ConsumptionModel.BALANCE:
             close = await closes.open_of(connection, chosen.subscription.id)
             returning[:] = [] if close is None else [close]
@@ -201,9 +201,9 @@ async def _uncharged(
     caller: Caller,
     chosen: Chosen,
     wish: ChangeWish,
-    counted: Counted | None,
+    seen: LiveAccount | None,
 ) -> object:
-    """Carry out a change that no cut waits for, and spell it; `counted` None: LIVE does not tell what is used."""
+    """Carry out a change that no cut waits for, and spell it; `seen` None: LIVE does not tell what is used."""
     before, now_ms = chosen.current, caller.now_ms
     match chosen.path:
         case Path.FREELY:
@@ -226,7 +226,7 @@ async def _uncharged(
             following_terms = announced(after, await terms.of(connection, after.id))
             assert following_terms is not None, "what was scheduled is announced"
             held = await seats.counts(connection, after.customer_id)
-            used = {} if counted is None else used_now(before, live_usage(counted.account), now_ms)
+            used = {} if seen is None else used_now(before, live_usage(seen.account), now_ms)
             answer = shape.scheduled(after, before, following_terms, held, used)
         case Path.CHARGED:
             raise rejected("charge_in_progress", "The subscription changed at the same time: try again.")

@@ -14,9 +14,9 @@ from billing.routes.shown import shown
 from billing.routes.subscription_answer import (
     RESOURCE,
     changed,
-    counted_of,
     in_days,
     instant_ms,
+    live_account,
     load,
     members,
     web_address,
@@ -91,13 +91,13 @@ async def create(
     caller.must_write(RESOURCE)
     wish = _wish(await read_body(request, SubscriptionInput))
     customer = await customer_of(caller, wish.customer)
-    counted = await counted_of(caller, live, customer.id_text)
+    seen = await live_account(caller, live, customer.id_text)
     made: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:
         subscription, _ = await subscribe(connection, caller.organization, wish, caller.real_ms)
         made[:] = [subscription.customer_id]
-        answer = await changed(connection, caller, request, subscription, counted)
+        answer = await changed(connection, caller, request, subscription, seen)
         if wish.promo is not None:  # additive: an introductory offer wins over a code (R-DISC-1)
             answer["promoIgnored"] = subscription.promo_code is None
         return answer

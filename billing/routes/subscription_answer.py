@@ -28,7 +28,7 @@ from kernel.period import parse_instant_us
 RESOURCE: Final = "subscription"
 
 
-class Counted(NamedTuple):
+class LiveAccount(NamedTuple):
     """What LIVE counts of a customer, and the snapshot that tells what was granted; None: none is there yet."""
 
     account: Account
@@ -75,10 +75,10 @@ async def load(
     return found, await terms.of(connection, found.id)
 
 
-async def counted_of(caller: Caller, live: Live, customer_id: str) -> Counted | None:
+async def live_account(caller: Caller, live: Live, customer_id: str) -> LiveAccount | None:
     """Read what LIVE counts; None while it is away, and then neither usage nor pools are shown."""
     try:
-        return Counted(*await seen_of(live, caller.catalog.deployment.lanes, customer_id))
+        return LiveAccount(*await seen_of(live, caller.catalog.deployment.lanes, customer_id))
     except Retryable:
         return None
 
@@ -87,18 +87,18 @@ async def whole(
     caller: Caller, request: HttpRequest, live: Live, found: Subscription, periods: list[PeriodTerms]
 ) -> dict[str, Any]:
     """Make the object with the usage that LIVE counts now."""
-    counted = await counted_of(caller, live, found.customer_id)
-    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), counted)
+    seen = await live_account(caller, live, found.customer_id)
+    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), seen)
 
 
 async def changed(
-    connection: AsyncConnection, caller: Caller, request: HttpRequest, found: Subscription, counted: Counted | None
+    connection: AsyncConnection, caller: Caller, request: HttpRequest, found: Subscription, seen: LiveAccount | None
 ) -> dict[str, Any]:
     """Make the object within the transaction that changes it: SQL's own snapshot with what LIVE counted before."""
     periods = await terms.of(connection, found.id)
-    if counted is not None:
-        counted = Counted(counted.account, await accounts.snapshot(connection, found.customer_id))
-    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), counted)
+    if seen is not None:
+        seen = LiveAccount(seen.account, await accounts.snapshot(connection, found.customer_id))
+    return members(caller, request, found, shown_terms(found, periods, caller.now_ms), seen)
 
 
 def members(
@@ -106,38 +106,38 @@ def members(
     request: HttpRequest,
     found: Subscription,
     current: PeriodTerms,
-    counted: Counted | None = None,
+    seen: LiveAccount | None = None,
 ) -> dict[str, Any]:
-    """Make the whole object that every era reads; without `counted` it has neither usage nor pools."""
-    usage = None if counted is None else live_usage(counted.account)
+    """Make the whole object that every era reads; without `seen` it has neither usage nor pools."""
+    usage = None if seen is None else live_usage(seen.account)
     return {
         **caller.object("subscription"),
         **shape.subscription_members(found, current, caller.now_ms, caller.dialect),
         "checkoutUrl": checkout_url(request, found),
-        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms, _seats(found, counted)),
-        **_pools(found, counted, caller.now_ms),
+        "features": shape.feature_members(caller.dialect, found, current, usage, caller.now_ms, _seats(found, seen)),
+        **_pools(found, seen, caller.now_ms),
     }
 
 
-def _pools(found: Subscription, counted: Counted | None, now_ms: int) -> Mapping[str, Any]:
+def _pools(found: Subscription, seen: LiveAccount | None, now_ms: int) -> Mapping[str, Any]:
     """Spell `credits` and `balance`, where the pool is this subscription's (contract 3.16)."""
-    snapshot = _snapshot_of(found, counted)
-    if counted is None or snapshot is None:
+    snapshot = _snapshot_of(found, seen)
+    if seen is None or snapshot is None:
         return {"credits": None, "balance": None}
-    return subscription_pools(snapshot, counted.account, now_ms, found.currency)
+    return subscription_pools(snapshot, seen.account, now_ms, found.currency)
 
 
-def _seats(found: Subscription, counted: Counted | None) -> Mapping[str, int] | None:
+def _seats(found: Subscription, seen: LiveAccount | None) -> Mapping[str, int] | None:
     """Tell the seats held by feature id; None while LIVE does not tell."""
-    if counted is None:
+    if seen is None:
         return None
-    snapshot = _snapshot_of(found, counted)
+    snapshot = _snapshot_of(found, seen)
     return {} if snapshot is None else {ids.id_text(ids.FEATURE, held.feature): held.count for held in snapshot.seats}
 
 
-def _snapshot_of(found: Subscription, counted: Counted | None) -> Snapshot | None:
+def _snapshot_of(found: Subscription, seen: LiveAccount | None) -> Snapshot | None:
     """Tell the customer's snapshot, where its terms are this subscription's."""
-    snapshot = None if counted is None else counted.snapshot
+    snapshot = None if seen is None else seen.snapshot
     ours = snapshot is not None and snapshot.terms is not None and snapshot.terms.subscription == found.id
     return snapshot if ours else None
 

@@ -18,7 +18,7 @@ from billing.gateway.pausing import PauseWish, extend_pause, pause, resume, revo
 from billing.gateway.subscribing import renew_checkout, send
 from billing.life.subscription import PauseMode, Subscription
 from billing.routes.shown import shown
-from billing.routes.subscription_answer import RESOURCE, changed, counted_of, in_days, instant_ms, load
+from billing.routes.subscription_answer import RESOURCE, changed, in_days, instant_ms, live_account, load
 from billing.worker.catching_up import caught_up
 from billing.worker.closer import Closer
 from billing.worker.relay import Relay
@@ -79,12 +79,12 @@ async def _changed(
     customers: list[str] = []
 
     async def attempt() -> Response[bytes]:
-        counted = await counted_of(caller, live, before.customer_id)
+        seen = await live_account(caller, live, before.customer_id)
 
         async def work(connection: AsyncConnection) -> object:
             after = await change(connection)
             customers[:] = [after.customer_id]
-            return await changed(connection, caller, request, after, counted)
+            return await changed(connection, caller, request, after, seen)
 
         return await once(request, caller, work, after=shown(relay, customers, closer if final else None))
 

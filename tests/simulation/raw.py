@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from aggregator.account import Draws
 from aggregator.row import EVENT_COLUMNS, EventRow
-from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
+from aggregator.store.account import AccountSums, KeyRow, SnapshotRow, WindowSum
 from aggregator.store.cut import CutDraws, CutTotal
 from ingest.verdict import Verdict
 from kernel import ids
@@ -205,7 +205,7 @@ class MemoryUsageStore:
                     drew.add((row["customer"], *window))
         if clocks:
             yield [
-                AccountRow(
+                AccountSums(
                     customer=ids.id_bytes(customer),
                     clock_ms=clock_ms,
                     sums=tuple(

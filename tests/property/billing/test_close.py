@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.life.turning import turn
-from billing.money.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
+from billing.money.closing import Billed, Close, DrawWindow, Window, WindowDrawn, WindowUsage, plan_close
 from billing.sale.discount import Discount, DiscountSource
 from catalog.definition import DiscountType
 from catalog.terms import ConsumptionModel
@@ -96,7 +96,7 @@ def test_any_order_of_events_gives_the_same_amounts(found, price, included, disc
 def test_each_overdraft_is_billed_once_and_rounded_once(overdrafts):
     """R-BAL-3, R-GEN-4, R-INV-11."""
     terms = terms_with("0.001", 0, None, model=ConsumptionModel.BALANCE, pool="50", overdraft=True)
-    draws = {DrawWindow(1, start_of(month)): Drawn(overdraft=units) for month, units in enumerate(overdrafts)}
+    draws = {DrawWindow(1, start_of(month)): WindowDrawn(overdraft=units) for month, units in enumerate(overdrafts)}
     made = bills([], terms, draws)
     amounts = [sum(line.amount_minor for line in one.lines if line.kind == "balance_overage") for one in made]
     assert amounts == [(units + 5 * 10**6) // 10**7 for units in overdrafts]

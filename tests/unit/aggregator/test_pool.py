@@ -2,11 +2,11 @@ from itertools import permutations
 
 import pytest
 
-from aggregator.pool import Draw, DrawWindow, Left, draw, draw_down, left_of, overdrafts
+from aggregator.pool import Draw, Left, PoolWindow, draw, draw_down, left_of, overdrafts
 
 
 def window(granted=100, bought=0, plan=0, beyond=0, *, renews=False):
-    return DrawWindow(granted=granted, bought=bought, plan=plan, beyond=beyond, renews=renews)
+    return PoolWindow(granted=granted, bought=bought, plan=plan, beyond=beyond, renews=renews)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from aggregator.row import (
     rows_of,
 )
 from aggregator.store import UsageStore
-from aggregator.store.account import AccountRow, KeyRow, SnapshotRow, WindowSum
+from aggregator.store.account import AccountSums, KeyRow, SnapshotRow, WindowSum
 from aggregator.store.cut import CutDraws, CutTotal, InvoiceLineEvents
 from aggregator.store.key import AskedKey
 from aggregator.usage import EventFilter, Granularity, ListCursor, UsageQuery, cursor_key, position_of
@@ -543,10 +543,10 @@ async def test_account_rows_give_clock_and_sums_per_cut_of_every_customer(
         return WindowSum(feature=CALLS, cut=cut, units=units, **values)
 
     assert found == [
-        AccountRow(customer=customer(1), clock_ms=T0_MS + 9, sums=(usage(1, 1_750_000_000), usage(2, 8 * 10**9))),
-        AccountRow(customer=customer(2), clock_ms=T0_MS, sums=(usage(1, 4 * 10**9),)),
-        AccountRow(customer=customer(3), clock_ms=5, sums=()),
-        AccountRow(
+        AccountSums(customer=customer(1), clock_ms=T0_MS + 9, sums=(usage(1, 1_750_000_000), usage(2, 8 * 10**9))),
+        AccountSums(customer=customer(2), clock_ms=T0_MS, sums=(usage(1, 4 * 10**9),)),
+        AccountSums(customer=customer(3), clock_ms=5, sums=()),
+        AccountSums(
             customer=customer(4), clock_ms=T0_MS, sums=(usage(1, 10**9, term=9, window=WINDOW - 31, window_end=WINDOW),)
         ),
     ]

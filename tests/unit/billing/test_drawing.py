@@ -5,7 +5,7 @@ import pytest
 from aggregator.account import Account, Draws, WindowDraws
 from billing.life.turning import turn
 from billing.money.agreement import RawDraws, difference
-from billing.money.closing import Billed, Close, Drawn, DrawWindow, Window, WindowUsage, plan_close
+from billing.money.closing import Billed, Close, DrawWindow, Window, WindowDrawn, WindowUsage, plan_close
 from billing.money.drawing import draws_of, live_draws
 from catalog.terms import ConsumptionModel, TopUp
 from kernel.period import DAY_MS, Interval, boundary
@@ -36,7 +36,10 @@ def overdrafts(sums, *top_ups, periods=None):
 
 def test_an_overdraft_is_billed_once_when_its_window_ends():
     """R-BAL-3, R-GEN-4: one line, rounded once; a window that is open has none."""
-    draws = {DrawWindow(*FIRST): Drawn(overdraft=units("4.0251")), DrawWindow(*SECOND): Drawn(overdraft=units("9"))}
+    draws = {
+        DrawWindow(*FIRST): WindowDrawn(overdraft=units("4.0251")),
+        DrawWindow(*SECOND): WindowDrawn(overdraft=units("9")),
+    }
     draft = plan_close(close(0, cut=1), [balance(0), balance(1)], {}, {}, draws)
     base, line = draft.lines
     assert (base.kind, line.kind, line.amount_minor, line.quantity) == ("plan_base", "balance_overage", 403, "4.0251")
@@ -84,7 +87,7 @@ def test_a_month_of_a_quarter_bills_its_overdraft_by_itself():
     quarter = {"interval": Interval.QUARTERLY, "until_day": day("2026-04-30")}
     one = subscription(billing_interval=Interval.QUARTERLY, period_end_day=day("2026-04-30"))
     step = turn(one, None)
-    draws = {DrawWindow(*FIRST): Drawn(overdraft=units("1.5"))}
+    draws = {DrawWindow(*FIRST): WindowDrawn(overdraft=units("1.5"))}
     draft = plan_close(Close(subscription=step.after, cut=1, bill=step.bill), [balance(0, **quarter)], {}, {}, draws)
     assert (draft.kind, [(line.kind, line.amount_minor) for line in draft.lines]) == (
         "overage",

@@ -7,7 +7,7 @@ from billing.life.beginning import next_frame
 from billing.life.frozen import PeriodTerms
 from billing.life.subscription import ChangeKind, ScheduledChange
 from billing.life.turning import Bill
-from billing.money.closing import Close, Drawn, DrawWindow, Window, WindowUsage
+from billing.money.closing import Close, DrawWindow, Window, WindowDrawn, WindowUsage
 from billing.money.invoice import InvoiceType
 from billing.sale.change import Side, Target
 from billing.sale.discount import Discount, DiscountSource
@@ -275,7 +275,7 @@ def test_on_the_last_day_nothing_is_left():
 def test_an_accrued_overdraft_is_billed_and_pools_start_afresh():
     """R-CHG-9, R-BAL-3: 2.50 beyond the balance of January."""
     current = terms(model=ConsumptionModel.BALANCE, pool="29", overdraft=True)
-    draws = {DrawWindow(1, SINCE): Drawn(overdraft=2_500_000_000, plan=29 * 10**9)}
+    draws = {DrawWindow(1, SINCE): WindowDrawn(overdraft=2_500_000_000, plan=29 * 10**9)}
     lines, _ = carried_out(current, to_pro(current, pool="99"), draws=draws)
     assert lines[2:] == [("balance_overage", 250)]
 
