@@ -16,7 +16,7 @@ from billing.wire import invoice as shape
 from billing.worker.closer import Closer
 from catalog.definition import Customer
 from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
-from catalog.gateway.once import REPLAYED, once
+from catalog.gateway.once import REPLAYED, kept_for_key, once
 from catalog.gateway.openapi import documented
 from catalog.store.customer import find_customers
 from kernel.errors import invalid, rejected
@@ -67,7 +67,7 @@ async def move(
         return answer
     if wish.bill:
         await simulated_time.bill(caller.catalog.sql, closer, made[0])
-    return reply(caller.dialect, await _latest(caller, closer), status=202)
+    return await kept_for_key(request, caller, reply(caller.dialect, await _latest(caller, closer), status=202))
 
 
 def _wish(asked: MoveInput) -> Move:

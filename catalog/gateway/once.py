@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.gateway.http import JSON, Caller, HttpRequest, request_id_of
-from catalog.store.idempotency import StoredAnswer, find_answer, keep_answer
+from catalog.store.idempotency import StoredAnswer, find_answer, keep_answer, replace_answer
 from catalog.store.version import read_version
 from kernel import wire
 from kernel.errors import Refusal, Rejected, invalid, rejected
@@ -69,6 +69,18 @@ async def once(
     if after is not None and not done.replayed:
         headers.update(await after() or {})
     return Response(done.body, status_code=done.status, media_type=JSON, headers=headers)
+
+
+async def kept_for_key(request: HttpRequest, caller: Caller, answer: Response[bytes]) -> Response[bytes]:
+    """Keep what came of a write after its transaction in the place of what `once` answered, and return it.
+
+    A process that dies before leaves the first one: the state right after the transaction.
+    """
+    claim = await _claim(request, caller)
+    if claim is not None:
+        async with caller.catalog.sql.transaction() as conn:
+            await replace_answer(conn, claim.organization, claim.scope, answer.content)
+    return answer
 
 
 async def replayed(request: HttpRequest, caller: Caller) -> Response[bytes] | None:

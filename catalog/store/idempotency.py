@@ -1,7 +1,7 @@
 """Answers to writes that carried an `Idempotency-Key`, kept for a day in the write's own transaction (contract 1.5)."""
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import idempotent_requests as table
@@ -42,3 +42,9 @@ async def keep_answer(conn: AsyncConnection, organization: str, scope: str, answ
             created_ms=now_ms,
         )
     )
+
+
+async def replace_answer(conn: AsyncConnection, organization: str, scope: str, body: bytes) -> None:
+    """Keep another body in the place of the one that was kept; its status and its age stay."""
+    own = update(table).where(table.c.organization_id == organization, table.c.scope == scope)
+    await conn.execute(own.values(body=body))

@@ -768,6 +768,19 @@ async def test_the_clock_is_set_anywhere_once_then_only_forward(world: World) ->
         assert (await world.call("POST", "/test-clock", body, expect=400))["code"] == "validation_error"
 
 
+async def test_a_clock_that_is_moved_again_under_its_key_is_told_its_run(world: World) -> None:
+    """R-CLOCK-3, contract 1.5.4: with what it billed, and the clock moves once."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await world.subscribe("acme")
+    body, key = {"advanceDays": 31}, {"idempotency-key": "once"}
+    first = await world.http.post("/test-clock", json=body, headers=key)
+    assert [item["outcome"] for item in first.json()["items"]] == ["invoiced"]
+    again = await world.http.post("/test-clock", json=body, headers=key)
+    assert (again.status_code, again.content, again.headers["idempotent-replayed"]) == (202, first.content, "true")
+    assert (await world.call("GET", "/test-clock"))["simulatedTime"] == "2026-02-01T00:00:00.000Z"
+
+
 async def test_the_first_setting_does_not_go_back_once_there_are_subscriptions(world: World) -> None:
     """R-CLOCK-1."""
     await world.customer("acme")
