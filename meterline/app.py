@@ -21,6 +21,7 @@ from aggregator.worker.raw_wait import RawWait
 from aggregator.worker.refusal_sink import RefusalSink
 from aggregator.worker.sink import Sink
 from billing.gateway.addon_sync import AddonSync
+from billing.gateway.following import Following
 from billing.gateway.plan_sync import PlanSync
 from billing.store.addon import addon_in_use
 from billing.store.subscription import currency_in_use, plan_in_use
@@ -227,8 +228,7 @@ def _start_billing(app: App, stack: AsyncExitStack, *, relays: bool = True) -> N
     if app.role.bills:
         books = BooksWorker(log=app.log, live=app.live, store=app.usage_store, clock=app.clock, telemetry=app.telemetry)
         _run(stack, "books", books.run())
-        _run(stack, "plans", plans.run())
-        _run(stack, "add-ons", addons.run())
+        _run(stack, "following", Following(app.sql, plans, addons).run())
         app.closer.start()
     stack.push_async_callback(app.closer.stop)
 

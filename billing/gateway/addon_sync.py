@@ -3,12 +3,10 @@
 It may run any number of times.
 """
 
-import asyncio
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from billing.gateway.following import follow_each
 from billing.life.frozen import raised
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
@@ -23,14 +21,9 @@ from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
-from kernel.errors import MeterlineError
 from kernel.period import DAY_MS
-from kernel.telemetry import logger
-
-_log = logger("add-ons")
 
 _PAGE: Final = 100
-_AGAIN_SECONDS: Final = 60.0
 
 
 class AddonSync:
@@ -56,22 +49,6 @@ class AddonSync:
                 await accounts.raise_rev(connection, changed)
             await self._relay.show_all(changed)
             after = page[-1]
-
-    async def run(self) -> None:
-        """Follow all add-ons that somebody has, at a start: what a process left when it died."""
-        while True:
-            try:
-                if await self.follow_all():
-                    return
-            except MeterlineError as error:
-                _log.warning("add-ons are followed later", reason=str(error))
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def follow_all(self) -> bool:
-        """Follow every add-on that somebody has; False when one could not be followed."""
-        async with self._sql.snapshot() as connection:
-            found = await addons.in_use(connection)
-        return await follow_each(found, self.addon_changed)
 
 
 async def _follow(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> bool:

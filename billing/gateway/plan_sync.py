@@ -4,7 +4,6 @@ Invariant: after `plan_changed` the announced terms of every live subscription a
 period has begun. It may run any number of times. Source: R-BH-1, R-BH-3, R-PRICE-1..4, R-CUST-9.
 """
 
-import asyncio
 from typing import Final
 
 import msgspec
@@ -13,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing.gateway.addon_moving import ending
 from billing.gateway.canceling import carry_out, end_customer
 from billing.gateway.changing import Chosen, change_freely
-from billing.gateway.following import follow_each
 from billing.life.frozen import PeriodTerms, freeze, raised, refrozen, widened
 from billing.life.plan_ending import CANCEL, still_comes
 from billing.life.showing import announced, in_force
@@ -33,16 +31,9 @@ from catalog.terms import SubscriptionStatus
 from kernel import ids
 from kernel.clock import Clock
 from kernel.engine.sql.base import Sql
-from kernel.errors import MeterlineError
 from kernel.period import DAY_MS, DAY_US, day_of_us
-from kernel.telemetry import logger
-
-_log = logger("plans")
 
 _PAGE: Final = 100
-# Between two looks for subscribers of deleted plans whom nobody told: the process died that deleted the plan, a cut was
-# open, a pause ended. Far shorter than any billing period, and a look is two statements.
-_LOOK_SECONDS: Final = 60.0
 
 
 class PlanSync:
@@ -80,36 +71,14 @@ class PlanSync:
         """Wait until LIVE shows that a customer's access is over; the relay goes on with it otherwise."""
         await self._relay.show(ids.id_text(ids.CUSTOMER, customer))
 
-    async def run(self) -> None:
-        """Follow all that a process left when it died; then, for ever, deleted plans that somebody has not followed."""
-        follow = self.follow_all
-        while True:
-            try:
-                if await follow():
-                    follow = self.follow_deleted
-            except MeterlineError as error:
-                _log.warning("plans are followed later", reason=str(error))
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def follow_all(self) -> bool:
-        """Follow every plan that somebody is on or moves to, and end what archived customers still have: at a start.
-
-        False when a plan could not be followed.
-        """
+    async def end_archived(self) -> None:
+        """End what archived customers still have: a former version may have left some."""
         async with self._sql.snapshot() as connection:
-            found = await subscriptions.plans_in_use(connection)
             gone = await subscriptions.archived_owners(connection)
         for organization_id, customer_id in gone:
             async with self._sql.transaction() as connection:
                 await self._end(connection, ids.id_bytes(organization_id), customer_id)
             await self._relay.show(customer_id)
-        return await follow_each(found, self.plan_changed)
-
-    async def follow_deleted(self) -> bool:
-        """Follow deleted plans with subscribers for whom nothing is scheduled yet (R-PLAN-9); False as `follow_all`."""
-        async with self._sql.snapshot() as connection:
-            found = await subscriptions.deleted_plans_kept(connection)
-        return await follow_each(found, self.plan_changed)
 
     async def _end(self, connection: AsyncConnection, organization: bytes, customer_id: str) -> None:
         found = await load_organization(connection, organization)

@@ -17,6 +17,7 @@ from billing.tables import subscriptions
 from catalog import addon as rule
 from catalog.definition import Addon, Plan
 from catalog.store.addon import load_addon
+from catalog.tables import addons as sold
 from catalog.tables import organizations
 from kernel import ids
 from kernel.period import DAY_MS
@@ -97,12 +98,13 @@ async def using(connection: AsyncConnection, addon_id: str, after: str, limit: i
     return list(await connection.scalars(query.order_by(_x.subscription_id).limit(limit)))
 
 
-async def in_use(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """List `(organization, add-on)` of all that are active on subscriptions that are not over."""
+async def in_use(connection: AsyncConnection, after: int, until: int) -> list[tuple[str, str]]:
+    """List `(organization, add-on)` that changed after a version of the catalog, up to another, and somebody has."""
     query = (
         select(_s.organization_id, _x.addon_id)
         .join(subscriptions, _s.id == _x.subscription_id)
-        .where(_x.ended_ms.is_(None), _s.status.not_in(_OVER))
+        .join(sold, sold.c.id == _x.addon_id)
+        .where(sold.c.version > after, sold.c.version <= until, _x.ended_ms.is_(None), _s.status.not_in(_OVER))
         .distinct()
     )
     return [(organization_id, addon_id) for organization_id, addon_id in await connection.execute(query)]

@@ -156,11 +156,16 @@ def _on(plan_id: str) -> Any:
     return or_(_s.plan_id == plan_id, _s.scheduled_plan_id == plan_id)
 
 
-async def plans_in_use(connection: AsyncConnection) -> list[tuple[str, str]]:
-    """List `(organization, plan)` of all live subscriptions, and of the changes that are scheduled for them."""
-    on = select(_s.organization_id, _s.plan_id).where(_LIVE)
-    to = select(_s.organization_id, _s.scheduled_plan_id).where(_LIVE, _s.scheduled_plan_id.is_not(None))
-    return [(organization_id, plan_id) for organization_id, plan_id in await connection.execute(union(on, to))]
+async def plans_in_use(connection: AsyncConnection, after: int, until: int) -> list[tuple[str, str]]:
+    """List `(organization, plan)` that changed after a version of the catalog, up to another, with live subscriptions.
+
+    So are the plans of the changes that are scheduled for them.
+    """
+    changed = and_(plans.c.version > after, plans.c.version <= until)
+    on = select(_s.organization_id, _s.plan_id).join(plans, plans.c.id == _s.plan_id)
+    to = select(_s.organization_id, _s.scheduled_plan_id).join(plans, plans.c.id == _s.scheduled_plan_id)
+    found = await connection.execute(union(on.where(changed, _LIVE), to.where(changed, _LIVE)))
+    return [(organization_id, plan_id) for organization_id, plan_id in found]
 
 
 async def deleted_plans_kept(connection: AsyncConnection) -> list[tuple[str, str]]:

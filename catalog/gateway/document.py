@@ -3,6 +3,7 @@
 from catalog.document_change import Change
 from catalog.document_part import CatalogDocument
 from catalog.gateway.catalog import Catalog
+from catalog.store.addon import load_addon
 from catalog.store.document import apply_document, diff_document, export_document
 from catalog.store.plan import load_plan
 from catalog.store.version import read_version
@@ -32,6 +33,11 @@ async def apply(
             async with catalog.sql.snapshot() as conn:
                 plan = await load_plan(conn, organization, code)
             await catalog.on_plan_changed(organization, plan.id)
+    if catalog.on_addon_changed is not None:
+        for slug in (change.name for change in changes if (change.kind, change.action) == ("addon", "update")):
+            async with catalog.sql.snapshot() as conn:
+                addon = await load_addon(conn, organization, slug)
+            await catalog.on_addon_changed(organization, addon.id)
     return changes
 
 

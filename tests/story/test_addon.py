@@ -1,7 +1,9 @@
 """Add-ons over HTTP on real stores: switched on and off, charged, billed, kept through changes."""
 
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from aggregator.pool_left import left
@@ -10,6 +12,7 @@ from billing.gateway.scheduling import schedule
 from billing.gateway.upcoming import account_of
 from billing.life.subscription import ChangeKind, ScheduledChange
 from billing.store import subscription as subscriptions
+from catalog.gateway.document import apply, export
 from kernel import ids
 from kernel.period import Interval, parse_instant_us
 from tests.story.judged import proved
@@ -335,10 +338,29 @@ async def test_a_changed_addon_is_wider_at_once_and_dearer_at_renewal(world: Wor
     assert (await world.lines("acme"))[2] == [("plan_base", 4900), ("addon_base", 2000), ("addon_overage", 300)]
 
 
-async def test_a_start_follows_an_addon_whose_change_a_process_did_not_live_to_follow(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_an_addon_that_a_catalog_file_changes_is_wider_at_once(world: World) -> None:
+    """R-BH-1, R-PRICE-3: as where the request says so."""
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await switch_on(world, await world.subscribe("acme"), "sms")
+    organization = ids.id_bytes(world.organization)
+    document = await export(world.catalog, organization)
+    [part] = document.addon
+    wider = msgspec.structs.replace(part, price=Decimal(20), included=Decimal(1500), overage=Decimal("0.05"))
+    await apply(world.catalog, organization, msgspec.structs.replace(document, addon=(wider,)))
+    now = await granted(world, acme, "sms_messages")
+    assert (now.included, now.unit_price) == (1500 * 10**9, "0.03")
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("plan_base", 4900), ("addon_base", 2000)]
+    await proved(world)
+
+
+@pytest.mark.parametrize("since", ["start", "look"])
+async def test_an_addon_whose_change_a_process_did_not_live_to_follow_is_followed(
+    world: World, monkeypatch: pytest.MonkeyPatch, since: str
 ) -> None:
-    """R-BH-1, R-PRICE-3."""
+    """R-BH-1, R-PRICE-3: at a start at once; while the billing role runs with its second look after the change."""
 
     async def died(*_: object) -> None:
         raise AssertionError
@@ -347,11 +369,15 @@ async def test_a_start_follows_an_addon_whose_change_a_process_did_not_live_to_f
     await world.now("2026-03-01T00:00:00Z")
     acme = await world.customer("acme")
     await switch_on(world, await world.subscribe("acme"), "sms")
+    if since == "look":
+        assert await world.following.look()
     monkeypatch.setattr(world.catalog, "on_addon_changed", died)
     changed = {"basePrice": 2000, "includedUnits": 1500, "unitPriceDecimal": "0.05"}
     assert (await world.http.patch("/addons/sms", json=changed)).status_code == 500
+    if since == "look":
+        assert await world.following.look()
     assert (await granted(world, acme, "sms_messages")).included == 1000 * 10**9
-    assert await world.addon_sync.follow_all()
+    assert await world.following.look()
     now = await granted(world, acme, "sms_messages")
     assert (now.included, now.unit_price) == (1500 * 10**9, "0.03")
     await world.now("2026-04-01T00:00:00Z")

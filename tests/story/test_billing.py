@@ -22,6 +22,7 @@ from billing import tables
 from billing.gateway import simulated_time
 from billing.gateway.addon_sync import AddonSync
 from billing.gateway.explain import Explainer
+from billing.gateway.following import Following
 from billing.gateway.plan_sync import PlanSync
 from billing.routes import ROUTES
 from billing.store import subscription as subscriptions
@@ -283,14 +284,14 @@ async def world(sql_at_full_count: Sql, tmp_path: Path) -> AsyncIterator[World]:
     await world.catalog.start()
     plans = PlanSync(sql, world.relay, world.clock)
     world.catalog.on_plan_changed = plans.plan_changed
-    world.addon_sync = AddonSync(sql, world.relay, world.clock)
-    world.catalog.on_addon_changed = world.addon_sync.addon_changed
+    addons = AddonSync(sql, world.relay, world.clock)
+    world.catalog.on_addon_changed = addons.addon_changed
     world.catalog.on_customer_archived = plans.customer_archived
     world.catalog.end_customer = plans.end_customer
     world.catalog.plan_in_use = plan_in_use
     world.catalog.currency_in_use = currency_in_use
     world.catalog.addon_in_use = addon_in_use
-    world.plan_sync = plans
+    world.following = Following(sql, plans, addons)
     async with world.running():
         if not copied:
             await world.plans()

@@ -74,6 +74,6 @@ async def test_a_start_ends_what_a_former_version_left(world: World, monkeypatch
     await begin(world)
     monkeypatch.setattr(world.catalog, "end_customer", None)
     await archive(world, "acme")
-    assert await world.plan_sync.follow_all()
+    assert await world.following.look()
     assert [row.status for row in await world.rows(tables.subscriptions)] == ["canceled"]
     assert (await world.snapshot(acme)).status == "canceled"

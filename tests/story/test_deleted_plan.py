@@ -139,7 +139,7 @@ async def test_the_worker_follows_a_deletion_whose_process_died(world: World) ->
     await world.now("2026-02-01T00:30:00Z", bill=False)
     await world.call("DELETE", "/plans/starter?strategy=migrate&planId=pro")
     # The period that ran is February: the one before it is closed as it was to be.
-    assert await world.plan_sync.follow_deleted()
+    assert await world.following.look()
     assert (await read(world, made))["scheduledPlanChange"] is None
     await world.now("2026-03-01T00:00:00Z")
     assert (await issued(world))[1:] == [("2026-02-01", "recurring", [BASE]), ("2026-03-01", "recurring", [PRO])]
@@ -148,7 +148,7 @@ async def test_the_worker_follows_a_deletion_whose_process_died(world: World) ->
     await world.call("DELETE", "/plans/starter")
     await world.call("DELETE", "/plans/pro?strategy=cancel")
     assert (await read(world, made))["endDate"] is None
-    assert await world.plan_sync.follow_deleted()
+    assert await world.following.look()
     assert (await read(world, made))["endDate"] == day("2026-04-01")
     world.catalog.on_plan_changed = told
     await proved(world)
@@ -163,7 +163,7 @@ async def test_a_period_that_has_begun_is_not_taken_back_by_who_follows_late(wor
     await world.call("DELETE", "/plans/starter?strategy=cancel")
     await world.now("2026-02-20T00:30:00Z", bill=False)
     await world.track(acme, "110", "2026-02-20T00:10:00Z")
-    assert await world.plan_sync.follow_deleted()
+    assert await world.following.look()
     assert (await read(world, made))["endDate"] is None
     await world.now("2026-02-20T01:00:00Z")
     assert (await read(world, made))["endDate"] == day("2026-03-20")
