@@ -23,10 +23,10 @@ def judge_correction(
 ) -> Outcome | None:
     """Judge a correction, changing `account` in place when it counts; None: it adds usage, and is judged like it.
 
-    It is refused when no live subscription covers the event's time, when the window is forgotten, and when more would
-    count in another window than the event does.
+    It is refused when no live subscription covers the event's time, when the event counts for one of before, whose last
+    invoice is written, when the window is forgotten, and when more would count in another window than the event does.
     """
-    if standing is None or not standing.covers(event.event_time_us):
+    if standing is None or not standing.covers(event.event_time_us) or not standing.owns(corrects.term):
         return _refused(NO_SUBSCRIPTION)
     if account.forgets(corrects.window_end):
         return _refused(WINDOW_CLOSED)

@@ -161,6 +161,16 @@ class Standing:
             return False
         return event_time_us >= self._first_us or terms_before(self.snapshot, event_time_us) is not None
 
+    def owns(self, term: int) -> bool:
+        """Tell whether terms of a number are the live subscription's: one of before has only lower numbers (ADR 9).
+
+        Terms that an older version wrote tell from when events count, not which numbers they followed.
+        """
+        terms, ended = self.snapshot.terms, self.snapshot.ended
+        if terms is None or terms.counts_us is not None:
+            return terms is not None
+        return term >= min((one.terms.number for one in ended), default=terms.number)
+
     def unended(self) -> "Standing":
         """Make the standing of an account that knows of no terms before its own, as rules 2 had it."""
         return Standing(msgspec.structs.replace(self.snapshot, ended=())) if self.snapshot.ended else self

@@ -172,6 +172,8 @@ class Judge:
         record = ledger.record
         if record is None or not _covers(record, attempt.event_time_us):
             return Ruling("refused", _NO_SUBSCRIPTION)
+        if attempt.corrects is not None and not _follows(record, attempt.corrects.term):
+            return Ruling("refused", _NO_SUBSCRIPTION)
         ruling = None if attempt.corrects is None else _corrected(attempt, attempt.corrects, ledger, record)
         return self._by_place(attempt, ledger, record) if ruling is None else ruling
 
@@ -255,6 +257,18 @@ def _covers(record: AccountRecord, time_us: int) -> bool:
     if record.end_us is not None and time_us >= record.end_us:
         return False
     return _begun(record, 0, time_us) or _ended_before(record, time_us) is not None
+
+
+def _follows(record: AccountRecord, term: int) -> bool:
+    """Tell whether terms of a number belong to the subscription that lives: those of one before it have lower ones.
+
+    Of terms with a `counts_us` nobody knows which others they followed.
+    """
+    assert record.terms is not None, "asked only of a customer with terms"
+    if record.terms.counts_us is not None:
+        return True
+    known = {record.terms.number, *(ended.number for ended, _ in record.ended)}
+    return any(number <= term for number in known)
 
 
 def _begun(record: AccountRecord, back: int, time_us: int) -> bool:

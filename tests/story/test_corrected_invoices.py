@@ -1,6 +1,7 @@
 """Invoices after corrections: what was charged comes back at the terms of its own window, once. Source: ADR 10."""
 
 from tests.story.corrected import correct, counted
+from tests.story.judged import proved
 from tests.story.test_billing import World, world
 from tests.story.test_overdraft import balance_plan
 from tests.story.test_plan_change import change, offer
@@ -66,3 +67,25 @@ async def test_what_the_plans_part_would_have_covered_is_not_invoiced(world: Wor
         ("2026-02-01", "recurring", [("plan_base", 5000), ("balance_overage", 500)]),
         ("2026-03-01", "recurring", [("plan_base", 5000), ("balance_overage", -500)]),
     ]
+
+
+async def test_what_an_ended_subscription_billed_is_not_credited_by_the_one_after(world: World) -> None:
+    """ADR 10, R-SUB-7: canceled and subscribed anew at one instant; the last invoice of the first is written."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-05T00:00:00Z")
+    await world.track(acme, "110", "2026-01-04T23:58:00Z", accepted="2026-01-05T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
+    await begin(world)
+    [row] = await counted(world, acme)
+    await correct(world, row, None, "2026-01-05T00:01:00Z")
+    assert await counted(world, acme) == [row]
+    await world.now("2026-02-05T00:00:00Z")
+    assert [lines for _, _, lines in await issued(world)] == [
+        [("plan_base", 4900)],
+        [("overage", 150)],
+        [("plan_base", 4900)],
+        [("plan_base", 4900)],
+    ]
+    await proved(world)
