@@ -13,7 +13,14 @@ from typing import Final
 from kernel.money import minor_places
 from meterline.audit.changed import Changer
 from meterline.audit.frozen import Drawn, FrozenTerms, Row, UsageKey
-from meterline.audit.ledger import check_amounts, check_credits, check_numbers, check_returned
+from meterline.audit.ledger import (
+    check_amounts,
+    check_bought,
+    check_credits,
+    check_holders,
+    check_numbers,
+    check_returned,
+)
 from meterline.audit.owed import Owed, Seller
 from meterline.audit.report import Findings, Unbilled
 from meterline.audit.rows import Books
@@ -32,6 +39,7 @@ SHARES: Final = frozenset({"seat_true_up", "proration_credit", "proration_charge
 CHANGE: Final = "plan_change"
 UNCOLLECTED: Final = "customer_archived"  # why a close that was open when its customer was deleted bills nothing
 SOURCES: Final = frozenset({"close", "start", "purchase", "adjustment", "change", "addon"})
+PERIODIC: Final = SOURCES - {"purchase", "adjustment"}  # what these charge has a currency of its own
 CREDIT: Final = "account_credit_applied"  # by the ledger of credit
 _POOL: Final = ""
 _EPOCH: Final = date(1970, 1, 1).toordinal()
@@ -72,6 +80,7 @@ class InvoiceAudit:
         for invoice in self._books.invoices:
             lines = self._lines[invoice["id"]]
             check_amounts(findings, invoice, lines)
+            self._check_currency(findings, invoice, lines)
             self._check_owed(findings, invoice, lines)
             for line in lines:
                 if line["kind"] in USAGE_KINDS or line["kind"] == OVERDRAFT:
@@ -86,9 +95,19 @@ class InvoiceAudit:
         self._check_closes(findings)
         self._check_periods(findings)
         check_credits(findings, self._books, self._returned())
+        check_holders(findings, self._books)
+        check_bought(findings, self._books)
         check_returned(findings, self._books, self._returned_by_closes())
         self._check_returns(findings)
         check_numbers(findings, self._books)
+
+    def _check_currency(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
+        """An invoice is in the currency of the terms that it charges, of a change in that of the new ones (R-REG-4)."""
+        term = max((line["term"] for line in lines), default=0)
+        found = self._terms.at(invoice["customer_id"], term, invoice["period_start_ms"] // 86_400_000)
+        if found and invoice["source"].partition(":")[0] in PERIODIC:
+            where = f"invoice {invoice['id']}"
+            findings.same("invoice total", where, "currency", invoice["currency"], found[0]["currency"])
 
     def _check_owed(self, findings: Findings, invoice: Row, lines: Sequence[Row]) -> None:
         """What an invoice charges beside usage is what its source owes, line by line."""

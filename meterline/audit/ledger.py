@@ -5,6 +5,7 @@ Source: R-GEN-2, R-INV-6, R-INV-10, R-INV-12, R-CHG-11; ADR 9.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Final
 
 from meterline.audit.frozen import Row
@@ -71,6 +72,44 @@ def check_returned(findings: Findings, books: Books, owed: Mapping[str, int]) ->
     granted = _by(books.credits, "close_id")
     for close in granted.keys() | owed.keys():
         findings.same("account credit", f"close {close}", "given back", granted[close], owed.get(close, 0))
+
+
+def check_holders(findings: Findings, books: Books) -> None:
+    """Money stays with its customer and in its currency: credit, what is carried, payments and refunds (R-GEN-7)."""
+    invoices = {row["id"]: row for row in books.invoices}
+    closes = {row["id"]: row for row in books.closes}
+    given = {row["id"]: row for row in books.credits}
+    for row in (*books.credits, *books.carried, *books.payments, *books.refunds):
+        _same_holder(findings, row, invoices.get(row["invoice_id"]))
+    for row in books.credits:
+        _same_holder(findings, row, closes.get(row["close_id"]))
+    for row in books.carried:
+        _same_holder(findings, row, invoices.get(row["taken_by"]))
+    for row in books.applications:
+        if row["credit_id"] in given:
+            _same_holder(findings, given[row["credit_id"]], invoices.get(row["invoice_id"]))
+
+
+def check_bought(findings: Findings, books: Books) -> None:
+    """What was bought is what a purchase's invoice charged for: its credits, its customer, its currency (R-PACK-3)."""
+    invoices = {row["id"]: row for row in books.invoices}
+    for row in (*books.packs, *books.top_ups):
+        invoice = invoices.get(row["invoice_id"])
+        if invoice is None or not invoice["source"].startswith("purchase:"):
+            findings.add("account credit", row["id"], "was bought on no invoice")
+            continue
+        _same_holder(findings, row, invoice)
+        if "credits" in row:
+            paid = Decimal(invoice["basis"]["facts"]["credits"])
+            findings.same("account credit", row["id"], "credits", Decimal(row["credits"]), paid)
+
+
+def _same_holder(findings: Findings, row: Row, named: Row | None) -> None:
+    """Compare whose a row is, and in which currency, with what it names, as far as that says so."""
+    for name in ("customer_id", "currency"):
+        if named is not None and name in row and name in named:
+            where = row.get("id") or f"carried by {row['invoice_id']}"
+            findings.same("account credit", where, f"{name} beside {named['id']}", row[name], named[name])
 
 
 def check_numbers(findings: Findings, books: Books) -> None:

@@ -194,14 +194,18 @@ async def books(sql: Sql) -> Books:
                 " overage, term, window_day, window_end_day, cut_after, cut, amount_minor FROM invoice_lines"
                 " ORDER BY invoice_id, position"
             ),
-            credits=await rows("SELECT id, amount_minor, left_minor, invoice_id, close_id FROM account_credits"),
+            credits=await rows(
+                "SELECT id, customer_id, currency, amount_minor, left_minor, invoice_id, close_id FROM account_credits"
+            ),
             applications=await rows("SELECT credit_id, invoice_id, amount_minor FROM credit_applications"),
-            refunds=await rows("SELECT id, payment_id, invoice_id, amount_minor FROM refunds"),
-            payments=await rows("SELECT id, status, amount_minor FROM payments"),
-            carried=await rows("SELECT invoice_id, amount_minor, taken_by FROM carried_amounts"),
+            refunds=await rows("SELECT id, customer_id, currency, payment_id, invoice_id, amount_minor FROM refunds"),
+            payments=await rows("SELECT id, customer_id, currency, invoice_id, status, amount_minor FROM payments"),
+            carried=await rows("SELECT customer_id, currency, invoice_id, amount_minor, taken_by FROM carried_amounts"),
             numbers=await rows("SELECT organization_id, last FROM invoice_numbers"),
-            packs=await rows("SELECT id, invoice_id, price_minor, term FROM pack_purchases"),
-            top_ups=await rows("SELECT id, invoice_id, customer_id, amount_minor, term, window_day FROM top_ups"),
+            packs=await rows("SELECT id, invoice_id, customer_id, credits, price_minor, term FROM pack_purchases"),
+            top_ups=await rows(
+                "SELECT id, invoice_id, customer_id, currency, amount_minor, term, window_day FROM top_ups"
+            ),
             seats=await rows('SELECT customer_id, feature_id, number, "before", "after", term, ts_ms FROM seat_events'),
             addons=await rows("SELECT id, customer_id, feature_id, ended_ms FROM subscription_addons"),
             features={row["id"]: row["code"] for row in await rows("SELECT id, code FROM features")},

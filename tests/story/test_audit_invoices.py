@@ -248,3 +248,27 @@ async def test_each_kind_of_line_changed_by_a_cent_is_found(world: World, story:
 AMOUNT = "UPDATE invoice_lines SET amount_minor = amount_minor + :cent WHERE id = :line"
 TOTALS = "UPDATE invoices SET total_minor = total_minor + :cent, due_minor = due_minor + :cent WHERE id = :invoice"
 LINES = {"base line", "invoice line", "invoice window"}
+
+
+FORGED: list[tuple[Story, str, str]] = [
+    (metered, "UPDATE invoices SET currency = 'JPY' WHERE kind = 'recurring'", "invoice total"),
+    (metered, "UPDATE account_credits SET currency = 'EUR'", "account credit"),
+    (corrected, "UPDATE account_credits SET customer_id = :other", "account credit"),
+    (metered, "UPDATE carried_amounts SET customer_id = :other", "account credit"),
+    (bought, "UPDATE pack_purchases SET credits = '5000'", "account credit"),
+    (bought, "UPDATE pack_purchases SET customer_id = :other", "account credit"),
+    (drawn, "UPDATE top_ups SET currency = 'JPY'", "account credit"),
+    (drawn, "UPDATE top_ups SET customer_id = :other", "account credit"),
+]
+
+
+@pytest.mark.parametrize(("story", "statement", "kind"), FORGED, ids=[statement for _, statement, _ in FORGED])
+async def test_money_of_another_customer_or_currency_is_found(
+    world: World, story: Story, statement: str, kind: str
+) -> None:
+    """R-GEN-7, R-REG-4, R-PACK-3: the amounts stay as they are."""
+    await story(world)
+    await proved(world)
+    other = await world.customer("other")
+    await changed(world, statement, **({"other": other} if ":other" in statement else {}))
+    assert kind in (await judged(world))[0].kinds
