@@ -9,12 +9,14 @@ from typing import Final
 from litestar import Response, Router, post
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.correction_event import Correction, checked_reason, checked_value
 from aggregator.routes.corrector import Corrector
 from aggregator.store import UsageStore
 from aggregator.usage_answer import Reader, event_wire
-from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, reply
+from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body
+from catalog.gateway.once import once, replayed
 from catalog.gateway.openapi import documented
 from ingest.event import request_digest
 from ingest.gateway import Admission
@@ -95,18 +97,29 @@ async def amend(
 async def _answer(
     request: HttpRequest, caller: Caller, corrector: Corrector, asked: VoidInput, correction: Correction
 ) -> Response[bytes]:
+    """Correct, and keep the answer for the key: another request under it is refused before it changes anything.
+
+    Where the process dies between the two, the identical retry finds the correction by its digest.
+    """
     key = request.headers.get("idempotency-key")
     if key is not None and not 1 <= len(key.encode()) <= KEY_BYTES_MAX:
         raise invalid("Idempotency-Key", f"must have 1 to {KEY_BYTES_MAX} bytes")
     way = f"{caller.dialect.value} {request.url.path}"
     digest = request_digest(key, way, await request.body(), 0)
+    before = await replayed(request, caller)
+    if before is not None:
+        return before
     original = await corrector.find(asked.id, asked.customer_id, asked.event_id or asked.idempotency_key, digest)
     row = await corrector.correct(original, correction, digest)
     feature = caller.catalog.feature_by_id(ids.id_bytes(row.feature))
     organization = caller.organization
     reader = Reader(dialect=caller.dialect, livemode=organization.livemode, currency=organization.currency)
     code = row.feature if feature is None else feature.code
-    return reply(caller.dialect, event_wire(row, code, organization.id_text, reader))
+
+    async def said(_: AsyncConnection) -> object:
+        return event_wire(row, code, organization.id_text, reader)
+
+    return await once(request, caller, said)
 
 
 ROUTES: Final = (Router(path="/usage", route_handlers=[void, amend], dependencies=dict(DEPENDENCIES), tags=["usage"]),)

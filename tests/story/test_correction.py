@@ -82,6 +82,8 @@ async def in_the_open_period(api):
     assert await used(api) == 90
     again = await correct(api, "void", idempotencyKey="b", reason="sent twice", headers=once)
     assert {**again, "stage": None} == {**gone, "stage": None}
+    assert await correct(api, "void", eventId="a", headers=once, expect=409) == "idempotency_key_mismatch"
+    assert await used(api) == 90
     assert await correct(api, "void", eventId="b", expect=409) == "event_voided"
     assert await correct(api, "amend", eventId="b", value=1, expect=409) == "event_voided"
     assert await correct(api, "void", id=gone["id"], expect=409) == "event_is_correction"
