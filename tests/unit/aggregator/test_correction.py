@@ -158,6 +158,19 @@ def test_what_no_live_subscription_covers_is_not_corrected() -> None:
     assert used(customer, TEXTS) == 4
 
 
+def test_what_counts_for_a_subscription_that_ended_is_not_corrected_in_the_slack_of_the_next() -> None:
+    customer = Customer(metered())
+    row = customer.use(event(TEXTS, "4"))
+    start_us = row.event_time + 60_000_000
+    began = terms(ConsumptionModel.METERED, 0, features=(OVER,), number=2, start_us=start_us)
+    customer.show(snapshot(began, rev=2))
+    customer.void(row)
+    assert customer.last == (Verdict.REFUSED, "no_active_subscription")
+    own = customer.use(event(TEXTS, "3"))
+    customer.void(own)
+    assert (customer.last, used(customer, TEXTS)) == (COUNTED, 4)
+
+
 def test_what_its_window_does_not_hold_is_not_taken_back() -> None:
     """Facts that cannot be make a dead letter, and change nothing."""
     customer = Customer(metered())
