@@ -100,7 +100,7 @@ def check_bought(findings: Findings, books: Books) -> None:
             continue
         _same_holder(findings, row, invoice)
         if "credits" in row:
-            paid = Decimal(invoice["basis"]["facts"]["credits"])
+            paid = Decimal(invoice["basis"]["facts"].get("credits", 0))
             findings.same("account credit", row["id"], "credits", Decimal(row["credits"]), paid)
 
 

@@ -68,10 +68,10 @@ class Seller:
             owed[Owed("balance_topup", "", top_up["term"], top_up["amount_minor"])] += 1
         return owed
 
-    def of_adjustment(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed]:
-        """Tell what an adjustment owes: the amount that was asked for."""
-        term = lines[0]["term"] if lines else 0
-        return shown(Counter([Owed("adjustment", "", term, invoice["basis"]["facts"]["amountMinor"])]))
+    def of_adjustment(self, invoice: Row, lines: Sequence[Row]) -> Counter[Owed] | None:
+        """Tell what an adjustment owes: the amount that was asked for; None where none was."""
+        term, asked = lines[0]["term"] if lines else 0, invoice["basis"]["facts"].get("amountMinor")
+        return None if asked is None else shown(Counter([Owed("adjustment", "", term, asked)]))
 
     def _held(self, begun: Row, customer: str, at_ms: int, lines: Sequence[Row]) -> Counter[Owed]:
         """Charge the extra seats held when a period begins (R-SEAT-6).

@@ -255,6 +255,7 @@ FORGED: list[tuple[Story, str, str]] = [
     (metered, "UPDATE account_credits SET currency = 'EUR'", "account credit"),
     (corrected, "UPDATE account_credits SET customer_id = :other", "account credit"),
     (metered, "UPDATE carried_amounts SET customer_id = :other", "account credit"),
+    (corrected, "UPDATE invoices SET source = 'adjustment:' || id WHERE number = 3", "invoice line"),
     (bought, "UPDATE pack_purchases SET credits = '5000'", "account credit"),
     (bought, "UPDATE pack_purchases SET customer_id = :other", "account credit"),
     (drawn, "UPDATE top_ups SET currency = 'JPY'", "account credit"),
@@ -263,7 +264,7 @@ FORGED: list[tuple[Story, str, str]] = [
 
 
 @pytest.mark.parametrize(("story", "statement", "kind"), FORGED, ids=[statement for _, statement, _ in FORGED])
-async def test_money_of_another_customer_or_currency_is_found(
+async def test_money_of_another_customer_currency_or_source_is_found(
     world: World, story: Story, statement: str, kind: str
 ) -> None:
     """R-GEN-7, R-REG-4, R-PACK-3: the amounts stay as they are."""
