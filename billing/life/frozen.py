@@ -17,7 +17,7 @@ from catalog.definition import FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
 from kernel.money import Money
-from kernel.period import Interval, Period, period_of
+from kernel.period import Interval, Period, day_of_us, period_of
 from kernel.quantity import canonical, to_units
 
 
@@ -333,9 +333,11 @@ def standing(periods: Sequence[PeriodTerms]) -> list[PeriodTerms]:
 def chain_of(current: PeriodTerms) -> PoolChain:
     """Tell from where top-ups add up, for terms that take over what is left in the middle of a period (ADR 9).
 
-    That is the window in which the billing period began, or further back while no renewal came under this number.
+    That is the window in which the billing period began, or further back while no renewal came under this number. A
+    free plan has no period: its terms are written anew as the plan changes, and none of that is a renewal (R-FREE-8).
     """
-    return current.chain or PoolChain(term=current.term, window=current.window_of(current.since_day).start)
+    begun = day_of_us(current.start_us) if current.free else current.since_day
+    return current.chain or PoolChain(term=current.term, window=current.window_of(begun).start)
 
 
 def chain_to(current: PeriodTerms | None, model: ConsumptionModel, currency: str) -> PoolChain | None:
