@@ -322,6 +322,18 @@ def test_credits_in_every_era():
     }
 
 
+def test_what_was_used_before_its_cost_fell_took_what_it_cost_then():
+    """R-CREDIT-7, R-CREDIT-1: two at 10 credits and one at 4 took 24 of the 25."""
+    feature, under, _ = case("credits")
+    account = Account()
+    judge(account, under, event(ID), event(ID))
+    [granted] = under.terms.features
+    lowered = replace(under, terms=replace(under.terms, features=(replace(granted, credits="4"),)))
+    judge(account, lowered, event(ID))
+    told = access_wire(feature_access(feature, lowered, account, NOW_MS), Dialect.D, "usd")
+    assert (told["consumption"]["creditsConsumed"], told["pool"]["plan"]) == (24, 1)
+
+
 def test_seats_in_era_d():
     told = access_wire(access("seats, one more costs"), Dialect.D, "usd")
     assert told["type"] == "seats"
