@@ -109,7 +109,7 @@ class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
         return CREDITS_EXHAUSTED if self.terms.model is ConsumptionModel.CREDITS else BALANCE_EXHAUSTED
 
     def will_be_charged(self, units: int) -> bool:
-        """Tell whether so many units more would go into the overdraft; credits never do."""
+        """Tell whether so many units more would go into the overdraft; credits never do, nor does what is refused."""
         cost = self.cost(units)
         least = (1 if units else 0) if cost is None else cost
-        return self.overdraft and least > self.left.usable
+        return self.overdraft and least > self.left.usable and self.refusal(units) is None

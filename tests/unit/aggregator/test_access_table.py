@@ -207,6 +207,15 @@ def test_the_words_of_a_refusal(name, word, code):
     assert (tried["allowed"], tried["reason"], "message" in tried) == (False, code, True)
 
 
+def test_what_is_refused_is_not_charged():
+    """R-ACC-8: an overdraft has an end too, and beyond it the fold blocks (`within_bounds`)."""
+    _, under, account = case("balance, overdraft")
+    most = Decimal(10**12)
+    tried = usage_check_wire(access("balance, overdraft"), most, to_units(str(most)), "usd")
+    [outcome] = judge(account, under, event(ID, str(most)))
+    assert (tried["allowed"], tried["willBeCharged"], outcome.verdict) == (False, False, Verdict.BLOCKED)
+
+
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[1].get("kind") != "seats"])
 def test_the_fold_says_what_can_use_says(name):
     """R-ACC-1, R-TRACK-24."""
