@@ -146,7 +146,7 @@ def _measure(
         granted=granted,
         used=used,
         left=left(account, snapshot, now_ms),
-        drawn=account.spent.get(key, 0),
+        spent=account.spent.get(key, 0),
     )
 
 

@@ -23,20 +23,14 @@ _NONE: Final = Decimal(0)
 class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of a feature that draws on a pool: `used` 1e-9 units of the window, `left` what the pool has.
 
-    `drawn` is what this usage took of the pool, in 1e-9 of it.
+    `spent` is what this usage took of the pool, in 1e-9 of it: what one use costs in credits may have fallen since.
     """
 
     terms: Terms
     granted: FeatureTerms
     used: int
     left: Left
-    drawn: int = 0
-
-    @property
-    def spent(self) -> int:
-        """Tell what the window's usage took, in 1e-9 of the pool: at its price, or of tokens what their models took."""
-        cost = self.cost(self.used)
-        return self.drawn if cost is None else cost
+    spent: int = 0
 
     @property
     def by_model(self) -> bool:
@@ -115,7 +109,7 @@ class PoolMeasure(msgspec.Struct, frozen=True, kw_only=True):
         return CREDITS_EXHAUSTED if self.terms.model is ConsumptionModel.CREDITS else BALANCE_EXHAUSTED
 
     def will_be_charged(self, units: int) -> bool:
-        """Tell whether so many units more would go into the overdraft; credits never do."""
+        """Tell whether so many units more would go into the overdraft; credits never do, nor does what is refused."""
         cost = self.cost(units)
         least = (1 if units else 0) if cost is None else cost
-        return self.overdraft and least > self.left.usable
+        return self.overdraft and least > self.left.usable and self.refusal(units) is None

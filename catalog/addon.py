@@ -86,9 +86,14 @@ def base_in(addon: Addon, interval: Interval, currency: str, plan: Plan) -> Mone
 
 
 def rate_in(addon: Addon, currency: str, plan: Plan) -> str | None:
-    """Tell an add-on's unit price in a subscription's currency, to 6 places (R-ADDON-14, R-REG-6)."""
+    """Tell an add-on's unit price in a subscription's currency, to 6 places (R-ADDON-14, R-REG-6).
+
+    None without a rate, and for tokens, which cost dollars.
+    """
     if currency.upper() == _own_currency(plan):
         return addon.granted.unit_price
+    if addon.granted.margin is not None:
+        return None
     rate = plan.exchange_rates.get(currency.lower())
     return None if rate is None else converted_unit_price(addon.granted.unit_price, rate)
 

@@ -110,7 +110,7 @@ class ModelPriceBook:
     def _meant(self, organization: bytes, text: str) -> str | Refusal:
         """Tell which model a name means beside the seller's own ones that have no provider."""
         provider, name = model_name(text)
-        maker = provider or _maker(name)
+        maker = _maker(name) if provider is None else provider
         if maker is not None and (model := self._names_one(organization, maker, spellings(name))) is not None:
             return model
         for spelled in spellings(name) if provider is None else ():

@@ -76,7 +76,9 @@ async def activate_addon(
         raise Rejected(refused)
     granted = frozen_addon(addon, plan, current)
     if granted is None:
-        raise rejected("missing_regional_price", f"Plan {plan.code} has no exchange rate for {current.currency}.")
+        raise rejected(
+            "missing_regional_price", f"{addon.slug} has no price in {current.currency} on plan {plan.code}."
+        )
     if gateway_of(organization) is not None and await payments.card_of(connection, subscription.customer_id) is None:
         raise rejected("no_payment_method", "The customer has no saved card: save one first.")
     begun, granted = switched_on(current, granted)

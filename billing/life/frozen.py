@@ -8,7 +8,7 @@ included quantities never fall within it. Source: R-PRICE-1..4, R-BH-1, R-BH-3, 
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,8 +17,10 @@ from catalog.definition import FeatureKind, Plan, PlanFeature, PlanPrice
 from catalog.terms import ConsumptionModel, FeatureTerms, PoolChain
 from kernel import ids
 from kernel.money import Money
-from kernel.period import Interval, Period, period_of
+from kernel.period import Interval, Period, day_of_us, period_of
 from kernel.quantity import canonical, to_units
+
+AI_CURRENCY: Final = "usd"  # of what AI models cost (R-AI-4)
 
 
 class FrozenFeature(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -217,14 +219,18 @@ def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
 
 
 def frozen_feature(granted: PlanFeature, frame: Frame) -> FrozenFeature:
-    """Freeze what a plan or an add-on grants of a feature, in the terms' currency."""
+    """Freeze what a plan or an add-on grants of a feature, in the terms' currency.
+
+    Tokens cost dollars: where the terms are in another currency, a feature that is priced by AI model has no price.
+    """
+    priced = granted.margin is None or frame.currency.lower() == AI_CURRENCY
     regional = next((rate for rate in granted.regional if rate.currency == frame.currency), None)
     return FrozenFeature(
         feature=granted.feature.id_text,
         code=granted.feature.code,
         name=granted.feature.name,
         kind=granted.feature.kind.value,
-        enabled=granted.enabled,
+        enabled=granted.enabled and priced,
         included=None if granted.unlimited else canonical(granted.included),
         # Overage is blocked while a trial runs, and never part of a free plan (R-MODEL-1).
         overage=granted.overage and not frame.trial and frame.interval is not None,
@@ -333,9 +339,11 @@ def standing(periods: Sequence[PeriodTerms]) -> list[PeriodTerms]:
 def chain_of(current: PeriodTerms) -> PoolChain:
     """Tell from where top-ups add up, for terms that take over what is left in the middle of a period (ADR 9).
 
-    That is the window in which the billing period began, or further back while no renewal came under this number.
+    That is the window in which the billing period began, or further back while no renewal came under this number. A
+    free plan has no period: its terms are written anew as the plan changes, and none of that is a renewal (R-FREE-8).
     """
-    return current.chain or PoolChain(term=current.term, window=current.window_of(current.since_day).start)
+    begun = day_of_us(current.start_us) if current.free else current.since_day
+    return current.chain or PoolChain(term=current.term, window=current.window_of(begun).start)
 
 
 def chain_to(current: PeriodTerms | None, model: ConsumptionModel, currency: str) -> PoolChain | None:

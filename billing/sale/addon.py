@@ -82,7 +82,7 @@ def refusal_of(
 
 
 def frozen_addon(addon: Addon, plan: Plan, frame: Frame) -> FrozenFeature | None:
-    """Freeze what an add-on grants and costs in a period; None when the plan has no rate for its currency.
+    """Freeze what an add-on grants and costs in a period; None when it has no price in its currency.
 
     The base is one billing period's, at the interval's own price if there is one (R-ADDON-12, R-ADDON-14). Like a
     plan's, its overage is blocked in a trial and on a free plan.

@@ -2,7 +2,12 @@
 
 from typing import Any
 
+import pytest
+
+from catalog.definition import ModelPrice
+from ingest.pricing import TokenCounts, priced
 from kernel import ids
+from tests.story.judged import proved
 from tests.story.test_billing import World, world
 from tests.story.test_subscription_life import begin, issued
 
@@ -55,3 +60,32 @@ async def test_a_quarters_overdraft_is_invoiced_by_the_month(world: World) -> No
     await world.track(acme, "99", "2026-02-05T00:00:00Z")
     await world.now("2026-03-05T00:00:00Z")
     assert (await issued(world))[1:] == [("2026-02-01", "overage", [("balance_overage", 1500)])]
+
+
+@pytest.mark.parametrize("way", ["added", "changed", "addon"])
+async def test_what_tokens_cost_in_dollars_is_not_drawn_on_a_balance_in_reais(world: World, way: str) -> None:
+    """R-AI-4, R-REG-5: nor where the AI feature comes later, to the plan or by an add-on."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await balance_plan(world)
+    await world.call("PUT", "/plans/balance/regional", {"currency": "brl", "exchangeRate": 5})
+    chat = (await world.call("POST", "/features", {"name": "chat", "code": "chat", "type": "usage"}))["id"]
+    made = await begin(world, planCode="balance", currency="brl")
+    ai = {"pricingMode": "ai_model", "marginPercent": "20"}
+    if way == "added":
+        await world.call("POST", "/plans/balance/features", {"featureId": chat, **ai})
+    elif way == "changed":
+        await world.call("PATCH", "/plans/balance/features/calls", {**ai, "overage": {"unitPriceDecimal": "0"}})
+    else:
+        body = {"name": "chat", "basePrice": 1000, "featureId": chat, "consumptionModel": "balance", **ai}
+        addon = {"addonId": (await world.call("POST", "/addons", body))["id"]}
+        path = f"/subscriptions/{made['id']}/addons"
+        assert (await world.call("POST", path, addon, expect=402))["code"] == "missing_regional_price"
+    await world.now("2026-02-01T00:00:00Z")
+    world.calls = world.calls if way == "changed" else ids.id_bytes(chat)
+    price = ModelPrice(model="openai/gpt-4o", since_ms=0, input="1", output="1", version="v")
+    used = priced(TokenCounts(input=1_000_000, output=0), price)
+    await world.track(acme, "1000000", "2026-02-01T00:00:00Z", tokens=used)
+    balance = (await world.call("GET", "/subscriptions/active", customerId="acme"))["balance"]
+    assert (balance["currency"], balance["planDecimal"]) == ("brl", "250")
+    await proved(world)

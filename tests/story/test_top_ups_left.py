@@ -117,6 +117,27 @@ async def test_another_balance_takes_them_over_and_gives_nothing(world: World) -
     await proved(world)
 
 
+async def test_a_paid_plan_takes_over_what_was_bought_before_the_free_one_changed(world: World) -> None:
+    """R-FREE-8, AMB-20: the free plan changes twice, each for its next month; neither is a renewal."""
+    await world.now("2026-01-01T00:00:00Z")
+    purse, paid = [await wallet(world, *one) for one in (("purse", None), ("paid", 1000))]
+    await world.group(purse, paid)
+    acme, free = await topped_up(world, "purse")
+    for price, instant in (("0.6", "2026-02-05T00:00:00Z"), ("0.7", "2026-02-06T00:00:00Z")):
+        rate = {"overage": {"unitPriceDecimal": price}}
+        await world.call("PATCH", f"/plans/{purse}/features/calls", rate)
+        await world.now(instant)
+    await change(world, free, newPlanId=paid)
+    active = await world.call("GET", "/subscriptions/active", customerId="acme")
+    assert active["balance"]["topUpDecimal"] == "30"
+    await world.track(acme, "61", "2026-02-07T00:00:00Z")  # 30.50: all that was bought, and the overdraft of 0.50
+    await world.now("2026-03-06T00:00:00Z")
+    assert (await issued(world))[2:] == [
+        ("2026-03-06", "recurring", [("plan_base", 1000), ("balance_overage", 50)]),
+    ]
+    await proved(world)
+
+
 async def test_a_closer_that_dies_before_the_credit_leaves_one(world: World) -> None:
     """R-CHG-14, R-INV-11: between free plans; several closers take the cut up, and a cancel waits for none."""
     await world.now("2026-01-01T00:00:00Z")

@@ -207,6 +207,15 @@ def test_the_words_of_a_refusal(name, word, code):
     assert (tried["allowed"], tried["reason"], "message" in tried) == (False, code, True)
 
 
+def test_what_is_refused_is_not_charged():
+    """R-ACC-8: an overdraft has an end too, and beyond it the fold blocks (`within_bounds`)."""
+    _, under, account = case("balance, overdraft")
+    most = Decimal(10**12)
+    tried = usage_check_wire(access("balance, overdraft"), most, to_units(str(most)), "usd")
+    [outcome] = judge(account, under, event(ID, str(most)))
+    assert (tried["allowed"], tried["willBeCharged"], outcome.verdict) == (False, False, Verdict.BLOCKED)
+
+
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row[1].get("kind") != "seats"])
 def test_the_fold_says_what_can_use_says(name):
     """R-ACC-1, R-TRACK-24."""
@@ -320,6 +329,18 @@ def test_credits_in_every_era():
         "creditsConsumed": 20,
         "availableUnits": 2,
     }
+
+
+def test_what_was_used_before_its_cost_fell_took_what_it_cost_then():
+    """R-CREDIT-7, R-CREDIT-1: two at 10 credits and one at 4 took 24 of the 25."""
+    feature, under, _ = case("credits")
+    account = Account()
+    judge(account, under, event(ID), event(ID))
+    [granted] = under.terms.features
+    lowered = replace(under, terms=replace(under.terms, features=(replace(granted, credits="4"),)))
+    judge(account, lowered, event(ID))
+    told = access_wire(feature_access(feature, lowered, account, NOW_MS), Dialect.D, "usd")
+    assert (told["consumption"]["creditsConsumed"], told["pool"]["plan"]) == (24, 1)
 
 
 def test_seats_in_era_d():

@@ -43,7 +43,7 @@ def test_a_bare_name_is_its_makers_or_the_only_one():
     assert named(filled, "router/openai/gpt-4o") == "router/openai/gpt-4o", "split at the first slash"
     assert named(filled, "qwen-9") == "model_not_found", "of two that are not its maker neither"
     assert named(filled, "router/qwen-9") == "router/qwen-9"
-    for unknown in ("gpt-5", "nobody/gpt-4o", "openai/", "", "/"):
+    for unknown in ("gpt-5", "nobody/gpt-4o", "/gpt-4o", "openai/", "", "/"):
         assert named(filled, unknown) == "model_not_found"
 
 
