@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from billing.life.frozen import Frame, FrozenFeature, PeriodTerms, chain_to
+from billing.life.paused import days_of
 from billing.life.subscription import Subscription
 from billing.life.turning import entered, replaced
 from billing.money.closing import Billed, Close, Draws, Window, WindowUsage, running, usage_lines
@@ -125,7 +126,8 @@ def charged_change(
     assert current.interval is not None, "a free plan is left by a checkout"
     assert following.interval is not None, "to a free plan it goes at the renewal"
     assert following.until_day is not None, "a paid plan's period ends"
-    share = share_of_change(current.anchor_day, day, current.interval, organization.day_count)
+    paused = days_of(held.periods, current)
+    share = share_of_change(current.anchor_day, day, current.interval, organization.day_count, paused)
     whole = charges_whole(current.interval, following.interval, organization.upgrade_charge)
     change = Change(share=share, whole=whole, currency=following.currency, term=following.term, cut=cut)
     grown = true_up_lines(current, held.books, currency=current.currency, term=current.term, cut=cut)
