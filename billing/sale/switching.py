@@ -25,7 +25,7 @@ from billing.sale.seat import SEATS, SeatBook, extra_seats, true_up_lines
 from catalog.definition import Organization
 from catalog.terms import ConsumptionModel, SubscriptionStatus
 from kernel.errors import Refusal
-from kernel.money import Money, round_half_away
+from kernel.money import Money
 from kernel.period import DAY_MS, Interval, day_of_us, period_of
 from kernel.quantity import EXACT
 
@@ -202,8 +202,7 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
         book = held.books.get(granted.feature)
         extra = 0 if book is None else extra_seats(granted, book.at_end)
         if book is not None and extra and granted.overage:
-            amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), following.currency)
-            priced = _seats(granted, amount.major())
+            priced = _seats(granted, EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)))
             parts.append(
                 msgspec.structs.replace(
                     priced,

@@ -77,8 +77,8 @@ class Changer:
             stood = [int(line["quantity"]) for line in lines if _of(line, _CHARGE, rule["feature"])]
             included = held if rule["included"] is None or not rule["overage"] else int(rule["included"])
             extra = max(0, held - min([included, *(held - quantity for quantity in stood)]))
-            full = rounded(Fraction(extra) * Fraction(rule["unitPrice"]), new["currency"])
-            owed[Owed(_CHARGE, rule["feature"], new["term"], _part(full, bought))] += 1
+            amount = rounded(Fraction(extra) * Fraction(rule["unitPrice"]) * bought, new["currency"])
+            owed[Owed(_CHARGE, rule["feature"], new["term"], amount)] += 1
         return shown(owed)
 
     def _credited(self, invoice: Row, old: Row, grown: Counter[Owed]) -> Iterator[tuple[str, int]]:
