@@ -132,10 +132,15 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
         return self.pause is not None and self.status is not SubscriptionStatus.PAST_DUE
 
     def period_of(self, day: int) -> Period:
-        """Tell the billing period that holds `day`; of a trial the trial itself."""
+        """Tell the billing period that holds `day`; of a trial the trial itself.
+
+        One that a pause cut in two need not be a whole interval: its row alone knows it.
+        """
         if self.status is SubscriptionStatus.TRIALING:
             assert self.trial_end_day is not None, "a trial has an end"
             return Period(self.period_start_day, self.trial_end_day)
+        if self.period_end_day is not None and self.period_start_day <= day < self.period_end_day:
+            return Period(self.period_start_day, self.period_end_day)
         assert self.billing_interval is not None, "a free plan has no billing period"
         return period.period_of(self.anchor_day, day, self.billing_interval)
 

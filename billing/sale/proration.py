@@ -29,16 +29,18 @@ def share_left(period: Period, day: int) -> Share:
     return Share(max(0, period.end - 1 - day), days)
 
 
-def share_of_change(anchor: int, day: int, interval: Interval, count: DayCount) -> Share:
+def share_of_change(anchor: int, day: int, interval: Interval, count: DayCount, paused: Period | None = None) -> Share:
     """Tell what is left on `day` of the billing period that holds it, for a change of plan (R-PRO-2, R-PRO-5).
 
-    The period starts at `anchor` or a whole number of intervals from it.
+    The period starts at `anchor` or a whole number of intervals from it. `paused` are its days where a pause cut it in
+    two: months are then counted from the first of them, since its end is no whole interval away.
     """
-    period = period_of(anchor, day, interval)
+    period = paused or period_of(anchor, day, interval)
     if count is DayCount.ACTUAL:
         return share_left(period, day)
-    month = period_of(anchor, day, Interval.MONTHLY)
-    full_months = period_index(anchor, day, Interval.MONTHLY) - period_index(anchor, period.start, Interval.MONTHLY)
+    first = anchor if paused is None else paused.start
+    month = period_of(first, day, Interval.MONTHLY)
+    full_months = period_index(first, day, Interval.MONTHLY) - period_index(first, period.start, Interval.MONTHLY)
     used = MONTH_DAYS * full_months + min(MONTH_DAYS, day - month.start + 1)
     days = MONTH_DAYS * interval.months
     return Share(max(0, days - used), days)

@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from billing.life.frozen import Frame, FrozenFeature, PeriodTerms, chain_to
+from billing.life.paused import days_of
 from billing.life.subscription import Subscription
 from billing.life.turning import entered, replaced
 from billing.money.closing import Billed, Close, Draws, Window, WindowUsage, running, usage_lines
@@ -24,7 +25,7 @@ from billing.sale.seat import SEATS, SeatBook, extra_seats, true_up_lines
 from catalog.definition import Organization
 from catalog.terms import ConsumptionModel, SubscriptionStatus
 from kernel.errors import Refusal
-from kernel.money import Money, round_half_away
+from kernel.money import Money
 from kernel.period import DAY_MS, Interval, day_of_us, period_of
 from kernel.quantity import EXACT
 
@@ -125,7 +126,8 @@ def charged_change(
     assert current.interval is not None, "a free plan is left by a checkout"
     assert following.interval is not None, "to a free plan it goes at the renewal"
     assert following.until_day is not None, "a paid plan's period ends"
-    share = share_of_change(current.anchor_day, day, current.interval, organization.day_count)
+    paused = days_of(held.periods, current)
+    share = share_of_change(current.anchor_day, day, current.interval, organization.day_count, paused)
     whole = charges_whole(current.interval, following.interval, organization.upgrade_charge)
     change = Change(share=share, whole=whole, currency=following.currency, term=following.term, cut=cut)
     grown = true_up_lines(current, held.books, currency=current.currency, term=current.term, cut=cut)
@@ -200,8 +202,7 @@ def _bought(following: PeriodTerms, held: Held) -> list[Component]:
         book = held.books.get(granted.feature)
         extra = 0 if book is None else extra_seats(granted, book.at_end)
         if book is not None and extra and granted.overage:
-            amount = round_half_away(EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)), following.currency)
-            priced = _seats(granted, amount.major())
+            priced = _seats(granted, EXACT.multiply(Decimal(extra), Decimal(granted.unit_price)))
             parts.append(
                 msgspec.structs.replace(
                     priced,

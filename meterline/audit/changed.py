@@ -77,8 +77,8 @@ class Changer:
             stood = [int(line["quantity"]) for line in lines if _of(line, _CHARGE, rule["feature"])]
             included = held if rule["included"] is None or not rule["overage"] else int(rule["included"])
             extra = max(0, held - min([included, *(held - quantity for quantity in stood)]))
-            full = rounded(Fraction(extra) * Fraction(rule["unitPrice"]), new["currency"])
-            owed[Owed(_CHARGE, rule["feature"], new["term"], _part(full, bought))] += 1
+            amount = rounded(Fraction(extra) * Fraction(rule["unitPrice"]) * bought, new["currency"])
+            owed[Owed(_CHARGE, rule["feature"], new["term"], amount)] += 1
         return shown(owed)
 
     def _credited(self, invoice: Row, old: Row, grown: Counter[Owed]) -> Iterator[tuple[str, int]]:
@@ -138,11 +138,15 @@ class Changer:
         return Counter({one: 1 for one in [Owed(kind, row["feature_id"], term, amount)] if amount})
 
     def _shares(self, old: Row, day: int) -> list[tuple[int, int]]:
-        """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5)."""
-        full, start = 0, _begin(old)
-        first = start
-        while month_of(old["anchor_day"], start)[1] <= day:
-            start, full = month_of(old["anchor_day"], start)[1], full + 1
+        """Count what is left of a period on a day: by months of 30 days, and by actual days (R-PRO-2, R-PRO-5).
+
+        One that was paused has the days with which it began, up to its end, and its months from the first of them.
+        """
+        first = old["until_day"] - self._terms.days(old)
+        anchor = first if old["anchor_day"] == old["until_day"] else old["anchor_day"]
+        full, start = 0, first
+        while month_of(anchor, start)[1] <= day:
+            start, full = month_of(anchor, start)[1], full + 1
         days = 30 * MONTHS[old["interval"]]
         used = 30 * full + min(30, day - start + 1)
         actual = max(0, old["until_day"] - 1 - day), old["until_day"] - first
@@ -181,13 +185,3 @@ def _part(minor: int, share: Fraction) -> int:
     """Take a share of minor units that are not negative, halves up."""
     exact = minor * share
     return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
-
-
-def _begin(period: Row) -> int:
-    """Tell the day from which a change counts the months of a period; one that was paused is counted from its end."""
-    day = period["since_day"]
-    if period["anchor_day"] == period["until_day"]:
-        day = period["until_day"]
-        for _ in range(MONTHS[period["interval"]]):
-            day = month_of(period["anchor_day"], day - 1)[0]
-    return int(day)

@@ -46,6 +46,19 @@ async def test_a_void_invoice_gives_back_what_it_took(world: World) -> None:
     assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 
+async def test_a_void_invoice_is_explained_as_it_was(world: World) -> None:
+    """R-CHG-11, R-INV-10: the credit that it gave back is still what its line was made of."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    await adjust(world, -1000)
+    await begin(world)
+    first = (await world.invoices("acme"))[-1]
+    await set_status(world, first, "void")
+    credited = first["lineItems"][-1]
+    told = await world.call("GET", f"/explain/{credited['id']}")
+    assert (credited["amount"], told["arithmetic"]["agrees"]) == (-1000, True), told
+
+
 async def test_carried_cents_wait_for_the_invoice_after_a_void_one(world: World) -> None:
     """R-INV-12, AMB-29."""
     await world.now("2026-01-01T00:00:00Z")

@@ -128,3 +128,29 @@ async def test_a_pause_cannot_be_made_to_have_ended_before(world: World) -> None
     assert (await world.call("GET", "/customers/acme/upcoming-invoice", expect=404))["code"] == "invoice_not_found"
     await world.now("2026-03-22T00:00:00Z")
     assert (await issued(world))[1:] == [("2026-03-21", "recurring", [BASE])]
+
+
+@pytest.mark.parametrize(
+    ("command", "body", "ends"),
+    [("cancel", {}, "cancellation"), ("pause", {"mode": "period_end", "durationDays": None}, "pause")],
+)
+async def test_a_period_that_went_on_after_a_pause_is_left_at_its_own_end(
+    world: World, command: str, body: dict[str, str | None], ends: str
+) -> None:
+    """R-SUB-6, R-SUB-13, contract T56: 30 of January's 31 days are left on 8 February, more than the month before."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    path = f"/subscriptions/{(await begin(world))['id']}"
+    await world.now("2026-01-02T00:00:00Z")
+    await world.call("POST", f"{path}/pause", {"mode": "immediate", "durationDays": None})
+    await world.now("2026-02-08T00:00:00Z")
+    await world.call("POST", f"{path}/resume")
+    await world.now("2026-02-09T00:00:00Z")
+    await world.call("POST", f"{path}/{command}", body)
+    shown = await world.call("GET", path)
+    assert (shown["currentPeriod"]["end"], shown[ends]["effectiveAt"]) == (day("2026-03-10"), day("2026-03-10"))
+    await world.now("2026-03-09T00:00:00Z")
+    assert (await world.call("GET", path))["status"] == "active"
+    await world.now("2026-03-10T00:00:00Z")
+    assert (await world.call("GET", path))["status"] == {"cancel": "canceled", "pause": "paused"}[command]
+    assert await issued(world) == [("2026-01-01", "recurring", [BASE])]

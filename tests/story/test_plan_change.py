@@ -10,7 +10,7 @@ from billing import tables
 from billing.gateway.changing import choose
 from billing.routes import plan_change
 from kernel import ids
-from tests.story.judged import changed
+from tests.story.judged import changed, proved
 from tests.story.test_billing import OVERAGE, World, world
 from tests.story.test_subscription_life import begin, day, issued, with_payments
 
@@ -444,3 +444,31 @@ async def test_a_preview_of_free_to_paid_has_the_seats_that_are_charged(world: W
     previewed = [(line["kind"], line["amount"]) for line in seen["lines"]]
     assert previewed == [("plan_base", 9900), ("seats", 7500)]
     assert await world.lines("acme") == [previewed]
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "lines"),
+    [
+        ("30/360", (27, 30), [("proration_credit", -4410), ("proration_charge", 8910)]),
+        ("actual", (28, 31), [("proration_credit", -4426), ("proration_charge", 8942)]),
+    ],
+)
+async def test_a_period_that_was_paused_is_prorated_over_its_own_days(
+    world: World, count: str, share: tuple[int, int], lines: list[tuple[str, int]]
+) -> None:
+    """R-PRO-2, R-PRO-5, contract T56: resumed on its second day, which is longer away from its end than a month."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"planChangeDayCount": count})
+    pro = await offer(world)
+    await world.customer("acme")
+    path = f"/subscriptions/{(made := await begin(world))['id']}"
+    await world.now("2026-01-02T00:00:00Z")
+    await world.call("POST", f"{path}/pause", {"mode": "immediate", "durationDays": None})
+    await world.now("2026-02-08T00:00:00Z")
+    await world.call("POST", f"{path}/resume")
+    await world.now("2026-02-09T00:00:00Z")
+    seen = await world.call("POST", f"{path}/preview-change", {"planId": pro})
+    assert (seen["daysRemaining"], seen["totalDays"]) == share
+    await change(world, made["id"], newPlanId=pro)
+    assert (await issued(world))[-1] == ("2026-02-09", "plan_change", lines)
+    await proved(world)

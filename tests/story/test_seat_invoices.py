@@ -201,3 +201,20 @@ async def test_a_pause_keeps_what_was_paid_for_seats(world: World) -> None:
         ("seat_true_up", 1290),
     ]
     await proved(world)
+
+
+async def test_seats_of_a_change_are_rounded_once(world: World) -> None:
+    """R-GEN-2, R-PRO-1: half of 5 x 0.333 is 0.8325, so 0.83; half of the 1.67 that a whole period costs is 0.84."""
+    await world.now("2026-01-01T00:00:00Z")
+    company = await seats_offer(world)
+    seats = {"includedAmount": 5, "overage": {"enabled": True, "unitPriceDecimal": "0.333"}}
+    await world.call("PATCH", "/plans/company/features/member", seats)
+    await world.customer("acme")
+    made = await begin(world, planCode="team", initialSeats={"member": 10})
+    await world.now("2026-01-15T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/change-plan", {"newPlanId": company})
+    lines = [("proration_credit", -2950), ("proration_credit", -6250), ("proration_charge", 3000)]
+    assert (await issued(world))[-1][2] == [*lines, ("proration_charge", 83)]
+    for line in (await world.invoices("acme"))[-1]["lineItems"]:
+        assert (await world.call("GET", f"/explain/{line['id']}"))["arithmetic"]["agrees"], line
+    await proved(world)

@@ -8,7 +8,7 @@ from typing import Any
 
 from billing.life.frozen import PeriodTerms
 from billing.money.explanation.fact import Fact, Input, Why
-from billing.money.invoice import Line, LineKind
+from billing.money.invoice import VOID, Line, LineKind
 from billing.sale.proration import Share, share_of_amount
 from billing.sale.seat import SEATS
 from kernel.quantity import EXACT, canonical
@@ -129,15 +129,22 @@ def adjustment_why(line: Line, fact: Fact) -> Why:
 
 
 def credit_applied_why(line: Line, fact: Fact) -> Why:
-    """Explain account credit that the invoice took: the oldest first, at most what it charges (R-CHG-11)."""
+    """Explain account credit that the invoice took: the oldest first, at most what it charges (R-CHG-11).
+
+    A void one gave it back, so that no credit tells any more what it took: the invoice does.
+    """
     owed = sum(one.amount_minor for _, one in fact.lines if one.kind is not LineKind.ACCOUNT_CREDIT_APPLIED)
     taken = sum(minor for _, minor in fact.credits)
     given: dict[str, Input] = {f"credit {credit}": fact.major(minor) for credit, minor in fact.credits}
+    back = ""
+    if fact.invoice.status == VOID:
+        taken = fact.invoice.credit_applied_minor
+        given, back = {"credit": fact.major(taken)}, " It was given back when the invoice was voided."
     return Why(
         rules=("R-CHG-11",),
         formula="-min(owed, sum of the credits taken)",
         inputs={"owed": fact.major(owed), **given},
         amount=fact.money(-min(owed, taken)),
-        words=f"{fact.major(taken)} of account credit pays for what the other lines charge, {fact.major(owed)}.",
+        words=f"{fact.major(taken)} of account credit pays for what the other lines charge, {fact.major(owed)}.{back}",
         terms=fact.standing(line.term, fact.day),
     )

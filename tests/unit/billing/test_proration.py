@@ -5,7 +5,7 @@ import pytest
 
 from billing.sale.proration import Share, share_left, share_of_amount, share_of_change
 from catalog.definition import DayCount
-from kernel.period import Interval, day_of, period_of
+from kernel.period import Interval, Period, day_of, period_of
 
 
 def day(text):
@@ -70,3 +70,18 @@ def test_a_part_of_a_period_counts_actual_days():
 def test_a_share_is_rounded_once_away_from_zero(amount, share, currency, minor):
     """R-PRO-1, R-GEN-2."""
     assert share_of_amount(Decimal(amount), share, currency).minor == minor
+
+
+@pytest.mark.parametrize(
+    ("on", "count", "share"),
+    [
+        ("2026-02-07", DayCount.MONTHS_OF_30, (29, 30)),
+        ("2026-02-09", DayCount.MONTHS_OF_30, (27, 30)),
+        ("2026-03-09", DayCount.MONTHS_OF_30, (0, 30)),
+        ("2026-02-09", DayCount.ACTUAL, (28, 31)),
+    ],
+)
+def test_a_period_that_was_paused_is_counted_from_the_first_of_its_days(on, count, share):
+    """R-PRO-2, R-PRO-5, contract T56: 31 days up to 10 March, which a month up to it has not."""
+    days = Period(day("2026-02-07"), day("2026-03-10"))
+    assert share_of_change(days.end, day(on), Interval.MONTHLY, count, days) == share
