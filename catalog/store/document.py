@@ -11,7 +11,7 @@ from catalog.document import document_of
 from catalog.document_change import OFFERS, Change, diff_documents
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
 from catalog.document_plan import grant_of, price_minor, price_terms, within
-from catalog.store.document_offer import ApplyingOffers, InUse, export_offers
+from catalog.store.document_offer import ApplyingOffers, CurrencyInUse, InUse, export_offers
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
@@ -66,6 +66,7 @@ async def apply_document(
     prune: bool = False,
     plan_in_use: InUse | None = None,
     addon_in_use: InUse | None = None,
+    currency_in_use: CurrencyInUse | None = None,
 ) -> list[Change]:
     """Bring an organization's catalog to what the document says, and return what that changed; twice changes nothing.
 
@@ -74,7 +75,7 @@ async def apply_document(
     """
     changes = await diff_document(conn, organization, document, prune=prune)
     applying = _Applying(conn, organization, document, now_ms, plan_in_use)
-    offers = ApplyingOffers(conn, organization, document, now_ms, addon_in_use)
+    offers = ApplyingOffers(conn, organization, document, now_ms, addon_in_use, currency_in_use)
     for change in changes:
         if change.kind == "region" or change.kind in OFFERS:
             await offers.apply(change)
