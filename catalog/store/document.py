@@ -54,6 +54,10 @@ async def diff_document(
         with within(f"addon.{addon.slug}"):
             for amount in (addon.price, *addon.prices.values()):
                 price_minor(amount, organization.currency)
+    for promo in document.promo_code:
+        if promo.amount is not None:
+            with within(f"promo_code.{promo.code}.amount"):
+                price_minor(promo.amount, organization.currency, "amount")
     return diff_documents(await export_document(conn, organization), document, prune=prune)
 
 

@@ -7,13 +7,45 @@ import pytest
 from sqlalchemy import update
 
 from billing import tables
+from catalog.document import parse_document
 from catalog.document_part import CatalogDocument, RegionPart
-from catalog.gateway.document import apply, export
+from catalog.gateway.document import apply, diff, export
 from kernel import ids
 from kernel.errors import Rejected
+from tests.story.shop import Api, Shop
 from tests.story.test_billing import World, world
 
-__all__ = ["world"]
+__all__ = ["world"]  # a fixture
+
+PRICED = """
+[[feature]]
+code = "calls"
+name = "Calls"
+[[plan]]
+code = "pro"
+name = "Pro"
+prices.monthly = { price = "20.00", intro = { type = "fixed", value = "2.5", cycles = 1 } }
+regional.eur = { prices = { monthly = "18" }, included = { monthly = "6" } }
+[[addon]]
+slug = "calls"
+name = "Calls"
+feature = "calls"
+model = "metered"
+price = "3.00"
+prices.yearly = "30"
+[[credit_pack]]
+name = "Pack"
+credits = 5
+price = "4.00"
+"""
+
+
+@pytest.mark.parametrize("said", ["20.00", "2.5", "18", "6", "3.00", "30", "4.00"])
+@pytest.mark.parametrize("wrong", ["Infinity", "NaN", "1e999999", "1e999999999", "-1"])
+def test_what_is_no_price_is_refused_by_its_field(said: str, wrong: str) -> None:
+    parse_document(PRICED, "toml")
+    with pytest.raises(Rejected, match="validation_error"):
+        parse_document(PRICED.replace(f'"{said}"', f'"{wrong}"'), "toml")
 
 
 async def test_a_catalog_file_does_not_drop_a_regional_price_in_use(world: World) -> None:
@@ -40,3 +72,14 @@ async def test_a_catalog_file_does_not_drop_a_regional_price_in_use(world: World
     await world.call("POST", f"/subscriptions/{made['id']}/cancel", {"immediate": True})
     await apply(world.catalog, organization, regional())
     assert await apply(world.catalog, organization, regional()) == []
+
+
+@pytest.mark.parametrize("amount", ["0.001", "10.005", "1e11"])
+async def test_an_amount_of_a_code_is_one_of_the_organizations_currency(api: Api, shop: Shop, amount: str) -> None:
+    """R-DISC-8: in a file as in the API, where it is an integer of minor units."""
+    document = parse_document(f'[[promo_code]]\ncode = "less"\namount = "{amount}"\n', "toml")
+    for verb in (diff, apply):
+        with pytest.raises(Rejected) as refused:
+            await verb(api.catalog, shop.organization.id, document)
+        assert str(refused.value.refusal.param).startswith("promo_code.LESS.amount")
+    assert (await api.call("GET", "/promo-codes"))["data"] == []
