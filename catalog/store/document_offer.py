@@ -33,6 +33,7 @@ from catalog.store.region import (
     remove_currency,
     said_regions,
 )
+from catalog.terms import ConsumptionModel
 from kernel import ids
 from kernel.errors import rejected
 from kernel.period import Interval
@@ -44,6 +45,7 @@ CurrencyInUse = Callable[[AsyncConnection, str, str | None, Collection[str]], Aw
 async def export_offers(conn: AsyncConnection, organization: Organization, plans: Sequence[Plan]) -> CatalogDocument:
     """Write offers as parts; the plans of this document say nothing but their regions."""
     codes = {plan.id: plan.code for plan in plans}
+    pooled = {plan.id: plan.code for plan in plans if plan.model is ConsumptionModel.CREDITS}
     regions = await said_regions(conn, plans)
     addons = sorted(await list_addons(conn, organization.id), key=lambda one: one.slug)
     packs = sorted(await list_packs(conn, organization.id), key=lambda one: one.name)
@@ -58,7 +60,7 @@ async def export_offers(conn: AsyncConnection, organization: Organization, plans
             for plan in plans
         ),
         addon=tuple(addon_part(addon, organization.currency) for addon in addons),
-        credit_pack=tuple(pack_part(pack, codes) for pack in packs),
+        credit_pack=tuple(pack_part(pack, pooled) for pack in packs),
         promo_code=tuple(promo_part(promo, codes) for promo in promos),
         plan_group=tuple(group_part(group, codes) for group in await list_groups(conn, organization.id)),
     )

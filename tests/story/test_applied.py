@@ -7,12 +7,13 @@ import pytest
 from sqlalchemy import update
 
 from billing import tables
-from catalog.document import parse_document
+from catalog import store
+from catalog.document import FORMATS, parse_document, render_document
 from catalog.document_part import CatalogDocument, RegionPart
 from catalog.gateway.document import apply, diff, export
 from kernel import ids
 from kernel.errors import Rejected
-from tests.story.shop import Api, Shop
+from tests.story.shop import NOW, Api, Shop
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -83,3 +84,46 @@ async def test_an_amount_of_a_code_is_one_of_the_organizations_currency(api: Api
             await verb(api.catalog, shop.organization.id, document)
         assert str(refused.value.refusal.param).startswith("promo_code.LESS.amount")
     assert (await api.call("GET", "/promo-codes"))["data"] == []
+
+
+async def applied_again(api: Api, shop: Shop) -> CatalogDocument:
+    """Write the catalog, read what was written, and apply it: nothing changes."""
+    written = await export(api.catalog, shop.organization.id)
+    for kind in FORMATS.values():
+        document = parse_document(render_document(written, kind), kind)
+        assert await apply(api.catalog, shop.organization.id, document, prune=True) == []
+    return written
+
+
+async def test_a_currency_that_only_a_removed_price_had_is_not_written(api: Api, shop: Shop) -> None:
+    await api.pro()
+    price = await api.price("pro", 99_000, "yearly")
+    by_hand = {"overrides": [{"currency": "eur", "price": 90_000}]}
+    await api.call("PUT", f"/plans/pro/prices/{price['id']}/regional", by_hand)
+    assert list((await applied_again(api, shop)).plan[0].regional) == ["eur"]
+    await api.call("DELETE", f"/plans/pro/prices/{price['id']}")
+    assert (await applied_again(api, shop)).plan[0].regional == {}
+
+
+async def test_a_feature_may_have_the_seat_type_that_another_brought_along(api: Api, shop: Shop) -> None:
+    await api.feature("editor", "seats")
+    assert (await applied_again(api, shop)).seat_type == ()
+    await api.feature("author", "seats", seatType="editor")
+    written = await applied_again(api, shop)
+    assert [part.code for part in written.seat_type] == ["editor"]
+    async with shop.sql.transaction() as conn:
+        other = await store.create_organization(conn, "Other", "sandbox", NOW)
+    await api.catalog.refresh()
+    await apply(api.catalog, other.id, written)
+    assert await export(api.catalog, other.id) == written
+
+
+async def test_a_pack_of_a_plan_that_has_another_model_now_is_written_without_it(api: Api, shop: Shop) -> None:
+    """R-PACK-1."""
+    for code in ("small", "large"):
+        await api.plan(code, "credits")
+    made = {"name": "Pack", "credits": 5, "price": 100, "planIds": ["small", "large"]}
+    await api.call("POST", "/credit-packs", made)
+    assert (await applied_again(api, shop)).credit_pack[0].plans == ("small", "large")
+    await api.call("PATCH", "/plans/small", {"consumptionModel": "balance"})
+    assert (await applied_again(api, shop)).credit_pack[0].plans == ("large",)
