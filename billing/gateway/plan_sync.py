@@ -91,7 +91,7 @@ async def _follow(
 ) -> bool:
     """Bring one subscription's terms up to the plan; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
-    day = day_of_us(now_ms * 1000)
+    day = day_of_us(_counted_us(subscription, now_ms))
     if subscription.free:
         return await _follow_free(connection, subscription, periods, plan, now_ms, real_ms)
     if await _follow_ending(connection, subscription, plan, now_ms):
@@ -114,6 +114,12 @@ async def _follow(
             await terms.put(connection, subscription.id, wanted)
             changed = True
     return changed
+
+
+def _counted_us(subscription: Subscription, now_ms: int) -> int:
+    """Tell how far a subscription's period has come: no further than a pause, whose rest goes on (contract T56)."""
+    paused = subscription.pause if subscription.status is SubscriptionStatus.PAUSED else None
+    return now_ms * 1000 if paused is None else min(now_ms * 1000, paused.effective_us)
 
 
 async def _follow_ending(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
