@@ -11,6 +11,7 @@ from catalog.document import document_of
 from catalog.document_change import OFFERS, Change, diff_documents
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
 from catalog.document_plan import grant_of, price_minor, price_terms, within
+from catalog.regional import currency_of
 from catalog.store.document_offer import ApplyingOffers, CurrencyInUse, InUse, export_offers
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
@@ -50,6 +51,9 @@ async def diff_document(
         for interval, price in part.every_price().items():
             with within(f"plan.{part.code}" if price.price is part.price else f"plan.{part.code}.prices.{interval}"):
                 price_terms(price, organization.currency)
+        for currency in part.regional:
+            with within(f"plan.{part.code}.regional.{currency}"):
+                currency_of(currency, organization.currency)
     for addon in document.addon:
         with within(f"addon.{addon.slug}"):
             for amount in (addon.price, *addon.prices.values()):

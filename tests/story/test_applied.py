@@ -127,3 +127,18 @@ async def test_a_pack_of_a_plan_that_has_another_model_now_is_written_without_it
     assert (await applied_again(api, shop)).credit_pack[0].plans == ("small", "large")
     await api.call("PATCH", "/plans/small", {"consumptionModel": "balance"})
     assert (await applied_again(api, shop)).credit_pack[0].plans == ("large",)
+
+
+async def test_a_plan_has_no_regional_prices_in_the_organizations_own_currency(api: Api, shop: Shop) -> None:
+    """R-REG-3: they would be paid in place of its prices; a request is refused as well."""
+    plan, _ = await api.pro()
+    await api.invalid("PUT", f"/plans/{plan['id']}/regional", {"currency": "usd", "exchangeRate": "2"}, "currency")
+    document = await export(api.catalog, shop.organization.id)
+    plans = tuple(
+        msgspec.structs.replace(part, regional={"usd": RegionPart(rate=Decimal(2))}) for part in document.plan
+    )
+    for verb in (diff, apply):
+        with pytest.raises(Rejected) as refused:
+            await verb(api.catalog, shop.organization.id, msgspec.structs.replace(document, plan=plans))
+        assert refused.value.refusal.param == "plan.pro.regional.usd.currency"
+    assert await export(api.catalog, shop.organization.id) == document
