@@ -242,6 +242,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ending: str | None = None
     exchange_rates: Mapping[str, str] = msgspec.field(default_factory=dict)
 
+    def changed_ms(self, now_ms: int) -> int:
+        """Tell when it was changed last, if it changes now; a deleted one's stays: when it was deleted (R-PLAN-9)."""
+        return max(now_ms, self.updated_ms) if self.ending is None else self.updated_ms
+
     def price_of(self, interval: Interval | None) -> PlanPrice | None:
         """Tell the price of an interval, or the default one for None; None when there is none."""
         for price in self.prices:

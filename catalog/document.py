@@ -77,17 +77,18 @@ def document_of(
 ) -> CatalogDocument:
     """Spell catalog values as a document, in order of their codes.
 
-    A seat type that is what its feature would make of itself is not written. `offers` come as parts already: its plans
-    say nothing but their regions.
+    A seat type that is what its one feature would make of itself is not written. `offers` come as parts already: its
+    plans say nothing but their regions.
     """
     regions = {part.code: part.regional for part in offers.plan}
     own = {feature.code: feature.name for feature in features if feature.seat_type == feature.code}
+    shared = {feature.seat_type for feature in features if feature.seat_type != feature.code}
     return msgspec.structs.replace(
         offers,
         seat_type=tuple(
             SeatTypePart(code=one.code, name=one.name, description=one.description or "")
             for one in sorted(seat_types, key=lambda one: one.code)
-            if one.description or own.get(one.code) != one.name
+            if one.description or one.code in shared or own.get(one.code) != one.name
         ),
         feature=tuple(_feature_part(feature) for feature in sorted(features, key=lambda feature: feature.code)),
         plan=tuple(

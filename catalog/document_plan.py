@@ -38,11 +38,15 @@ def grant_of(part: GrantPart, feature: Feature) -> PlanFeature:
     )
 
 
-def price_minor(price: Decimal, currency: str) -> int:
-    """Turn a price into minor units. Raises Rejected where the currency has fewer places."""
-    minor = EXACT.scaleb(price, minor_places(currency))
+def price_minor(price: Decimal, currency: str, field: str = "price") -> int:
+    """Turn a price into minor units. Raises Rejected for what is no price, and where the currency has fewer places."""
+    try:
+        exact = parse_unit_price(str(price))
+    except ValueError as error:
+        raise invalid(field, str(error)) from error
+    minor = EXACT.scaleb(exact, minor_places(currency))
     if minor != minor.to_integral_value():
-        raise invalid("price", f"has more than the {minor_places(currency)} places of {currency}")
+        raise invalid(field, f"has more than the {minor_places(currency)} places of {currency}")
     return rule.amount_of(int(minor))
 
 

@@ -7,16 +7,17 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from billing.gateway.plan_sync import follow_free
 from billing.life.frozen import raised
 from billing.life.showing import shown_terms
 from billing.life.subscription import Subscription
-from billing.sale.addon import opened
 from billing.store import account as accounts
 from billing.store import addon as addons
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import frozen_anew, with_addons
+from billing.store.addon import frozen_anew, with_wider_addons
 from billing.store.begin import put_announced
+from billing.store.plan import offered
 from billing.worker.relay import Relay
 from catalog.store.organization import load_organization
 from kernel.clock import Clock
@@ -43,23 +44,23 @@ class AddonSync:
                 page = await addons.using(connection, addon_id, after, _PAGE)
                 if found is None or not page:
                     return
-                now_ms = found.now_ms(self._clock.now_ms())
+                real_ms = self._clock.now_ms()
+                now_ms = found.now_ms(real_ms)
                 own = await subscriptions.read_all(connection, page)
-                changed = [one.customer_id for one in own.values() if await _follow(connection, one, now_ms)]
+                changed = [one.customer_id for one in own.values() if await _follow(connection, one, now_ms, real_ms)]
                 await accounts.raise_rev(connection, changed)
             await self._relay.show_all(changed)
             after = page[-1]
 
 
-async def _follow(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> bool:
+async def _follow(connection: AsyncConnection, subscription: Subscription, now_ms: int, real_ms: int) -> bool:
     """Bring one subscription's terms up to its add-ons; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
+    plan = await offered(connection, subscription.organization_id, subscription.plan_id) if subscription.free else None
+    if plan is not None:
+        return await follow_free(connection, subscription, periods, plan, now_ms, real_ms)
     current = shown_terms(subscription, periods, now_ms)
-    sold = await with_addons(connection, subscription, current, current)
-    now = current
-    for granted in sold.features:
-        if granted.addon:
-            now = opened(now, granted)
+    now = await with_wider_addons(connection, subscription, current, current)
     now = raised(current, now, now_ms // DAY_MS)
     changed = now != current
     if changed:

@@ -21,7 +21,7 @@ from billing.sale.switching import Path
 from billing.store import account as accounts
 from billing.store import subscription as subscriptions
 from billing.store import terms
-from billing.store.addon import with_addons
+from billing.store.addon import with_addons, with_wider_addons
 from billing.store.begin import announce, put_announced
 from billing.store.plan import Shelf, as_plan_ends, offered
 from billing.worker.relay import Relay
@@ -91,9 +91,9 @@ async def _follow(
 ) -> bool:
     """Bring one subscription's terms up to the plan; tells whether something changed."""
     periods = await terms.of(connection, subscription.id)
-    day = day_of_us(now_ms * 1000)
+    day = day_of_us(_counted_us(subscription, now_ms))
     if subscription.free:
-        return await _follow_free(connection, subscription, periods, plan, now_ms, real_ms)
+        return await follow_free(connection, subscription, periods, plan, now_ms, real_ms)
     if await _follow_ending(connection, subscription, plan, now_ms):
         return True
     changed = False
@@ -116,6 +116,12 @@ async def _follow(
     return changed
 
 
+def _counted_us(subscription: Subscription, now_ms: int) -> int:
+    """Tell how far a subscription's period has come: no further than a pause, whose rest goes on (contract T56)."""
+    paused = subscription.pause if subscription.status is SubscriptionStatus.PAUSED else None
+    return now_ms * 1000 if paused is None else min(now_ms * 1000, paused.effective_us)
+
+
 async def _follow_ending(connection: AsyncConnection, subscription: Subscription, plan: Plan, now_ms: int) -> bool:
     """Schedule what the end of a plan does at the renewal to who is on it, or was to come to it (R-PLAN-8, R-PLAN-9).
 
@@ -135,7 +141,7 @@ async def _follow_ending(connection: AsyncConnection, subscription: Subscription
     return True
 
 
-async def _follow_free(
+async def follow_free(
     connection: AsyncConnection,
     subscription: Subscription,
     periods: list[PeriodTerms],
@@ -143,14 +149,17 @@ async def _follow_free(
     now_ms: int,
     real_ms: int,
 ) -> bool:
-    """A free plan has no billing period: what does not widen waits for the next usage window."""
+    """Bring terms up to a free plan, and to the add-ons on it; tells whether something changed.
+
+    It has no billing period: what does not widen waits for the next usage window.
+    """
     day = day_of_us(now_ms * 1000)
     begun = [period for period in periods if period.since_day <= day]
     current = begun[-1] if begun else periods[0]
     window = current.window_of(day)
     if plan.ending is not None and not subscription.ending:
         return await _end_free(connection, subscription, plan, window.end * DAY_US, now_ms, real_ms)
-    now = widened(current, plan)
+    now = await with_wider_addons(connection, subscription, widened(current, plan), current)
     later = freeze(plan, msgspec.structs.replace(current, since_day=window.end))
     later = await with_addons(connection, subscription, later, current)
     before = {current, *(period for period in periods if period.since_day > day)}

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from billing import tables
 from billing.life.frozen import PeriodTerms, refrozen
 from billing.life.subscription import ENDED, Subscription
-from billing.sale.addon import SubscriptionAddon, frozen_addon, joined
+from billing.sale.addon import SubscriptionAddon, frozen_addon, joined, opened
 from billing.store.plan import Shelf
 from billing.store.subscription import organization_now, settled_after
 from billing.tables import subscriptions
@@ -148,6 +148,16 @@ async def with_addons(
         if kept is not None:
             brought.append(kept)
     return joined(period, brought)
+
+
+async def with_wider_addons(
+    connection: AsyncConnection, subscription: Subscription, now: PeriodTerms, current: PeriodTerms
+) -> PeriodTerms:
+    """Apply to terms in force what helps of the active add-ons as they are sold now (R-BH-1)."""
+    for granted in (await with_addons(connection, subscription, current, current)).features:
+        if granted.addon:
+            now = opened(now, granted)
+    return now
 
 
 async def frozen_anew(

@@ -23,6 +23,7 @@ async def apply(
             prune=prune,
             plan_in_use=catalog.plan_in_use,
             addon_in_use=catalog.addon_in_use,
+            currency_in_use=catalog.currency_in_use,
         )
         version = await read_version(conn)
     await catalog.published(version)

@@ -160,7 +160,7 @@ def _patched(caller: Caller, plan: Plan, patch: PlanPatch) -> Plan:
     if model is not plan.model and changes["included"] is UNSET:
         changes["included"] = None  # a pool of another model is another thing
     changes = {name: value for name, value in changes.items() if value is not UNSET}
-    return msgspec.structs.replace(plan, **changes, updated_ms=max(caller.now_ms, plan.updated_ms))
+    return msgspec.structs.replace(plan, **changes, updated_ms=plan.changed_ms(caller.now_ms))
 
 
 async def _change(request: HttpRequest, caller: Caller, plan_ref: str, patch: PlanPatch) -> Response[bytes]:

@@ -92,7 +92,7 @@ async def _target(caller: Caller, conn: AsyncConnection, plan: Plan, reference: 
 
 
 def _withdrawn(caller: Caller, plan: Plan, **changes: Any) -> Plan:
-    return msgspec.structs.replace(plan, **{"updated_ms": max(caller.now_ms, plan.updated_ms), **changes})
+    return msgspec.structs.replace(plan, **{"updated_ms": plan.changed_ms(caller.now_ms), **changes})
 
 
 def _removed(caller: Caller, plan: Plan) -> dict[str, Any]:

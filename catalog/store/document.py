@@ -11,7 +11,8 @@ from catalog.document import document_of
 from catalog.document_change import OFFERS, Change, diff_documents
 from catalog.document_part import CatalogDocument, FeaturePart, PlanPart
 from catalog.document_plan import grant_of, price_minor, price_terms, within
-from catalog.store.document_offer import ApplyingOffers, InUse, export_offers
+from catalog.regional import currency_of
+from catalog.store.document_offer import ApplyingOffers, CurrencyInUse, InUse, export_offers
 from catalog.store.feature import create_feature, list_features, load_feature, remove_feature, save_feature
 from catalog.store.plan import create_plan, list_plans, load_plan, plans_moving_to, remove_plan, save_plan
 from catalog.store.plan_feature import put_plan_feature, remove_plan_feature
@@ -50,10 +51,17 @@ async def diff_document(
         for interval, price in part.every_price().items():
             with within(f"plan.{part.code}" if price.price is part.price else f"plan.{part.code}.prices.{interval}"):
                 price_terms(price, organization.currency)
+        for currency in part.regional:
+            with within(f"plan.{part.code}.regional.{currency}"):
+                currency_of(currency, organization.currency)
     for addon in document.addon:
         with within(f"addon.{addon.slug}"):
             for amount in (addon.price, *addon.prices.values()):
                 price_minor(amount, organization.currency)
+    for promo in document.promo_code:
+        if promo.amount is not None:
+            with within(f"promo_code.{promo.code}.amount"):
+                price_minor(promo.amount, organization.currency, "amount")
     return diff_documents(await export_document(conn, organization), document, prune=prune)
 
 
@@ -66,6 +74,7 @@ async def apply_document(
     prune: bool = False,
     plan_in_use: InUse | None = None,
     addon_in_use: InUse | None = None,
+    currency_in_use: CurrencyInUse | None = None,
 ) -> list[Change]:
     """Bring an organization's catalog to what the document says, and return what that changed; twice changes nothing.
 
@@ -74,7 +83,7 @@ async def apply_document(
     """
     changes = await diff_document(conn, organization, document, prune=prune)
     applying = _Applying(conn, organization, document, now_ms, plan_in_use)
-    offers = ApplyingOffers(conn, organization, document, now_ms, addon_in_use)
+    offers = ApplyingOffers(conn, organization, document, now_ms, addon_in_use, currency_in_use)
     for change in changes:
         if change.kind == "region" or change.kind in OFFERS:
             await offers.apply(change)

@@ -1,11 +1,11 @@
 """Offers of one organization: exported as parts of a document, and brought to what a document says."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from catalog.definition import CreditPack, Organization, Plan, PlanGroup, PromoCode
+from catalog.definition import CreditPack, Organization, Plan, PlanGroup, PlanPrice, PromoCode
 from catalog.document_change import Change
 from catalog.document_offer import (
     addon_of,
@@ -33,16 +33,19 @@ from catalog.store.region import (
     remove_currency,
     said_regions,
 )
+from catalog.terms import ConsumptionModel
 from kernel import ids
 from kernel.errors import rejected
 from kernel.period import Interval
 
 InUse = Callable[[AsyncConnection, str], Awaitable[bool]]
+CurrencyInUse = Callable[[AsyncConnection, str, str | None, Collection[str]], Awaitable[str | None]]
 
 
 async def export_offers(conn: AsyncConnection, organization: Organization, plans: Sequence[Plan]) -> CatalogDocument:
     """Write offers as parts; the plans of this document say nothing but their regions."""
     codes = {plan.id: plan.code for plan in plans}
+    pooled = {plan.id: plan.code for plan in plans if plan.model is ConsumptionModel.CREDITS}
     regions = await said_regions(conn, plans)
     addons = sorted(await list_addons(conn, organization.id), key=lambda one: one.slug)
     packs = sorted(await list_packs(conn, organization.id), key=lambda one: one.name)
@@ -57,7 +60,7 @@ async def export_offers(conn: AsyncConnection, organization: Organization, plans
             for plan in plans
         ),
         addon=tuple(addon_part(addon, organization.currency) for addon in addons),
-        credit_pack=tuple(pack_part(pack, codes) for pack in packs),
+        credit_pack=tuple(pack_part(pack, pooled) for pack in packs),
         promo_code=tuple(promo_part(promo, codes) for promo in promos),
         plan_group=tuple(group_part(group, codes) for group in await list_groups(conn, organization.id)),
     )
@@ -73,6 +76,7 @@ class ApplyingOffers:
         document: CatalogDocument,
         real_ms: int,
         addon_in_use: InUse | None,
+        currency_in_use: CurrencyInUse | None,
     ) -> None:
         self._conn = conn
         self._organization = organization
@@ -80,6 +84,7 @@ class ApplyingOffers:
         self._real_ms = real_ms
         self._now_ms = organization.now_ms(real_ms)
         self._addon_in_use = addon_in_use
+        self._currency_in_use = currency_in_use
 
     async def apply(self, change: Change) -> None:
         """Apply one change of an offer."""
@@ -174,6 +179,7 @@ class ApplyingOffers:
         currency = change.name
         await remove_currency(self._conn, plan, currency, self._now_ms)
         if change.action == "remove":
+            await self._check_unpaid(plan, None, currency)
             return
         part = next(one for one in self._document.plan if one.code == change.plan)
         region = region_of(part.regional[currency], currency)
@@ -187,6 +193,17 @@ class ApplyingOffers:
             by_hand = region.unit_prices.get(granted.feature.code)
             if by_hand is not None:
                 await put_regional_rate(self._conn, plan, granted, currency, by_hand, self._now_ms)
+        after = await load_plan(self._conn, self._organization.id, plan.id)
+        left = {price.id for price in after.prices if price.in_currency(currency) is not None}
+        for price in plan.prices:
+            if price.in_currency(currency) is not None and price.id not in left:
+                await self._check_unpaid(plan, price, currency)
+
+    async def _check_unpaid(self, plan: Plan, price: PlanPrice | None, currency: str) -> None:
+        """Raise Rejected `price_in_use` while a subscription pays what went in a currency (R-REG-4)."""
+        asked = self._currency_in_use
+        if asked is not None and await asked(self._conn, plan.id, None if price is None else price.id, {currency}):
+            raise rejected("price_in_use", f"Customers pay the plan {plan.code} in {currency.upper()}.")
 
     async def _plans(self, codes: Sequence[str] | None) -> Mapping[str, str]:
         """Find the ids of plans, in order of their codes as they are named."""

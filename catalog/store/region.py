@@ -102,7 +102,11 @@ async def said_regions(conn: AsyncConnection, found: Sequence[Plan]) -> dict[str
     for plan in found:
         codes = {granted.feature.id_text: granted.feature.code for granted in plan.features}
         words = {price.id: price.interval.value for price in plan.prices}
-        own = {*rates[plan.id], *(at for _, at in prices[plan.id]), *(at for _, at in units[plan.id])}
+        own = {
+            *rates[plan.id],
+            *(at for price, at in prices[plan.id] if price in words),
+            *(at for feature, at in units[plan.id] if feature in codes),
+        }
         said[plan.id] = {
             currency: Region(
                 rate=rates[plan.id].get(currency),

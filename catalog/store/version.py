@@ -6,7 +6,7 @@ version has seen every change up to it. Source: DESIGN 3.3, 3.4.
 
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, case, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from catalog.tables import api_keys as keys
@@ -31,9 +31,13 @@ async def raise_version(conn: AsyncConnection) -> int:
 
 
 async def touch_plan(conn: AsyncConnection, plan_id: str, now_ms: int) -> int:
-    """Say that a plan's prices or features changed, and return the catalog's new version."""
+    """Say that a plan's prices or features changed, and return the catalog's new version.
+
+    When a deleted plan was deleted stays: `Plan.changed_ms`.
+    """
     version = await raise_version(conn)
-    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=now_ms, version=version))
+    changed_ms = case((plans.c.ending.is_(None), now_ms), else_=plans.c.updated_ms)
+    await conn.execute(update(plans).where(plans.c.id == plan_id).values(updated_ms=changed_ms, version=version))
     return version
 
 

@@ -14,7 +14,7 @@ from billing.life.subscription import ChangeKind, ScheduledChange
 from billing.store import subscription as subscriptions
 from catalog.gateway.document import apply, export
 from kernel import ids
-from kernel.period import Interval, parse_instant_us
+from kernel.period import DAY_US, Interval, parse_instant_us
 from tests.story.judged import proved
 from tests.story.test_billing import World, world
 from tests.story.test_checkout import CARD, DECLINED
@@ -450,3 +450,22 @@ async def test_an_addon_goes_on_by_months_when_the_plan_becomes_free(world: Worl
     await world.now("2026-05-01T00:00:00Z")
     assert (await world.lines("acme"))[2:] == [[("addon_base", 5000)], [("addon_base", 5000)]]
     assert (await granted(world, acme, "sso")).enabled
+
+
+async def test_what_is_lowered_of_an_addon_on_a_free_plan_waits_for_the_next_window(world: World) -> None:
+    """R-BH-1, R-BH-3, R-ADDON-13: as of the free plan itself; the price is that of the next month."""
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await switch_on(world, await world.subscribe("acme", "free"), "sms")
+    for included in (1500, 500):
+        await world.call("PATCH", "/addons/sms", {"includedUnits": included, "basePrice": 9000})
+        assert (await granted(world, acme, "sms_messages")).included == 1500 * 10**9
+    following = (await world.snapshot(acme)).next
+    assert [one.included for one in following.features] == [2 * 10**9, 500 * 10**9]
+    assert following.since * DAY_US == parse_instant_us("2026-04-01T00:00:00Z")
+    await world.call("PATCH", "/addons/sms", {"includedUnits": 1500})
+    assert (await world.snapshot(acme)).next.features[1].included == 1500 * 10**9
+    await world.now("2026-04-01T00:00:00Z")
+    assert (await world.lines("acme"))[-1] == [("addon_base", 9000)]
+    await proved(world)

@@ -173,3 +173,57 @@ async def test_a_period_that_has_begun_is_not_taken_back_by_who_follows_late(wor
         ("2026-03-20", "recurring", [("overage", 150)]),
     ]
     await proved(world)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {"name": "Old"}),
+        ("POST", "/deprecate", None),
+        ("PATCH", "/features/calls", {"includedAmount": 30}),
+    ],
+)
+async def test_a_change_that_is_newer_than_the_deletion_stays_however_the_plan_is_edited(
+    world: World, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    """R-SUB-14, R-PLAN-9: what the subscribers of a deleted plan have may still be edited."""
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    small = await world.plan("small", 900, calls, {"includedAmount": 3, "overage": OVERAGE})
+    await world.group(small, world.starter)
+    await pro(world)
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-05T00:00:00Z")
+    await world.call("DELETE", "/plans/starter?strategy=migrate&planId=pro")
+    await world.now("2026-01-06T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/change-plan", {"newPlanId": small})
+    await world.now("2026-01-07T00:00:00Z")
+    await world.call(method, f"/plans/starter{path}", body)
+    assert (await read(world, made))["scheduledPlanChange"]["newPlanName"] == "small"
+    await world.now("2026-02-01T00:00:00Z")
+    assert await issued(world) == [
+        ("2026-01-01", "recurring", [BASE]),
+        ("2026-02-01", "recurring", [("plan_base", 900)]),
+    ]
+    await proved(world)
+
+
+@pytest.mark.parametrize(("end", "left"), [("cancel", None), ("migrate&planId=pro", PRO)])
+async def test_who_is_paused_leaves_a_deleted_plan_that_lost_a_price(world: World, end: str, left: Any) -> None:
+    """R-PLAN-9, contract row 64: a price is removed at the real clock, which may be far ahead of the test clock."""
+    await priced(world, "yearly", 49_000)
+    await pro(world)
+    yearly = (await world.call("GET", "/plans/starter"))["prices"][1]["id"]
+    await world.now("2026-01-01T00:00:00Z")
+    await world.customer("acme")
+    made = await begin(world)
+    await world.now("2026-01-05T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/pause", {"mode": "immediate", "durationDays": 60})
+    await world.now("2026-02-05T00:00:00Z")
+    await world.call("DELETE", f"/plans/starter?strategy={end}")
+    await world.call("DELETE", f"/plans/starter/prices/{yearly}")
+    await world.now("2026-04-05T00:00:00Z")
+    assert [line for _, _, lines in (await issued(world))[1:] for line in lines] == ([] if left is None else [left])
+    assert (await read(world, made))["status"] == ("canceled" if left is None else "active")
+    await proved(world)

@@ -208,6 +208,32 @@ async def test_a_pause_now_keeps_the_rest_of_the_period(world: World) -> None:
     ]
 
 
+@pytest.mark.parametrize("interval", ["monthly", "yearly"])
+async def test_what_a_plan_is_raised_to_in_a_pause_is_there_in_the_rest_of_the_period(
+    world: World, interval: str
+) -> None:
+    """R-BH-1: also where the pause is longer than the rest was; prices wait for the renewal (R-PRICE-1)."""
+    await priced(world, "yearly", 49_000)
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    made = await begin(world, billingInterval=interval)
+    await world.track(acme, "60", "2026-01-05T00:00:00Z")
+    await world.now("2026-01-11T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/pause", {"mode": "immediate", "durationDays": None})
+    await world.now("2027-02-01T00:00:00Z")
+    wider = {"includedAmount": 30, "overage": {"enabled": True, "unitPriceDecimal": "0.02"}}
+    await world.call("PATCH", f"/plans/{world.starter}/features/calls", wider)
+    await world.now("2027-02-02T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/resume")
+    shown = await world.snapshot(acme)
+    assert [(one.included // 10**9, one.unit_price) for one in shown.terms.features] == [(30, "0.015")]
+    await world.track(acme, "130", "2027-02-03T00:00:00Z")
+    await world.now("2027-03-24T00:00:00Z")
+    lines = [line for _, _, found in (await issued(world))[1:] for line in found]
+    assert [line for line in lines if line[0] == "overage"] == [("overage", 45), ("overage", 150)]
+    await proved(world)
+
+
 async def test_a_pause_at_the_periods_end_skips_the_renewal(world: World) -> None:
     """R-SUB-13, contract T57: the resume starts a new period at the price of that day."""
     await world.now("2026-01-01T00:00:00Z")
