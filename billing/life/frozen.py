@@ -185,7 +185,7 @@ def freeze(plan: Plan, frame: Frame, last: PeriodTerms | None = None, discount: 
         plan_name=plan.name,
         price_id=price.id if price is not None else None if last is None else last.price_id,
         base_minor=base_minor,
-        features=tuple(frozen_feature(granted, frame) for granted in plan.features),
+        features=_features(plan, frame),
         model=plan.model,
         pool=canonical(plan.pool_of(price)) if price is not None or last is None else last.pool,
         overdraft=plan.model is ConsumptionModel.BALANCE and plan.overdraft and not (plan.is_free or frame.trial),
@@ -216,6 +216,24 @@ def in_currency(price: PlanPrice, currency: str) -> PlanPrice:
         included=price.included if regional.included is None else regional.included,
         intro=regional.intro,  # an amount in the price's own currency is none here
     )
+
+
+def _features(plan: Plan, frame: Frame) -> tuple[FrozenFeature, ...]:
+    return tuple(frozen_feature(_sold(plan, granted, frame), frame) for granted in plan.features)
+
+
+def _sold(plan: Plan, granted: PlanFeature, frame: Frame) -> PlanFeature:
+    """Tell what a plan grants of a feature where it is paid in the frame's currency (R-REG-5).
+
+    A unit price that came later and has no value there would be charged as if the two currencies were worth the same:
+    there is no overage then, and no usage that only a balance pays.
+    """
+    price = None if frame.interval is None else plan.price_of(frame.interval)
+    at_home = price is None or price.currency.lower() == frame.currency.lower() or not Decimal(granted.unit_price)
+    if at_home or any(rate.currency == frame.currency for rate in granted.regional):
+        return granted
+    paid = plan.model is ConsumptionModel.BALANCE
+    return msgspec.structs.replace(granted, overage=False, enabled=granted.enabled and not paid)
 
 
 def frozen_feature(granted: PlanFeature, frame: Frame) -> FrozenFeature:
@@ -256,7 +274,7 @@ def widened(current: PeriodTerms, plan: Plan) -> PeriodTerms:
     Prices, the overage switch, lowered quantities and removed features stay as they were frozen; what one use costs in
     credits only falls (R-CREDIT-7). On a free plan the pool follows both ways (R-FREE-7).
     """
-    offered = {one.feature: one for one in (frozen_feature(granted, current) for granted in plan.features)}
+    offered = {one.feature: one for one in _features(plan, current)}
     kept = tuple(wider(granted, offered.pop(granted.feature, None)) for granted in current.features)
     return msgspec.structs.replace(current, features=(*kept, *offered.values()), pool=_wider_pool(current, plan))
 

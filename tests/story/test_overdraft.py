@@ -7,6 +7,7 @@ import pytest
 from catalog.definition import ModelPrice
 from ingest.pricing import TokenCounts, priced
 from kernel import ids
+from kernel.period import DAY_US, parse_instant_us
 from tests.story.judged import proved
 from tests.story.test_billing import World, world
 from tests.story.test_subscription_life import begin, issued
@@ -88,4 +89,31 @@ async def test_what_tokens_cost_in_dollars_is_not_drawn_on_a_balance_in_reais(wo
     await world.track(acme, "1000000", "2026-02-01T00:00:00Z", tokens=used)
     balance = (await world.call("GET", "/subscriptions/active", customerId="acme"))["balance"]
     assert (balance["currency"], balance["planDecimal"]) == ("brl", "250")
+    await proved(world)
+
+
+@pytest.mark.parametrize("model", ["balance", "metered"])
+async def test_a_price_without_a_value_in_reais_charges_nothing_there(world: World, model: str) -> None:
+    """R-REG-5: 0.50 dollars a call, which came later, are no 0.50 reais; with a rate they are 2.50 from the renewal."""
+    await world.now("2026-01-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await world.call("POST", "/plans", {"name": "local", "code": "local", "consumptionModel": model})
+    price = await world.call("POST", "/plans/local/prices", {"billingInterval": "monthly", "price": 1000})
+    by_hand = {"overrides": [{"currency": "brl", "price": 5000}]}
+    await world.call("PUT", f"/plans/local/prices/{price['id']}/regional", by_hand)
+    await begin(world, planCode="local", currency="brl")
+    overage = {"unitPriceDecimal": "0.5"} | ({"enabled": True} if model == "metered" else {})
+    await world.call("POST", "/plans/local/features", {"featureId": "calls", "overage": overage})
+
+    async def calls(day: str) -> tuple[bool, bool, str]:
+        terms = (await world.snapshot(acme)).terms_on(parse_instant_us(f"{day}T00:00:00Z") // DAY_US)
+        assert terms is not None
+        [granted] = terms.features
+        return granted.enabled, granted.overage, granted.unit_price
+
+    for day in ("2026-01-02", "2026-02-02"):
+        await world.now(f"{day}T00:00:00Z")
+        assert (await calls(day))[:2] == (model == "metered", False)
+    await world.call("PUT", "/plans/local/regional", {"currency": "brl", "exchangeRate": 5})
+    assert await calls("2026-03-02") == (True, model == "metered", "2.5")
     await proved(world)
