@@ -252,8 +252,12 @@ class InvoiceAudit:
         return found
 
     def _returned_by_closes(self) -> dict[str, int]:
-        """Tell what changes of plan gave back of top-ups, in minor units by close (AMB-20)."""
+        """Tell what changes of plan gave back of top-ups, in minor units by close (AMB-20).
+
+        Of what was voided at the very instant of it, the credit says whether it was void before.
+        """
         found = {}
+        granted = {row["close_id"]: row["amount_minor"] for row in self._books.credits}
         for close in self._books.closes:
             number, day, customer = close["returns_term"], close["through_day"], close["customer_id"]
             if number is None:
@@ -263,7 +267,10 @@ class InvoiceAudit:
             found[close["id"]] = 0
             if close["state"] == "settled" and begun:
                 left = self._terms.top_ups_left(customer, begun[-1], day, self._drawn, close["cut"])
-                found[close["id"]] = _minor(left, begun[-1]["currency"])
+                at_ms = close["settled_ms"]
+                most = [self._terms.top_ups_owed(customer, begun[-1], day, before) for before in (at_ms + 1, at_ms)]
+                before, later = (_minor(min(left, one), begun[-1]["currency"]) for one in most)
+                found[close["id"]] = later if later == granted.get(close["id"], 0) else before
         return found
 
     def _check_returns(self, findings: Findings) -> None:
