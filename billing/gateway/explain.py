@@ -97,7 +97,7 @@ class Explainer:
             lines = await invoices.lines(connection, invoice_id)
             own = [] if invoice.subscription_id is None else [invoice.subscription_id]
             periods = [one for found in (await terms.rating_all(connection, own)).values() for one in found]
-            billed = await invoices.billed(connection, own, before_cut=invoice.cut)
+            billed = await invoices.billed(connection, own, before_cut=invoice.cut, void_before_ms=invoice.created_ms)
             seated = await seats.history(connection, [invoice.customer_id])
             taken = await credit.taken_by(connection, invoice_id)
         return Fact(

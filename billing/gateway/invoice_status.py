@@ -2,7 +2,8 @@
 
 Invariants: an invoice's lines, amounts and number never change (R-INV-10); a void one is owed no more and bills its
 usage for good: it takes no account credit and no carried amounts, which later invoices find again, and what it charged
-for the running period counts as not paid (R-PRO-6). What was bought with it stays: voiding forgives.
+for the running period counts as not paid (R-PRO-6). What was bought with it stays: voiding forgives; but what is left
+of a top-up then never becomes account credit (AMB-20).
 """
 
 from enum import StrEnum

@@ -34,23 +34,30 @@ from kernel.period import DAY_MS
 
 
 async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Reproduction:
-    """Make an invoice again and compare. Raises Rejected `invoice_not_found`."""
+    """Make an invoice again and compare. Raises Rejected `invoice_not_found`.
+
+    An earlier one that was voided at the very instant of it may have been void before or after.
+    """
     async with sql.snapshot() as connection:
         invoice = await invoices.read(connection, invoice_id)
         if invoice is None:
             raise rejected("invoice_not_found", f"There is no invoice {invoice_id}.")
         lines = [line for _, line in await invoices.lines(connection, invoice_id)]
         source, _, made_by = invoice.source.partition(":")
-        if source == Source.CLOSE:
-            draft = await _of_close(connection, usage_store, invoice, lines, made_by)
+        if source in (Source.CLOSE, Source.CHANGE):
+            make = _of_close if source == Source.CLOSE else _of_change
+            before = compared(
+                invoice, lines, await make(connection, usage_store, invoice, lines, made_by, invoice.created_ms + 1)
+            )
+            if before.verdict == "identical":
+                return before
+            draft = await make(connection, usage_store, invoice, lines, made_by, invoice.created_ms)
         elif source == Source.START:
             draft = await _of_start(connection, invoice, lines, made_by)
         elif source == Source.PURCHASE:
             draft = _flat(invoice, await _of_purchase(connection, invoice))
         elif source == Source.ADJUSTMENT:
             draft = _flat(invoice, _of_adjustment(invoice, lines))
-        elif source == Source.CHANGE:
-            draft = await _of_change(connection, usage_store, invoice, lines, made_by)
         elif source == Source.ADDON:
             draft = await _of_addon(connection, invoice, lines, made_by)
         else:
@@ -59,7 +66,12 @@ async def reproduced(sql: Sql, usage_store: UsageStore, invoice_id: str) -> Repr
 
 
 async def _of_close(
-    connection: AsyncConnection, usage_store: UsageStore, invoice: Invoice, lines: Sequence[Line], close_id: str
+    connection: AsyncConnection,
+    usage_store: UsageStore,
+    invoice: Invoice,
+    lines: Sequence[Line],
+    close_id: str,
+    void_ms: int,
 ) -> InvoiceDraft | None:
     """Close the same cut once more; which names the plan had then, and its currency, the invoice says."""
     found = await closes.read_all(connection, [close_id])
@@ -73,14 +85,19 @@ async def _of_close(
     counted = (await counted_at(usage_store, row.organization_id, {customer: row.cut}))[customer]
     top_ups = (await purchase.top_ups_of(connection, [customer]))[customer]
     seat_lines = lines_of_close(value, periods, (await seats.history(connection, [customer]))[customer])
-    billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
+    billed = await invoices.billed(connection, [subscription.id], before_cut=row.cut, void_before_ms=void_ms)
     draws = draws_of(subscription, periods, counted.drawn, top_ups)
-    draft = plan_close(value, periods, counted.totals, billed, draws, seat_lines)
+    draft = plan_close(value, periods, counted.totals, billed[subscription.id], draws, seat_lines)
     return None if draft is None else sourced(draft, row, seat_lines, counted)
 
 
 async def _of_change(
-    connection: AsyncConnection, usage_store: UsageStore, invoice: Invoice, lines: Sequence[Line], close_id: str
+    connection: AsyncConnection,
+    usage_store: UsageStore,
+    invoice: Invoice,
+    lines: Sequence[Line],
+    close_id: str,
+    void_ms: int,
 ) -> InvoiceDraft | None:
     """Change the plan once more at the same cut, with what was paid and how the seller counted then (R-CHG-4)."""
     found = await closes.read_all(connection, [close_id])
@@ -97,8 +114,8 @@ async def _of_change(
         return None
     counted = (await counted_at(usage_store, row.organization_id, {row.customer_id: row.cut}))[row.customer_id]
     held = await held_at(connection, subscription, current, counted.totals, counted.drawn, row.end_us, periods)
-    billed = (await invoices.billed(connection, [subscription.id], before_cut=row.cut))[subscription.id]
-    held = msgspec.structs.replace(held, billed=billed, parts_paid=facts["partsPaid"])
+    billed = await invoices.billed(connection, [subscription.id], before_cut=row.cut, void_before_ms=void_ms)
+    held = msgspec.structs.replace(held, billed=billed[subscription.id], parts_paid=facts["partsPaid"])
     policy = msgspec.structs.replace(
         organization,
         day_count=DayCount(facts["dayCount"]),

@@ -14,7 +14,7 @@ from billing.life.frozen import FrozenFeature, PeriodTerms
 from billing.life.subscription import Subscription
 from billing.life.turning import Bill
 from billing.money.invoice import Basis, InvoiceDraft, Line, LineKind, base_line, decimal_units, kept, span
-from billing.money.rating import Allowance, charge, money_of_units, overage_units
+from billing.money.rating import Allowance, charge, fallen, money_of_units, overage_units
 from billing.sale.addon import base_lines
 from billing.sale.discount import amount_off
 from catalog.terms import ConsumptionModel
@@ -64,11 +64,16 @@ _NO_DRAWS: Final[Draws] = {}
 
 
 class Billed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What earlier lines billed of a window: overage in 1e-9 units, minor units, and the last cut that they cover."""
+    """What earlier lines billed of a window: overage in 1e-9 units, minor units, and the last cut that they cover.
+
+    `void_*` is what of it stands on invoices that are void.
+    """
 
     units: int
     minor: int
     cut: int
+    void_units: int = 0
+    void_minor: int = 0
 
 
 NOT_BILLED: Final = Billed(units=0, minor=0, cut=0)
@@ -198,7 +203,14 @@ def _usage_line(
         return None
     allowance = allowance_of(granted, terms.currency)
     before = billed.get(window, NOT_BILLED)
-    due = charge(total.units, allowance, billed_units=before.units, billed_minor=before.minor)
+    due = charge(
+        total.units,
+        allowance,
+        billed_units=before.units,
+        billed_minor=before.minor,
+        void_units=before.void_units,
+        void_minor=before.void_minor,
+    )
     # A window that terms which changed on its first day cut short is not late: nothing closed it before.
     late = end <= close.bill.start_day and window.start < close.bill.start_day
     period = Period(window.start, max(end, window.start + 1))  # terms that changed on its first day leave it that day
@@ -247,14 +259,15 @@ def _overdraft_line(
         return None
     before = billed.get(Window(POOL, window.term, window.start), NOT_BILLED)
     units = draws[window].overdraft
-    amount = money_of_units(units, terms.currency) - Money(before.minor, terms.currency)
+    more = fallen(units - before.units, before.void_units)
+    minor = fallen(money_of_units(units, terms.currency).minor - before.minor, before.void_minor)
     period = Period(window.start, max(end, window.start + 1))
     return Line(
         kind=LineKind.BALANCE_OVERAGE,
-        description=f"Balance overdraft, {'correction of ' if units < before.units else ''}{span(period)}",
-        quantity=decimal_units(units - before.units),
+        description=f"Balance overdraft, {'correction of ' if more < 0 else ''}{span(period)}",
+        quantity=decimal_units(more),
         unit_price="1",
-        amount_minor=amount.minor,
+        amount_minor=minor,
         term=window.term,
         cut_after=before.cut,
         cut=close.cut,

@@ -2,7 +2,8 @@
 
 Owns the step from units of 1e-9 to minor units: exact decimals all the way, one rounding a line, halves away from zero.
 Invariant: all lines of a window sum to the rate of its final total, because a later line is the difference between two
-rounded totals, never the rounding of a difference. Source: R-METER-2, R-GEN-2, R-TRACK-20.
+rounded totals, never the rounding of a difference; but for what a void invoice charged before it fell (`fallen`).
+Source: R-METER-2, R-GEN-2, R-TRACK-20.
 """
 
 from decimal import Decimal
@@ -47,15 +48,31 @@ def rate(total: int, allowance: Allowance) -> Money:
     return round_half_away(amount, allowance.currency)
 
 
-def charge(total: int, allowance: Allowance, *, billed_units: int, billed_minor: int) -> Charge:
+def charge(
+    total: int,
+    allowance: Allowance,
+    *,
+    billed_units: int,
+    billed_minor: int,
+    void_units: int = 0,
+    void_minor: int = 0,
+) -> Charge:
     """Tell what is still to bill of a window: its rate now minus what earlier lines billed (R-TRACK-20).
 
-    `billed_units` and `billed_minor` sum the earlier lines' overage in 1e-9 units and their amounts in minor units.
+    `billed_units` and `billed_minor` sum the earlier lines' overage in 1e-9 units and their amounts in minor units,
+    `void_units` and `void_minor` those among them that are void.
     """
-    return Charge(
-        units=overage_units(total, allowance) - billed_units,
-        amount=rate(total, allowance) - Money(billed_minor, allowance.currency),
-    )
+    units = overage_units(total, allowance) - billed_units
+    amount = rate(total, allowance) - Money(billed_minor, allowance.currency)
+    return Charge(units=fallen(units, void_units), amount=Money(fallen(amount.minor, void_minor), amount.currency))
+
+
+def fallen(more: int, void: int) -> int:
+    """Tell what comes of `more`, the difference to what was billed: less comes back only beyond what is `void` of it.
+
+    What a void invoice charged nobody pays, so none of it is given back (ADR 10).
+    """
+    return more if more >= 0 else min(0, more + void)
 
 
 def money_of_units(units: int, currency: str) -> Money:

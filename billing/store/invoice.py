@@ -248,14 +248,27 @@ def _line(row: Row[Any]) -> Line:
 
 
 async def billed(
-    connection: AsyncConnection, subscription_ids: Sequence[str], *, before_cut: int | None = None
+    connection: AsyncConnection,
+    subscription_ids: Sequence[str],
+    *,
+    before_cut: int | None = None,
+    void_before_ms: int | None = None,
 ) -> Mapping[str, dict[Window, Billed]]:
     """Sum what the invoices of subscriptions billed of each window so far, or by cuts below `before_cut`.
 
-    A window without a feature is a pool's: its overdraft.
+    A window without a feature is a pool's: its overdraft. Void are those that are, or were before `void_before_ms`.
     """
     query = (
-        select(_i.subscription_id, _l.feature_id, _l.term, _l.window_day, _l.quantity, _l.amount_minor, _l.cut)
+        select(
+            _i.subscription_id,
+            _l.feature_id,
+            _l.term,
+            _l.window_day,
+            _l.quantity,
+            _l.amount_minor,
+            _l.cut,
+            _i.voided_ms,
+        )
         .join(tables.invoice_lines, _l.invoice_id == _i.id)
         .where(_i.subscription_id.in_(subscription_ids), _l.window_day.is_not(None))
     )
@@ -265,10 +278,13 @@ async def billed(
     for row in await connection.execute(query):
         window = Window(row.feature_id or "", row.term, row.window_day)
         before = found[row.subscription_id].get(window, Billed(units=0, minor=0, cut=0))
+        void = row.voided_ms is not None and (void_before_ms is None or row.voided_ms < void_before_ms)
         found[row.subscription_id][window] = Billed(
             units=before.units + to_units(row.quantity),
             minor=before.minor + row.amount_minor,
             cut=max(before.cut, row.cut),
+            void_units=before.void_units + (to_units(row.quantity) if void else 0),
+            void_minor=before.void_minor + (row.amount_minor if void else 0),
         )
     return found
 

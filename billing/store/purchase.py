@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing import tables
+from billing.money.invoice import VOID
 from billing.sale.purchase import PackPurchase, TopUpPurchase, top_up_units
 from billing.store import seat
 from catalog.terms import SeatCount, TopUp
@@ -45,11 +46,17 @@ async def packs_of(connection: AsyncConnection, customer_ids: Sequence[str]) -> 
     return sums
 
 
-async def top_ups_of(connection: AsyncConnection, customer_ids: Sequence[str]) -> dict[str, tuple[TopUp, ...]]:
-    """Read customers' top-ups, one a draw window, in order of (term, window)."""
+async def top_ups_of(
+    connection: AsyncConnection, customer_ids: Sequence[str], *, void: bool = True
+) -> dict[str, tuple[TopUp, ...]]:
+    """Read customers' top-ups, one a draw window, in order of (term, window); without `void`, none nobody pays."""
     sums: dict[str, dict[tuple[int, int], int]] = {customer_id: {} for customer_id in customer_ids}
     columns = (_t.customer_id, _t.term, _t.window_day, _t.amount_minor, _t.currency)
-    for row in await connection.execute(select(*columns).where(_t.customer_id.in_(customer_ids))):
+    query = select(*columns).where(_t.customer_id.in_(customer_ids))
+    if not void:
+        invoices = tables.invoices
+        query = query.join(invoices, invoices.c.id == _t.invoice_id).where(invoices.c.status != VOID)
+    for row in await connection.execute(query):
         windows = sums[row.customer_id]
         key = (row.term, row.window_day)
         windows[key] = windows.get(key, 0) + top_up_units(row.amount_minor, row.currency)

@@ -1,7 +1,8 @@
 """Giving back what is left of top-ups at the settled cut that a change of plan took as it ended their terms.
 
-Invariant: a close grants once, because it is settled in the transaction that grants and the credit names it. There is
-no invoice: nothing is billed. Source: AMB-20; ADR 9.
+Invariants: a close grants once, because it is settled in the transaction that grants and the credit names it; it grants
+no more than was bought on invoices that are not void, since what is void nobody pays. There is no invoice: nothing is
+billed. Source: AMB-20; ADR 9.
 """
 
 from billing.money.drawing import top_ups_left
@@ -34,8 +35,10 @@ async def settle_return(sql: Sql, close: CloseRow, counted: Counted, real_ms: in
         periods = await terms.of(connection, subscription.id)
         ended = [one for one in periods if one.term == close.returns_term and one.since_day <= close.through_day][-1]
         top_ups = (await purchase.top_ups_of(connection, [close.customer_id]))[close.customer_id]
+        paid = (await purchase.top_ups_of(connection, [close.customer_id], void=False))[close.customer_id]
         left = top_ups_left(subscription, ended, counted.drawn, top_ups, close.through_day)
-        amount = money_of_units(left, ended.currency)
+        most = top_ups_left(subscription, ended, {}, paid, close.through_day)
+        amount = money_of_units(min(left, most), ended.currency)
         if amount.minor:
             granted = credit.of_top_ups_left(close.organization_id, close.customer_id, amount, close.id, now_ms)
             await credit.grant(connection, granted)

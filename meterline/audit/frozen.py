@@ -35,6 +35,7 @@ class FrozenTerms:
         for subscription_id, periods in self._rating.items():
             owner = self.subscriptions[subscription_id]
             self._owners.update({(owner["customer_id"], period["term"]): owner for period in periods})
+        self._voided = {row["id"]: row["voided_ms"] for row in books.invoices if row["voided_ms"] is not None}
         self._top_ups: dict[str, list[Row]] = defaultdict(list)
         for bought in books.top_ups:
             self._top_ups[bought["customer_id"]].append(bought)
@@ -104,6 +105,14 @@ class FrozenTerms:
         key = terms["term"], window_of(_rule(terms), day)[0]
         return self._left(customer, terms, key, drawn, cut)[0]
 
+    def top_ups_owed(self, customer: str, terms: Row, day: int, before_ms: int) -> Decimal:
+        """Tell what a balance had of top-ups not void before an instant, if nothing was drawn, in the major unit."""
+        if terms["model"] != "balance":
+            return _ZERO
+        key = terms["term"], window_of(_rule(terms), day)[0]
+        bought = [row for row in self._top_ups[customer] if self._voided.get(row["invoice_id"], before_ms) >= before_ms]
+        return self._pooled(Pool(), bought, terms, key[1])[0]
+
     def _left(
         self, customer: str, terms: Row, key: tuple[int, int], drawn: Drawn, cut: int | None
     ) -> tuple[Decimal, Decimal]:
@@ -112,13 +121,14 @@ class FrozenTerms:
             for at, four in by_cut.items():
                 if cut is None or at <= cut:
                     pool.take(each, 0, four)
+        return self._pooled(pool, self._top_ups[customer], terms, key[1])
+
+    def _pooled(self, pool: Pool, rows: Iterable[Row], terms: Row, window: int) -> tuple[Decimal, Decimal]:
+        """Tell what a window has of top-ups, and what it lacks."""
         places = minor_places(terms["currency"])
-        bought = tuple(
-            (row["term"], row["window_day"], Decimal(row["amount_minor"]).scaleb(-places))
-            for row in self._top_ups[customer]
-        )
+        bought = tuple((row["term"], row["window_day"], Decimal(row["amount_minor"]).scaleb(-places)) for row in rows)
         record = AccountRecord(b"", b"", 0, None, None, None, None, 0, b"", top_ups=bought)
-        _, extra, short = pool.left(record, _rule(terms), key[1])
+        _, extra, short = pool.left(record, _rule(terms), window)
         return extra, short
 
     def parts(self, period: Row) -> list[Row]:

@@ -65,6 +65,8 @@ class InvoiceAudit:
         for line in books.lines:
             self._lines[line["invoice_id"]].append(line)
         self._closes = {close["id"]: close for close in books.closes}
+        self._voided = {row["id"]: row["voided_ms"] for row in books.invoices if row["voided_ms"] is not None}
+        self._made_ms = {close["invoice_id"]: close["settled_ms"] for close in books.closes}
         self._settled: dict[str, list[Row]] = defaultdict(list)
         for close in sorted(books.closes, key=lambda close: close["cut"]):
             # A change that was refused left a cut that bills nothing; so does the deletion of the customer.
@@ -156,9 +158,9 @@ class InvoiceAudit:
             end = self._terms.end(key[0], key[2], self._ends.get(key, 0))
             settled = self._settled[owner["id"]]
             for close in settled:
-                have = sum(line["amount_minor"] for line in lines if line["cut"] <= close["cut"])
                 ended = end <= close["through_day"] or close["final"]
-                owed = self._rate(key, close["cut"]) if ended else 0
+                rate = Decimal(self._rate(key, close["cut"]) if ended else 0)
+                have, owed = self._sums(lines, close["cut"], close["settled_ms"], "amount_minor", rate)
                 findings.same("invoice window", f"{_name(key)} at cut {close['cut']}", "what is invoiced", have, owed)
             self._check_usage_lines(findings, key, lines)
             if settled and settled[-1]["final"] and any(cut > settled[-1]["cut"] for cut in self._usage.get(key, {})):
@@ -167,7 +169,6 @@ class InvoiceAudit:
 
     def _check_usage_lines(self, findings: Findings, key: UsageKey, lines: Sequence[Row]) -> None:
         """Each line says what it bills: used, included, beyond, its price, and what of it is new."""
-        told = _ZERO
         for line in lines:
             where = f"invoice {line['invoice_id']} line {line['position']} ({line['feature_code']})"
             found = self._terms.granting(key)
@@ -181,10 +182,28 @@ class InvoiceAudit:
             findings.same("invoice line", where, "used", Decimal(line["used"]), used)
             findings.same("invoice line", where, "included", stated, included)
             findings.same("invoice line", where, "overage", Decimal(line["overage"]), beyond)
-            findings.same("invoice line", where, "quantity", Decimal(line["quantity"]), beyond - told)
+            at_ms = self._made_ms.get(line["invoice_id"]) or 0
+            have, owed = self._sums(lines, line["cut"], at_ms, "quantity", beyond)
+            findings.same("invoice line", where, "quantity", have, owed)
             price = Decimal(found[1]["unitPrice"])
             findings.same("invoice line", where, "unit price", Decimal(line["unit_price"]), price)
-            told = beyond
+
+    def _sums(self, lines: Sequence[Row], cut: int, at_ms: int, name: str, target: Decimal) -> tuple[Decimal, Decimal]:
+        """Tell what a window's lines up to a cut come to, and what they have to: `target`, if that is not less.
+
+        What fell comes back only beyond what was void by then, which nobody pays (ADR 10). Of what was voided at the
+        very instant of the cut's invoice, its line says whether it was void before.
+        """
+        before = [line for line in lines if line["cut"] < cut]
+        billed = sum((Decimal(line[name]) for line in before), _ZERO)
+        have = sum((Decimal(line[name]) for line in lines if line["cut"] <= cut), _ZERO)
+        if target >= billed:
+            return have, target
+        sums = []
+        for until_ms in (at_ms + 1, at_ms):
+            void = [line for line in before if self._voided.get(line["invoice_id"], until_ms) < until_ms]
+            sums.append(min(billed, target + sum((Decimal(line[name]) for line in void), _ZERO)))
+        return have, have if have in sums else sums[0]
 
     def _check_draws(self, findings: Findings, billed: Mapping[UsageKey, list[Row]]) -> None:
         """After each settled close, the lines of every ended draw window sum to its overdraft (R-BAL-3)."""
@@ -197,16 +216,18 @@ class InvoiceAudit:
                 findings.add("invoice window", _name(key), "rows name a subscription that SQL does not have")
                 continue
             for close in self._settled[owner["id"]]:
-                lines = [line for line in billed.get(key, []) if line["cut"] <= close["cut"]]
+                lines = billed.get(key, [])
                 where = f"{_name(key)} at cut {close['cut']}"
                 over = _ZERO
                 if window[1] <= close["through_day"]:
                     over = self._terms.overdraft(customer, (place[0], place[1]), self._drawn, close["cut"])
-                have = sum(line["amount_minor"] for line in lines)
-                findings.same("invoice window", where, "overdraft", have, _minor(over, window[0]["currency"]))
-                units = sum((Decimal(line["quantity"]) for line in lines), _ZERO)
-                if lines:
-                    findings.same("invoice line", where, "overdraft", units, over)
+                cut, at_ms = close["cut"], close["settled_ms"]
+                minor = Decimal(_minor(over, window[0]["currency"]))
+                findings.same(
+                    "invoice window", where, "overdraft", *self._sums(lines, cut, at_ms, "amount_minor", minor)
+                )
+                if any(line["cut"] <= cut for line in lines):
+                    findings.same("invoice line", where, "overdraft", *self._sums(lines, cut, at_ms, "quantity", over))
 
     def _check_closes(self, findings: Findings) -> None:
         """A close that is settled has the invoice that it names, or owed nothing."""
@@ -252,8 +273,12 @@ class InvoiceAudit:
         return found
 
     def _returned_by_closes(self) -> dict[str, int]:
-        """Tell what changes of plan gave back of top-ups, in minor units by close (AMB-20)."""
+        """Tell what changes of plan gave back of top-ups, in minor units by close (AMB-20).
+
+        Of what was voided at the very instant of it, the credit says whether it was void before.
+        """
         found = {}
+        granted = {row["close_id"]: row["amount_minor"] for row in self._books.credits}
         for close in self._books.closes:
             number, day, customer = close["returns_term"], close["through_day"], close["customer_id"]
             if number is None:
@@ -263,7 +288,10 @@ class InvoiceAudit:
             found[close["id"]] = 0
             if close["state"] == "settled" and begun:
                 left = self._terms.top_ups_left(customer, begun[-1], day, self._drawn, close["cut"])
-                found[close["id"]] = _minor(left, begun[-1]["currency"])
+                at_ms = close["settled_ms"]
+                most = [self._terms.top_ups_owed(customer, begun[-1], day, before) for before in (at_ms + 1, at_ms)]
+                before, later = (_minor(min(left, one), begun[-1]["currency"]) for one in most)
+                found[close["id"]] = later if later == granted.get(close["id"], 0) else before
         return found
 
     def _check_returns(self, findings: Findings) -> None:

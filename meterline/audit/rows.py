@@ -177,7 +177,8 @@ async def books(sql: Sql) -> Books:
             ),
             closes=await rows(
                 "SELECT id, organization_id, customer_id, subscription_id, cut, kind, base_term, start_day,"
-                " through_day, end_us, final, state, invoice_id, returns_term, refusal FROM closes"
+                " through_day, end_us, final, state, invoice_id, returns_term, refusal,"
+                " settled_ms FROM closes"
             ),
             invoices=exact(
                 await rows(

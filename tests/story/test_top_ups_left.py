@@ -10,6 +10,7 @@ from kernel import ids
 from kernel.period import parse_instant_us
 from tests.story.judged import changed, judged, proved
 from tests.story.test_billing import World, world
+from tests.story.test_invoice_status import set_status
 from tests.story.test_plan_change import change
 from tests.story.test_subscription_life import day, issued, with_payments
 
@@ -77,6 +78,23 @@ async def test_what_is_left_on_a_free_plan_becomes_credit_once(world: World) -> 
     assert len(await world.rows(tables.closes)) == 2
     await proved(world)
     await changed(world, "UPDATE account_credits SET amount_minor = 3100, left_minor = 100")
+    assert (await judged(world))[0].kinds.keys() == {"account credit"}
+
+
+@pytest.mark.parametrize(("more", "credited"), [(0, []), (4000, [(4000, 4000)])])
+async def test_what_a_void_invoice_topped_up_is_no_credit(world: World, more: int, credited: list[Any]) -> None:
+    """R-TOPUP-2, AMB-11, AMB-20: it can be used, and is used first; nobody paid it, so no money comes of it."""
+    await world.now("2026-01-01T00:00:00Z")
+    purse = await wallet(world, "purse", None)
+    await world.group(purse, world.starter)
+    _, free = await topped_up(world, "purse")
+    if more:
+        await world.call("POST", f"/subscriptions/{free}/balance/topup", {"amount": more})
+    await set_status(world, (await world.invoices("acme"))[0], "void")
+    await change(world, free, newPlanId=world.starter)
+    assert await given(world) == credited
+    await proved(world)
+    await changed(world, "UPDATE invoices SET voided_ms = NULL")
     assert (await judged(world))[0].kinds.keys() == {"account credit"}
 
 

@@ -9,8 +9,8 @@ from typing import Final
 from billing.money.closing import NOT_BILLED, POOL, Billed, Window, granting, period_at
 from billing.money.explanation.fact import Fact, Why
 from billing.money.invoice import Line, LineKind
-from billing.money.rating import money_of_units
-from kernel.money import round_half_away
+from billing.money.rating import fallen, money_of_units
+from kernel.money import Money, round_half_away
 from kernel.period import date_of
 from kernel.quantity import EXACT, canonical, to_units
 
@@ -44,7 +44,7 @@ def usage_why(line: Line, fact: Fact) -> Why:
             "unitPrice": line.unit_price,
             "billedBefore": fact.major(before.minor),
         },
-        amount=rated - fact.money(before.minor),
+        amount=_fallen(rated - fact.money(before.minor), before),
         words=words,
         terms=granting(fact.periods, window),
     )
@@ -55,7 +55,7 @@ def overdraft_why(line: Line, fact: Fact) -> Why:
     assert line.window is not None, "an overdraft is of a window"
     before = fact.billed.get(Window(POOL, line.term, line.window.start), NOT_BILLED)
     overdraft = line.overage or "0"
-    amount = money_of_units(to_units(overdraft), fact.invoice.currency) - fact.money(before.minor)
+    amount = _fallen(money_of_units(to_units(overdraft), fact.invoice.currency) - fact.money(before.minor), before)
     words = (
         f"From {_span(line)} usage took {overdraft} more than the balance had, top-ups included{_less(fact, before)}."
     )
@@ -69,8 +69,13 @@ def overdraft_why(line: Line, fact: Fact) -> Why:
     )
 
 
+def _fallen(more: Money, before: Billed) -> Money:
+    return Money(fallen(more.minor, before.void_minor), more.currency)
+
+
 def _less(fact: Fact, before: Billed) -> str:
-    return f", less the {fact.major(before.minor)} that earlier invoices billed" if before.minor else ""
+    void = f" ({fact.major(before.void_minor)} of it void: that does not come back)" if before.void_minor else ""
+    return f", less the {fact.major(before.minor)} that earlier invoices billed{void}" if before.minor else ""
 
 
 def _span(line: Line) -> str:

@@ -42,3 +42,15 @@ def test_a_later_line_is_what_is_still_to_bill():
     later = charge(12 * ONE, terms, billed_units=first.units, billed_minor=first.amount.minor)
     assert (later.units, later.amount.minor) == (ONE, 1)  # 0.03 in all
     assert charge(12 * ONE, terms, billed_units=2 * ONE, billed_minor=3).amount.minor == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "units", "minor"),
+    [(40, 5, 5), (35, 0, 0), (30, 0, 0), (20, 0, 0), (15, -5, -5), (10, -10, -10), (0, -10, -10)],
+)
+def test_what_was_void_does_not_come_back(used: int, units: int, minor: int) -> None:
+    """R-TRACK-20, ADR 10: 25 beyond 10 were billed, 15 of them void; more is what exceeds all that was billed."""
+    terms = Allowance(included=10 * ONE, overage=True, unit_price="0.01", currency="usd")
+    before = {"billed_units": 25 * ONE, "billed_minor": 25, "void_units": 15 * ONE, "void_minor": 15}
+    due = charge(used * ONE, terms, **before)
+    assert (due.units, due.amount.minor) == (units * ONE, minor)
