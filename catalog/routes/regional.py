@@ -126,7 +126,7 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
         by_hand[price.id] = msgspec.structs.replace(
             before,
             amount_minor=None if wanted.synced else amount,
-            included=None if wanted.synced else pool or before.included,
+            included=None if wanted.synced else before.included if pool is None else pool,
         )
     for offer in made.intro_offers:
         price = plan_rule.price_of(plan, offer.price_id)

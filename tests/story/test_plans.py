@@ -499,3 +499,18 @@ async def test_a_wrong_number_is_refused_by_its_own_member(api):
         await api.invalid("PUT", path, {**region, "features": [{"featureId": calls["id"], **members}]}, field)
     overrides = {"overrides": [{"currency": "eur", "price": -1}]}
     await api.invalid("PUT", f"/plans/pro/prices/{price['id']}/regional", overrides, "overrides.price")
+
+
+async def test_a_pool_of_nothing_can_be_set_by_hand_in_a_currency(api):
+    """R-REG-3: 0 is a value, not the absence of one."""
+    await api.plan("prepaid", "balance", includedBalance=5000)
+    price = await api.price("prepaid", 1000)
+    region = {"currency": "eur", "exchangeRate": Decimal("0.9")}
+    for pool in (700, 0):
+        by_hand = {**region, "prices": [{"priceId": price["id"], "price": 900, "includedBalance": pool}]}
+        await api.call("PUT", "/plans/prepaid/regional", by_hand)
+        [shown] = (await api.call("GET", "/plans/prepaid"))["prices"][0]["regionalPrices"]
+        assert (shown["price"], shown["includedBalance"]) == (900, pool)
+    await api.call("PUT", "/plans/prepaid/regional", {**region, "prices": [{"priceId": price["id"], "price": 800}]})
+    [shown] = (await api.call("GET", "/plans/prepaid"))["prices"][0]["regionalPrices"]
+    assert (shown["price"], shown["includedBalance"]) == (800, 0)
