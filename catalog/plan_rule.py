@@ -113,11 +113,11 @@ def intro_of(kind: str | None, value: int | None, exact: str | None, cycles: int
     return IntroOffer(type=type_, value=amount, cycles=cycles)
 
 
-def credits_of(integer: int | None, exact: str | None) -> str:
-    """Read what one use costs on a credits plan (R-CREDIT-1)."""
+def credits_of(integer: int | None, exact: str | None, field: str = "creditsPerUnit") -> str:
+    """Read what one use costs on a credits plan (R-CREDIT-1); `exact` came as the field's decimal."""
     if exact is not None:
-        return canonical(_quantity(_number(exact, "creditsPerUnitDecimal"), "creditsPerUnitDecimal"))
-    return canonical(_quantity(_scaled(integer or 0, 0, "creditsPerUnit"), "creditsPerUnit"))
+        return canonical(_quantity(_number(exact, f"{field}Decimal"), f"{field}Decimal"))
+    return canonical(_quantity(_scaled(integer or 0, 0, field), field))
 
 
 def margin_of(basis_points: int | None, percent: str | None) -> str:

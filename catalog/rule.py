@@ -110,28 +110,33 @@ def interval_of(word: str) -> Interval:
         raise invalid("billingInterval", f"{word} is not supported: use monthly, quarterly or yearly") from error
 
 
-def amount_of(price: int | None) -> int:
+def amount_of(price: int | None, field: str = "price") -> int:
     """Check a price in minor units."""
     if price is None:
-        raise invalid("price", "is required")
+        raise invalid(field, "is required")
     if not 0 <= price <= AMOUNT_MINOR_MAX:
-        raise invalid("price", f"must be from 0 to {AMOUNT_MINOR_MAX} minor units")
+        raise invalid(field, f"must be from 0 to {AMOUNT_MINOR_MAX} minor units")
     return price
 
 
-def unit_price_of(rate: int | None, decimal: str | None) -> str:
+def unit_price_of(
+    rate: int | None,
+    decimal: str | None,
+    field: str = "overage.unitPrice",
+    decimal_field: str = "overage.unitPriceDecimal",
+) -> str:
     """Read a unit price: a decimal string in the major unit, or else an integer at the rate scale (decision 6)."""
     if decimal is not None:
         try:
             return canonical(parse_unit_price(decimal))
         except ValueError as error:
-            raise invalid("overage.unitPriceDecimal", str(error)) from error
+            raise invalid(decimal_field, str(error)) from error
     if rate is not None and rate < 0:
-        raise invalid("overage.unitPrice", "must not be negative")
+        raise invalid(field, "must not be negative")
     try:
         return canonical(parse_unit_price(unit_price_of_rate(rate or 0)))
     except (ValueError, ArithmeticError) as error:
-        raise invalid("overage.unitPrice", "is too large") from error
+        raise invalid(field, "is too large") from error
 
 
 def unit_price_text(value: Decimal, field: str) -> str:
@@ -142,12 +147,12 @@ def unit_price_text(value: Decimal, field: str) -> str:
         raise invalid(field, str(error)) from error
 
 
-def included_of(amount: Decimal) -> Decimal:
+def included_of(amount: Decimal, field: str = "includedAmount") -> Decimal:
     """Check an included quantity."""
     try:
         return parse_quantity(amount)
     except ValueError as error:
-        raise invalid("includedAmount", str(error)) from error
+        raise invalid(field, str(error)) from error
 
 
 def unit_name_of(kind: FeatureKind, text: str | None) -> str | None:

@@ -211,7 +211,7 @@ def decode_cursor(text: str, *shape: type, bits: int = 64) -> list[Any]:
     """
     try:
         key = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise invalid("cursor", "is not a cursor of this list") from error
     if not isinstance(key, list) or [type(part) for part in key] != list(shape):
         raise invalid("cursor", "is not a cursor of this list")
@@ -229,9 +229,10 @@ def page_limit(text: str | None) -> int:
     """Read the `limit` of a list. Raises Rejected outside 1 to PAGE_MAX (contract 2.5)."""
     if text is None:
         return PAGE_DEFAULT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= PAGE_MAX:
+    digits = text.lstrip("0")
+    if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits[:9]) <= PAGE_MAX:
         raise invalid("limit", f"must be a whole number from 1 to {PAGE_MAX}")
-    return int(text)
+    return int(digits)
 
 
 def cut_page(

@@ -14,6 +14,7 @@ from catalog.gateway.http import DEPENDENCIES, Caller, HttpRequest, read_body, r
 from catalog.gateway.once import once
 from catalog.gateway.openapi import documented
 from catalog.local_currency import asked_currency
+from catalog.store.customer import load_customer
 from kernel import ids
 from kernel.errors import invalid
 from kernel.limits import AMOUNT_MINOR_MAX
@@ -36,7 +37,6 @@ class CreditInput(Wire, frozen=True, kw_only=True):
 async def give(request: HttpRequest, caller: NamedDependency[Caller], customer_ref: FromPath[str]) -> Response[bytes]:
     """Later invoices in the same currency use it, oldest first (R-CHG-11)."""
     caller.must_write(_RESOURCE)
-    customer = await customer_of(caller, customer_ref)
     asked = await read_body(request, CreditInput)
     if not 0 < asked.amount <= AMOUNT_MINOR_MAX:
         raise invalid("amount", f"must be minor units from 1 to {AMOUNT_MINOR_MAX}")
@@ -48,6 +48,7 @@ async def give(request: HttpRequest, caller: NamedDependency[Caller], customer_r
         raise invalid("expiresAt", "is not supported: credit stays until it is used")
 
     async def work(connection: AsyncConnection) -> object:
+        customer = await load_customer(connection, caller.organization.id, customer_ref)
         given = AccountCredit(
             id=ids.new_id(CREDIT_ID, caller.real_ms),
             organization_id=caller.organization.id_text,

@@ -90,8 +90,11 @@ async def create(
     """Without payments it is active at once; else a paid plan waits for its checkout (R-SUB-1, R-SUB-3)."""
     caller.must_write(RESOURCE)
     wish = _wish(await read_body(request, SubscriptionInput))
-    customer = await customer_of(caller, wish.customer)
-    seen = await live_account(caller, live, customer.id_text)
+    if not wish.customer:
+        raise invalid("customerId", "is required")
+    # Who is not found is refused within the write, so that a retry is answered as it was.
+    customer = await caller.catalog.customer(caller.organization.id, wish.customer)
+    seen = None if customer is None else await live_account(caller, live, customer.id_text)
     made: list[str] = []
 
     async def work(connection: AsyncConnection) -> object:

@@ -151,10 +151,11 @@ async def change_end(
     caller.must_write(RESOURCE)
     asked = await read_body(request, EndInput)
     end_ms = None if asked.end_date is None else instant_ms("endDate", asked.end_date)
-    if end_ms is not None and end_ms <= caller.now_ms:
-        raise invalid("endDate", "must lie in the future: to end it now, cancel it")
 
     async def change(connection: AsyncConnection) -> Subscription:
+        # Within the write, so that a retry gets its first answer although the date has come since.
+        if end_ms is not None and end_ms <= caller.now_ms:
+            raise invalid("endDate", "must lie in the future: to end it now, cancel it")
         return await set_end(connection, caller.organization, subscription_id, end_ms, caller.real_ms)
 
     return await _changed(request, caller, live, relay, closer, subscription_id, change)

@@ -190,7 +190,7 @@ def _patched(addon: Addon, patch: AddonPatch) -> Addon:
     if patch.description is not UNSET:
         changes["description"] = patch.description
     if patch.base_price is not UNSET:
-        changes["base_minor"] = rule.amount_of(patch.base_price)
+        changes["base_minor"] = rule.amount_of(patch.base_price, "basePrice")
     if patch.interval_prices is not UNSET:
         changes["interval_minor"] = _interval_prices(patch.interval_prices or {})
     return check_addon(msgspec.structs.replace(addon, **changes, granted=_granted(addon, patch)))
@@ -200,16 +200,17 @@ def _granted(addon: Addon, patch: AddonPatch) -> PlanFeature:
     """Read what the add-on grants: of two spellings of one price the decimal wins, null takes it back."""
     changes: dict[str, Any] = {}
     if patch.included_units is not UNSET:
-        changes["included"] = rule.included_of(patch.included_units or Decimal(0))
+        changes["included"] = rule.included_of(patch.included_units or Decimal(0), "includedUnits")
     if patch.unlimited is not UNSET:
         changes["unlimited"] = patch.unlimited
     if patch.overage_rate is not UNSET or patch.unit_price_decimal is not UNSET:
         rate, exact = patch.overage_rate or None, patch.unit_price_decimal or None
-        changes["unit_price"] = rule.unit_price_of(rate, exact)
+        changes["unit_price"] = rule.unit_price_of(rate, exact, "overageRate", "unitPriceDecimal")
         said = patch.overage_rate not in (UNSET, None) or exact is not None
         changes["overage"] = said and addon.model is ConsumptionModel.METERED
     if patch.credit_cost is not UNSET or patch.credit_cost_decimal is not UNSET:
-        changes["credits"] = plan_rule.credits_of(patch.credit_cost or None, patch.credit_cost_decimal or None)
+        cost, exact = patch.credit_cost or None, patch.credit_cost_decimal or None
+        changes["credits"] = plan_rule.credits_of(cost, exact, "creditCost")
     if patch.margin is not UNSET or patch.margin_percent is not UNSET:
         given = patch.margin not in (UNSET, None) or patch.margin_percent not in (UNSET, None)
         margin = plan_rule.margin_of(patch.margin or None, patch.margin_percent or None) if given else None
@@ -221,7 +222,7 @@ def _interval_prices(prices: dict[str, int]) -> dict[str, int]:
     for word in prices:
         if word not in list(Interval):
             raise invalid("intervalPrices", f"{word} is not supported: use {', '.join(Interval)}")
-    return {word: rule.amount_of(price) for word, price in prices.items()}
+    return {word: rule.amount_of(price, f"intervalPrices.{word}") for word, price in prices.items()}
 
 
 ADDONS: Final = Router(

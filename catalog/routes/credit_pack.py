@@ -165,7 +165,7 @@ def _name_of(text: str) -> str:
 
 
 def _credits_of(amount: Decimal) -> Decimal:
-    credits_ = rule.included_of(amount)
+    credits_ = rule.included_of(amount, "credits")
     if credits_ == 0:
         raise invalid("credits", "must be greater than 0")
     return credits_

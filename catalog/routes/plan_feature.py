@@ -70,7 +70,7 @@ def _granted(plan: Plan, before: PlanFeature, patch: PlanFeaturePatch) -> PlanFe
     if patch.included_amount is not UNSET:
         changes["included"] = rule.included_of(patch.included_amount)
     if rate is not None or exact is not None:
-        changes["unit_price"] = rule.unit_price_of(rate, exact)
+        changes["unit_price"] = rule.unit_price_of(rate, exact, *_price_fields(patch))
         if before.feature.kind is FeatureKind.SEATS:
             changes.setdefault("overage", True)  # a price is what makes extra seats possible
     if patch.credits_per_unit is not UNSET or patch.credits_per_unit_decimal is not None:
@@ -80,6 +80,15 @@ def _granted(plan: Plan, before: PlanFeature, patch: PlanFeaturePatch) -> PlanFe
     if before.margin is None and changes["margin"] is not None:
         changes.setdefault("unit_price", "0")  # the model's price takes the place of a fixed one
     return plan_rule.check_granted(plan, msgspec.structs.replace(before, **changes))
+
+
+def _price_fields(patch: PlanFeaturePatch) -> tuple[str, str]:
+    """Tell which members said the unit price, at the rate scale and as a decimal."""
+    nested = "overageUnitPrice" if patch.overage is None else "overage.unitPrice"
+    return (
+        nested if patch.unit_price is None else "unitPrice",
+        "overage.unitPriceDecimal" if patch.unit_price_decimal is None else "unitPriceDecimal",
+    )
 
 
 def _margin(before: PlanFeature, patch: PlanFeaturePatch) -> str | None:

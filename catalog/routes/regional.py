@@ -121,10 +121,12 @@ async def _set_prices(conn: AsyncConnection, caller: Caller, plan: Plan, currenc
         before = by_hand.get(price.id) or await store.manual_price(conn, price, currency)
         if not wanted.synced and wanted.price is None and wanted.included_balance is None:
             raise invalid("prices.price", "is required, unless the price is synced")
+        amount = None if wanted.price is None else rule.amount_of(wanted.price, "prices.price")
+        pool = _balance(wanted.included_balance, currency, "prices")
         by_hand[price.id] = msgspec.structs.replace(
             before,
-            amount_minor=None if wanted.synced or wanted.price is None else rule.amount_of(wanted.price),
-            included=None if wanted.synced else _balance(wanted.included_balance, currency) or before.included,
+            amount_minor=None if wanted.synced else amount,
+            included=None if wanted.synced else before.included if pool is None else pool,
         )
     for offer in made.intro_offers:
         price = plan_rule.price_of(plan, offer.price_id)
@@ -144,7 +146,9 @@ async def _set_rates(conn: AsyncConnection, caller: Caller, plan: Plan, currency
         granted = plan_rule.granted_of(plan, wanted.feature_id)
         if not wanted.synced and wanted.overage_unit_price is None and wanted.unit_price_decimal is None:
             raise invalid("features.overageUnitPrice", "is required, unless the price is synced")
-        unit_price = None if wanted.synced else rule.unit_price_of(wanted.overage_unit_price, wanted.unit_price_decimal)
+        rate, exact = wanted.overage_unit_price, wanted.unit_price_decimal
+        fields = ("features.overageUnitPrice", "features.unitPriceDecimal")
+        unit_price = None if wanted.synced else rule.unit_price_of(rate, exact, *fields)
         await store.put_regional_rate(conn, plan, granted, currency, unit_price, caller.now_ms)
 
 
@@ -189,7 +193,8 @@ async def set_overrides(
         for wanted in made.overrides:
             currency = currency_of(wanted.currency, caller.organization.currency)
             manual = ManualPrice(
-                amount_minor=rule.amount_of(wanted.price), included=_balance(wanted.included_balance, currency)
+                amount_minor=rule.amount_of(wanted.price, "overrides.price"),
+                included=_balance(wanted.included_balance, currency, "overrides"),
             )
             await store.put_regional_price(conn, price, currency, manual, caller.now_ms)
         changed[:] = [plan.id]
@@ -234,10 +239,10 @@ async def _unused(
         raise rejected("price_in_use", f"Customers pay the plan {plan.code} in {used.upper()}.")
 
 
-def _balance(minor: int | None, currency: str) -> Decimal | None:
+def _balance(minor: int | None, currency: str, place: str) -> Decimal | None:
     if minor is None:
         return None
-    return EXACT.scaleb(Decimal(rule.amount_of(minor)), -minor_places(currency))
+    return EXACT.scaleb(Decimal(rule.amount_of(minor, f"{place}.includedBalance")), -minor_places(currency))
 
 
 REGIONAL: Final = Router(

@@ -59,3 +59,19 @@ async def test_a_change_that_an_end_date_forestalls_is_refused(world: World) -> 
         ("2026-01-01", "recurring", [("plan_base", 9900)]),
         ("2026-02-01", "recurring", [BASE]),
     ]
+
+
+async def test_a_retried_end_date_is_answered_as_it_was(world: World) -> None:
+    """Contract 1.5: the first outcome, also when the date has come meanwhile, or was refused."""
+    await world.now("2026-01-01T00:00:00Z")
+    await offer(world)
+    await world.customer("acme")
+    path = f"/subscriptions/{(await begin(world, planCode='pro'))['id']}"
+    for key, end, status in (("set", "2026-01-20", 200), ("past", "2025-12-31", 400)):
+        first = await world.http.patch(path, json={"endDate": end}, headers={"idempotency-key": key})
+        assert first.status_code == status
+        await world.now("2026-02-10T00:00:00Z")
+        again = await world.http.patch(path, json={"endDate": end}, headers={"idempotency-key": key})
+        assert (again.status_code, again.content) == (status, first.content)
+        other = await world.http.patch(path, json={"endDate": None}, headers={"idempotency-key": key})
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_mismatch")

@@ -128,3 +128,30 @@ async def test_an_invoice_says_what_reproduces_it(world: World) -> None:
     assert (renewal.basis["cut"], renewal.basis["terms"]) == (1, [1])
     [close] = await world.rows(tables.closes)
     assert renewal.source == f"close:{close.id}"
+
+
+async def test_a_customer_who_comes_or_goes_changes_no_answer_under_its_key(world: World) -> None:
+    """Contract 1.5: the first outcome, whether it was done or refused."""
+    await world.now("2026-01-01T00:00:00Z")
+    await world.call("PATCH", "/organization", {"payments": "simulator"})
+
+    async def write_all(name: str) -> list[tuple[int, bytes]]:
+        writes = {
+            "/subscriptions": {"customerId": name, "planCode": "starter"},
+            f"/customers/{name}/credits": {"amount": 100, "currency": "usd", "reason": "sorry"},
+            f"/customers/{name}/payment-method": {"number": "4242424242424242"},
+        }
+        key = {"Idempotency-Key": name}
+        answers = [await world.http.post(path, json=body, headers=key) for path, body in writes.items()]
+        return [(answer.status_code, answer.content) for answer in answers]
+
+    refused = await write_all("late")
+    assert [status for status, _ in refused] == [404] * 3
+    await world.customer("late")
+    assert await write_all("late") == refused
+    assert (await world.call("GET", "/customers/late/credits"))["data"] == []
+    await world.customer("brief")
+    done = await write_all("brief")
+    assert [status for status, _ in done] == [200] * 3
+    await world.call("DELETE", "/customers/brief")
+    assert await write_all("brief") == done

@@ -456,3 +456,61 @@ async def test_a_file_prunes_seat_types_too(api, shop):
     assert await export(api.catalog, organization) == smaller
     assert [one["code"] for one in (await api.call("GET", "/seat-types"))["data"]] == ["member"]
     assert await apply(api.catalog, organization, smaller, prune=True) == []
+
+
+async def test_a_wrong_number_is_refused_by_its_own_member(api):
+    """R-ERR-3: not by the member that says the same of something else."""
+    calls, words = await api.feature("calls"), await api.feature("words")
+    plan = await api.plan("pro")
+    price = await api.price("pro", 100)
+    addon = {"name": "More", "featureId": words["id"], "consumptionModel": "metered", "basePrice": 1}
+    for member, wrong, field in (
+        ("basePrice", -1, "basePrice"),
+        ("intervalPrices", {"yearly": -1}, "intervalPrices.yearly"),
+        ("includedUnits", -1, "includedUnits"),
+        ("overageRate", -1, "overageRate"),
+        ("overageRate", 10**30, "overageRate"),
+        ("unitPriceDecimal", "-1", "unitPriceDecimal"),
+        ("creditCost", -1, "creditCost"),
+        ("creditCostDecimal", "x", "creditCostDecimal"),
+    ):
+        await api.invalid("POST", "/addons", {**addon, member: wrong}, field)
+    await api.invalid("POST", "/credit-packs", {"name": "Pack", "price": 1, "credits": -1}, "credits")
+    features = f"/plans/{plan['id']}/features"
+    for members, field in (
+        ({"unitPrice": -1}, "unitPrice"),
+        ({"unitPriceDecimal": "-1"}, "unitPriceDecimal"),
+        ({"overageUnitPrice": -1}, "overageUnitPrice"),
+        ({"overage": {"unitPrice": -1}}, "overage.unitPrice"),
+        ({"overage": {"unitPriceDecimal": "-1"}}, "overage.unitPriceDecimal"),
+    ):
+        await api.invalid("POST", features, {"featureId": calls["id"], **members}, field)
+    await api.grant("pro", calls["id"])
+    region, path = {"currency": "eur", "exchangeRate": 1}, "/plans/pro/regional"
+    for part, members, field in (
+        ("prices", {"price": -1}, "prices.price"),
+        ("prices", {"includedBalance": -1}, "prices.includedBalance"),
+    ):
+        await api.invalid("PUT", path, {**region, part: [{"priceId": price["id"], **members}]}, field)
+    for members, field in (
+        ({"overageUnitPrice": -1}, "features.overageUnitPrice"),
+        ({"unitPriceDecimal": "x"}, "features.unitPriceDecimal"),
+    ):
+        await api.invalid("PUT", path, {**region, "features": [{"featureId": calls["id"], **members}]}, field)
+    overrides = {"overrides": [{"currency": "eur", "price": -1}]}
+    await api.invalid("PUT", f"/plans/pro/prices/{price['id']}/regional", overrides, "overrides.price")
+
+
+async def test_a_pool_of_nothing_can_be_set_by_hand_in_a_currency(api):
+    """R-REG-3: 0 is a value, not the absence of one."""
+    await api.plan("prepaid", "balance", includedBalance=5000)
+    price = await api.price("prepaid", 1000)
+    region = {"currency": "eur", "exchangeRate": Decimal("0.9")}
+    for pool in (700, 0):
+        by_hand = {**region, "prices": [{"priceId": price["id"], "price": 900, "includedBalance": pool}]}
+        await api.call("PUT", "/plans/prepaid/regional", by_hand)
+        [shown] = (await api.call("GET", "/plans/prepaid"))["prices"][0]["regionalPrices"]
+        assert (shown["price"], shown["includedBalance"]) == (900, pool)
+    await api.call("PUT", "/plans/prepaid/regional", {**region, "prices": [{"priceId": price["id"], "price": 800}]})
+    [shown] = (await api.call("GET", "/plans/prepaid"))["prices"][0]["regionalPrices"]
+    assert (shown["price"], shown["includedBalance"]) == (800, 0)

@@ -156,6 +156,14 @@ def test_a_cursor_beyond_what_a_store_holds_is_refused(number):
     assert refused.value.refusal.param == "cursor"
 
 
+def test_a_cursor_that_is_nested_too_deep_is_refused():
+    """R-ERR-2: the decoder's own limit would be a 500."""
+    text = base64.urlsafe_b64encode(b"[" * 3_000).decode()
+    with pytest.raises(Rejected) as refused:
+        wire.decode_cursor(text, int, str)
+    assert refused.value.refusal.param == "cursor"
+
+
 def test_a_cursor_fits_its_columns():
     assert wire.decode_cursor(wire.encode_cursor(2**63 - 1, "x"), int, str) == [2**63 - 1, "x"]
     assert wire.decode_cursor(wire.encode_cursor(2**31 - 1), int, bits=32) == [2**31 - 1]
@@ -167,7 +175,8 @@ def test_a_cursor_fits_its_columns():
 def test_a_limit_is_from_one_to_a_hundred():
     assert wire.page_limit(None) == PAGE_DEFAULT
     assert [wire.page_limit(text) for text in ("1", "100")] == [1, 100]
-    for text in ("0", "101", "-1", "x", "", "1.5", "²", "9" * 5_000):
+    assert wire.page_limit("0" * 20 + "7") == 7
+    for text in ("0", "101", "-1", "x", "", "1.5", "²", "9" * 5_000, "00000001000", "00000000" + "10" * 3_000):
         with pytest.raises(Rejected):
             wire.page_limit(text)
 
