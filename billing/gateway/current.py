@@ -2,7 +2,9 @@
 
 A period may be over and not closed: in the settling delay, behind a close that stopped, on a test clock that was only
 moved. Its row then still names the period before. Invariant: no request changes such a row. It is refused with
-`Behind`, and `worker.catching_up` takes the due steps first. Source: R-GEN-5, R-PRICE-3; ADR 9.
+`Behind`, and `worker.catching_up` takes the due steps first. Nor does one change a row that has gone on beyond the
+request's day, to its next period or window: its body came late, or it waited for other writers. Source: R-GEN-5,
+R-PRICE-3; ADR 9.
 """
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,6 +14,7 @@ from billing.life.subscription import Subscription
 from billing.store import subscription as subscriptions
 from catalog.definition import Organization
 from kernel.errors import Unavailable, rejected
+from kernel.period import day_of_us
 
 
 class Behind(Unavailable):
@@ -27,8 +30,10 @@ class Behind(Unavailable):
 def standing(subscription: Subscription, now_ms: int) -> Subscription:
     """Return the subscription as it is at the organization's `now_ms`; one that is over then allows no change.
 
-    Raises Behind while something is due of it before that.
+    Raises Behind while something is due of it before that, Unavailable where a step of a later day was taken.
     """
+    if subscription.live and max(subscription.period_start_day, subscription.closed_day) > day_of_us(now_ms * 1000):
+        raise Unavailable(f"a period of subscription {subscription.id} was closed meanwhile; ask again")
     found = as_of(subscription, now_ms * 1000)
     if found is None:
         raise Behind(subscription, now_ms)

@@ -48,7 +48,8 @@ class Following:
     async def look(self) -> bool:
         """Follow what changed before the look before this one; False when something could not be followed.
 
-        What is newer is left to who changed it, so that the two do not meet; the first look leaves nothing.
+        What is newer is left to who changed it, so that the two do not meet; the first look leaves nothing. What could
+        not be followed is followed again, with all that changed since.
         """
         async with self._sql.snapshot() as connection:
             version = await read_version(connection)
@@ -59,8 +60,9 @@ class Following:
         if self._seen is None:
             await self._plans.end_archived()
         whole = await _each(plans, self._plans.plan_changed) & await _each(sold, self._addons.addon_changed)
+        self._seen = version
         if whole:
-            self._followed, self._seen = until, version
+            self._followed = until
         return whole
 
 

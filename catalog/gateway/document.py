@@ -1,5 +1,7 @@
 """Documents beside a running server. An apply is one transaction, then visible, then billing is told."""
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from catalog.document_change import Change
 from catalog.document_part import CatalogDocument
 from catalog.gateway.catalog import Catalog
@@ -25,21 +27,26 @@ async def apply(
             addon_in_use=catalog.addon_in_use,
             currency_in_use=catalog.currency_in_use,
         )
+        plans, addons = await _told(conn, organization, changes)
         version = await read_version(conn)
     await catalog.published(version)
     if catalog.on_plan_changed is not None:
-        for code in dict.fromkeys(
-            change.plan for change in changes if change.plan and (change.kind, change.action) != ("plan", "remove")
-        ):
-            async with catalog.sql.snapshot() as conn:
-                plan = await load_plan(conn, organization, code)
-            await catalog.on_plan_changed(organization, plan.id)
+        for plan_id in plans:
+            await catalog.on_plan_changed(organization, plan_id)
     if catalog.on_addon_changed is not None:
-        for slug in (change.name for change in changes if (change.kind, change.action) == ("addon", "update")):
-            async with catalog.sql.snapshot() as conn:
-                addon = await load_addon(conn, organization, slug)
-            await catalog.on_addon_changed(organization, addon.id)
+        for addon_id in addons:
+            await catalog.on_addon_changed(organization, addon_id)
     return changes
+
+
+async def _told(conn: AsyncConnection, organization: bytes, changes: list[Change]) -> tuple[list[str], list[str]]:
+    """Tell the ids of the plans and add-ons of which billing is told, while no other can remove one."""
+    codes = dict.fromkeys(
+        change.plan for change in changes if change.plan and (change.kind, change.action) != ("plan", "remove")
+    )
+    slugs = [change.name for change in changes if (change.kind, change.action) == ("addon", "update")]
+    plans = [(await load_plan(conn, organization, code)).id for code in codes]
+    return plans, [(await load_addon(conn, organization, slug)).id for slug in slugs]
 
 
 async def diff(

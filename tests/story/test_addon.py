@@ -385,6 +385,38 @@ async def test_an_addon_whose_change_a_process_did_not_live_to_follow_is_followe
     await proved(world)
 
 
+async def test_what_cannot_be_followed_keeps_no_later_change_from_being_followed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-BH-1: a plan that raises at each look is tried again, and what another seller changes comes all the same."""
+
+    async def raises(*_: object) -> None:
+        raise AssertionError
+
+    await sms(world)
+    await world.now("2026-03-01T00:00:00Z")
+    acme = await world.customer("acme")
+    await switch_on(world, await world.subscribe("acme"), "sms")
+    assert await world.following.look()
+    plans = world.following._plans
+    follow = plans.plan_changed
+    monkeypatch.setattr(plans, "plan_changed", raises)
+    monkeypatch.setattr(world.catalog, "on_plan_changed", None)
+    monkeypatch.setattr(world.catalog, "on_addon_changed", None)
+    included = (await world.call("GET", f"/plans/{world.starter}"))["features"][0]["featureId"]
+    await world.call("PATCH", f"/plans/{world.starter}/features/{included}", {"includedAmount": 90})
+    assert await world.following.look()
+    assert not await world.following.look()
+    await world.call("PATCH", "/addons/sms", {"includedUnits": 1500})
+    assert [await world.following.look() for _ in range(2)] == [False, False]
+    assert (await granted(world, acme, "sms_messages")).included == 1500 * 10**9
+    assert (await granted(world, acme, "calls")).included == 10 * 10**9
+    monkeypatch.setattr(plans, "plan_changed", follow)
+    assert await world.following.look()
+    assert (await granted(world, acme, "calls")).included == 90 * 10**9
+    await proved(world)
+
+
 async def test_an_addon_draws_on_the_plans_pool(world: World) -> None:
     """R-ADDON-6: DOC-ADD-03, five credits of 100; on a balance plan 0.015 of 10.00."""
     await world.now("2026-03-01T00:00:00Z")

@@ -75,6 +75,36 @@ async def test_a_catalog_file_does_not_drop_a_regional_price_in_use(world: World
     assert await apply(world.catalog, organization, regional()) == []
 
 
+async def test_a_plan_that_goes_while_a_file_is_followed_keeps_no_other_from_being_followed(world: World) -> None:
+    """R-BH-1: what is applied is applied, and reaches who is subscribed, whoever removes another plan beside it."""
+    organization = ids.id_bytes(world.organization)
+    gone = await world.plan("gone", 900, ids.id_text(ids.FEATURE, world.calls), {"includedAmount": 1})
+    acme = await world.customer("acme")
+    await world.subscribe("acme")
+    document = await export(world.catalog, organization)
+    wider = {"free": 3, "gone": 2, "starter": 90}
+    plans = tuple(
+        msgspec.structs.replace(
+            part,
+            features={"calls": msgspec.structs.replace(part.features["calls"], included=Decimal(wider[part.code]))},
+        )
+        for part in sorted(document.plan, key=lambda part: part.code)
+    )
+    follow = world.catalog.on_plan_changed
+    assert follow is not None
+
+    async def beside(of: bytes, plan: str) -> None:
+        if plan not in (gone, world.starter):
+            await world.call("DELETE", "/plans/gone")
+        await follow(of, plan)
+
+    world.catalog.on_plan_changed = beside
+    changes = await apply(world.catalog, organization, msgspec.structs.replace(document, plan=plans))
+    assert sorted(change.plan for change in changes) == ["free", "gone", "starter"]
+    [granted] = (await world.snapshot(acme)).terms.features
+    assert granted.included == 90 * 10**9
+
+
 @pytest.mark.parametrize("amount", ["0.001", "10.005", "1e11"])
 async def test_an_amount_of_a_code_is_one_of_the_organizations_currency(api: Api, shop: Shop, amount: str) -> None:
     """R-DISC-8: in a file as in the API, where it is an integer of minor units."""

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import select, update
 
 from billing import tables
+from billing.routes import addon, plan_change, seat, subscription_change
 from billing.store.close import CloseState
 from billing.worker import relay
+from kernel import ids
 from tests.story.judged import proved
 from tests.story.test_addon import sso
 from tests.story.test_billing import World, world
@@ -183,3 +185,81 @@ async def stopped(world: World, path: str, state: CloseState) -> None:
         await connection.execute(
             update(tables.accounts).where(accounts.customer_id == customer).values(open_cut=open_cut)
         )
+
+
+def comes_after(world: World, monkeypatch: pytest.MonkeyPatch, module: Any, instant: str) -> None:
+    """Let the body of the next request to a module of routes come when what was due at an instant is billed."""
+    read = module.read_body
+
+    async def late(*asked: Any) -> Any:
+        monkeypatch.setattr(module, "read_body", read)
+        await world.now(instant)
+        return await read(*asked)
+
+    monkeypatch.setattr(module, "read_body", late)
+
+
+@pytest.mark.parametrize(
+    ("module", "method", "path", "body"),
+    [
+        (addon, "POST", "/addons", {"addonId": "sso-access"}),
+        (plan_change, "POST", "/change-plan", {"newPlanId": "pro"}),
+        (subscription_change, "POST", "/cancel", {"immediate": True}),
+        (subscription_change, "POST", "/pause", {"mode": "immediate"}),
+        (seat, "PUT", "/seats", {"customerId": "acme", "featureCode": "member", "count": 3}),
+    ],
+    ids=["addon", "change", "cancel", "pause", "seats"],
+)
+async def test_a_request_of_before_does_not_change_the_period_that_has_begun_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: Any, method: str, path: str, body: Any
+) -> None:
+    """R-GEN-5: its body comes after the renewal was taken; charged by its own day, what it wants were free this month.
+
+    Asked again it is done on the new period.
+    """
+    shop = Shop(world)
+    await sso(world)
+    await world.call("POST", "/features", {"name": "Member", "code": "member", "type": "seats"})
+    granted = {"featureId": "member", "includedAmount": 1, "overage": {"enabled": True, "unitPriceDecimal": "25"}}
+    await world.call("POST", f"/plans/{world.starter}/features", granted)
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    await world.group(world.starter, await world.plan("pro", 9900, calls, {"includedAmount": 500}))
+    await world.now("2026-03-01T00:00:00Z")
+    await shop.begin("acme")
+    await world.now("2026-03-31T23:59:59Z")
+    comes_after(world, monkeypatch, module, "2026-04-01T00:00:05Z")
+    path = path if module is seat else shop.paths["acme"] + path
+    refused = await world.call(method, path, body, expect=503)
+    assert "ask again" in refused["message"]
+    assert await shop.period("acme") == ("2026-04-01", "2026-05-01")
+    assert len(await world.invoices("acme")) == 2
+    await world.call(method, path, body)
+    await world.now("2026-05-01T00:00:05Z")
+    await proved(world)
+
+
+@pytest.mark.parametrize(
+    ("module", "path", "body"),
+    [(plan_change, "/change-plan", {"newPlanId": "pro"}), (subscription_change, "/cancel", {"immediate": True})],
+    ids=["change", "cancel"],
+)
+async def test_a_request_of_before_does_not_end_a_month_that_was_billed_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, module: Any, path: str, body: Any
+) -> None:
+    """R-GEN-5, R-INT-7: a quarter's first month; its invoice is one that the audit makes again."""
+    shop = Shop(world)
+    calls = ids.id_text(ids.FEATURE, world.calls)
+    await priced(world, "quarterly", 12000)
+    pro = await world.plan("pro", 9900, calls, {"includedAmount": 500})
+    await world.call("POST", f"/plans/{pro}/prices", {"billingInterval": "quarterly", "price": 29000})
+    await world.group(world.starter, pro)
+    await world.now("2026-01-01T00:00:00Z")
+    await shop.begin("acme", billingInterval="quarterly")
+    await world.track(shop.customers["acme"], "50", "2026-01-01T00:00:00Z")
+    await world.now("2026-01-31T23:59:59Z")
+    comes_after(world, monkeypatch, module, "2026-02-01T00:00:05Z")
+    refused = await shop.ask("acme", "POST", path, body, expect=503)
+    assert "ask again" in refused["message"]
+    await shop.ask("acme", "POST", path, body)
+    await world.now("2026-06-01T00:00:00Z")
+    await proved(world)
