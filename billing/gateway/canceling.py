@@ -100,6 +100,7 @@ async def set_end(
         canceled_us = subscription.period_of(now_ms // DAY_MS).end * DAY_US
     ends = [one for one in (expires_us, canceled_us) if one is not None]
     after = replaced(subscription, expires_us=expires_us, end_us=min(ends, default=None), updated_ms=now_ms)
+    after = await as_plan_ends(connection, after, now_ms)  # an earlier date stood before what the deletion does
     await carry_out(connection, subscription, after)
     await announce(connection, after)
     return after

@@ -17,7 +17,7 @@ from billing.life.frozen import PeriodTerms, freeze, in_currency, price_at
 from billing.life.lifecycle import Command, decide
 from billing.life.showing import in_force
 from billing.life.subscription import Subscription
-from billing.life.turning import replaced
+from billing.life.turning import lapsed, replaced
 from billing.sale.discount import DiscountSource
 from billing.sale.seat_billing import lines_of_start
 from billing.store import account as accounts
@@ -142,6 +142,17 @@ async def renew_checkout(
     _allowed(subscription, Command.RENEW_CHECKOUT, now_ms)
     after = replaced(subscription, checkout_token=_token(), updated_ms=now_ms)
     return await _rewritten(connection, subscription, after)
+
+
+async def lapse(connection: AsyncConnection, subscription: Subscription, now_ms: int) -> Subscription:
+    """Take the step that the calendar has for a trial whose card did not come in time, and return it as it then is.
+
+    Its checkout does not wait for it: nothing is billed by it, and no trial begins after its end (R-SUB-5, AMB-24).
+    """
+    after = lapsed(subscription, now_ms)
+    if after != subscription:
+        await carry_out(connection, subscription, after)
+    return after
 
 
 async def choose(

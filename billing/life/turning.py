@@ -66,6 +66,14 @@ def turn(subscription: Subscription, following: PeriodTerms | None) -> Turn:
             return _end(subscription, following, expires=due.command is Command.EXPIRE)
 
 
+def lapsed(subscription: Subscription, now_ms: int) -> Subscription:
+    """Tell a subscription as its checkout finds it: a trial whose provisional end has come waits for its payment."""
+    due = due_of(subscription)
+    if due is None or due.command is not Command.LAPSE or due.at_us > now_ms * 1000:
+        return subscription
+    return turn(subscription, None).after
+
+
 def without_begun(pause: Pause | None, at_us: int) -> Pause | None:
     """Tell what is left of a scheduled pause of a subscription that went on at an instant: nothing once it was due."""
     return None if pause is None or pause.effective_us <= at_us else pause

@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from billing.gateway.checking_out import quoted
 from billing.gateway.paying import complete_checkout
-from billing.gateway.subscribing import activate, choose
+from billing.gateway.subscribing import activate, choose, lapse
 from billing.life.subscription import Subscription
+from billing.life.turning import lapsed
 from billing.routes.payment import CardInput, card_of
 from billing.routes.shown import shown
 from billing.store import subscription as subscriptions
@@ -40,7 +41,9 @@ async def show(request: HttpRequest, catalog: NamedDependency[Catalog], token: F
     """
     async with catalog.sql.snapshot() as connection:
         waiting, organization = await _waiting(connection, token)
-        quote = await quoted(connection, organization, waiting, catalog.clock.now_ms())
+        real_ms = catalog.clock.now_ms()
+        waiting = lapsed(waiting, organization.now_ms(real_ms))
+        quote = await quoted(connection, organization, waiting, real_ms)
     lines = () if quote.amounts is None else quote.amounts.lines
     details = invoice_details(waiting.plan_name, [(None, line) for line in lines], waiting.currency)
     members = {
@@ -92,6 +95,7 @@ async def complete(
             told = cast("dict[str, Any]", request.scope)
             told[wire.SCOPE_ORGANIZATION], told[wire.SCOPE_CUSTOMER] = organization, waiting.customer_id
             real_ms = catalog.clock.now_ms()
+            waiting = await lapse(connection, waiting, organization.now_ms(real_ms))
             waiting = await choose(
                 connection, organization, waiting, real_ms, currency=currency, without_code=asked.without_promo_code
             )

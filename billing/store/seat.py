@@ -79,9 +79,13 @@ async def asked(connection: AsyncConnection, subscription_id: str) -> dict[str, 
 async def books(
     connection: AsyncConnection, customer_id: str, *, parts: Sequence[Part], until_ms: int, days: Period | None
 ) -> dict[str, SeatBook]:
-    """Read the books of a customer's period by feature id, up to, but without, `until_ms`; see `seat.book_of`."""
+    """Read the books of a customer's period by feature id, up to, but without, `until_ms`; see `seat.book_of`.
+
+    A feature of which the first seats came later has none: the same books are read whenever they are asked for.
+    """
     by_feature = (await history(connection, [customer_id]))[customer_id]
     return {
         feature_id: book_of(events, parts=parts, until_ms=until_ms, days=days)
         for feature_id, events in by_feature.items()
+        if any(event.ts_ms < until_ms and event.term <= parts[-1].term for event in events)
     }

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from billing import tables
+from tests.story.judged import proved
 from tests.story.test_billing import World, world
 
 __all__ = ["world"]  # a fixture
@@ -99,6 +100,22 @@ async def test_a_trials_end_charges_the_card_that_was_kept(world: World, number:
     await world.relay.pass_once()
     snapshot = await world.snapshot(made["customerId"])
     assert (snapshot.status, snapshot.terms.since) == (status, 20468)
+
+
+@pytest.mark.parametrize("bill", [True, False])
+async def test_a_card_that_comes_after_a_trials_provisional_end_pays(world: World, *, bill: bool) -> None:
+    """R-SUB-5, AMB-24, R-GEN-5: at its instant already, and whether or not the calendar has got to it."""
+    made, checkout = await issued(world, customTrialDays=14)
+    await world.now("2026-01-15T00:00:00Z", bill=bill)
+    seen = await world.call("GET", checkout)
+    assert (seen["status"], seen["amountDue"], seen["trialEndsAt"]) == ("pending_payment", 4900, None)
+    await world.call("POST", checkout, {"number": DECLINED}, expect=402)
+    assert (await world.call("POST", checkout, {"number": CARD}))["status"] == "active"
+    begun = await world.call("GET", f"/subscriptions/{made['id']}")
+    assert (begun["startDate"], begun["nextBillingDate"]) == ("2026-01-15T00:00:00.000Z", "2026-02-15T00:00:00.000Z")
+    [invoice] = await world.invoices("acme")
+    assert (invoice["status"], invoice["total"]) == ("paid", 4900)
+    await proved(world)
 
 
 async def test_seats_are_held_from_the_checkout_on(world: World) -> None:

@@ -58,6 +58,32 @@ async def test_an_end_date_keeps_nobody_on_a_deleted_plan(world: World) -> None:
     assert len(await issued(world)) == 1
 
 
+@pytest.mark.parametrize("end", [None, "2026-03-05"])
+@pytest.mark.parametrize("strategy", ["cancel", "migrate&planId=pro"])
+async def test_a_date_that_is_taken_back_or_moved_keeps_nobody_on_a_deleted_plan(
+    world: World, strategy: str, end: str | None
+) -> None:
+    """R-PLAN-9: it came before the renewal as the plan was deleted; without it the renewal comes, and is the last."""
+    await world.now("2026-01-01T00:00:00Z")
+    await pro(world)
+    await world.customer("acme")
+    made = await begin(world)
+    await world.call("PATCH", f"/subscriptions/{made['id']}", {"endDate": "2026-01-20"})
+    await world.now("2026-01-10T00:00:00Z")
+    await world.call("DELETE", f"/plans/starter?strategy={strategy}")
+    assert (await read(world, made))["endDate"] == day("2026-01-20")
+    await world.call("PATCH", f"/subscriptions/{made['id']}", {"endDate": end})
+    await world.now("2026-02-01T00:00:00Z")
+    after = await read(world, made)
+    if strategy == "cancel":
+        assert (after["status"], after["endDate"]) == ("canceled", day("2026-02-01"))
+        assert len(await issued(world)) == 1
+    else:
+        assert (after["status"], after["planName"]) == ("active", "pro")
+        assert (await issued(world))[1:] == [("2026-02-01", "recurring", [PRO])]
+    await proved(world)
+
+
 async def test_what_a_deletion_scheduled_is_not_taken_back(world: World) -> None:
     """R-PLAN-9, AMB-37, R-CHG-6: nor is another interval of a deleted plan sold."""
     await world.now("2026-01-01T00:00:00Z")

@@ -218,3 +218,17 @@ async def test_seats_of_a_change_are_rounded_once(world: World) -> None:
     for line in (await world.invoices("acme"))[-1]["lineItems"]:
         assert (await world.call("GET", f"/explain/{line['id']}"))["arithmetic"]["agrees"], line
     await proved(world)
+
+
+@pytest.mark.parametrize("later", ["2026-01-15T00:00:00Z", "2026-01-20T00:00:00Z"])
+async def test_the_first_seats_change_nothing_of_a_change_of_plan_before_them(world: World, later: str) -> None:
+    """R-INV-10: the invoice of the change is made again as it is, whatever seats came after it, at its instant too."""
+    await world.now("2026-01-01T00:00:00Z")
+    company = await seats_offer(world)
+    await world.customer("acme")
+    made = await begin(world, planCode="team")
+    await world.now("2026-01-15T00:00:00Z")
+    await world.call("POST", f"/subscriptions/{made['id']}/change-plan", {"newPlanId": company})
+    await world.now(later)
+    await world.call("PUT", "/seats", {"customerId": "acme", "featureCode": "member", "count": 3})
+    await proved(world)
