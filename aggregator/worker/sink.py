@@ -236,8 +236,8 @@ class Sink:
                 made = len(columns)
                 await asyncio.sleep(0)
         begun_ms = self._clock.monotonic_ms()
+        await self._store.insert_account_records(accounts)  # who finds an event finds the terms that it was judged by
         await self._store.insert_events(columns)
-        await self._store.insert_account_records(accounts)
         self._telemetry.observe(HistogramName.SINK_INSERT_SECONDS, (self._clock.monotonic_ms() - begun_ms) / 1_000)
         self._telemetry.count(CounterName.EVENTS_SUNK, len(columns))
 

@@ -42,7 +42,7 @@ async def test_an_addon_brings_one_feature(api):
     for wrong, field in (
         ({"consumptionModel": "metered"}, "consumptionModel"),
         ({"consumptionModel": "hourly"}, "consumptionModel"),
-        ({"basePrice": -1}, "price"),
+        ({"basePrice": -1}, "basePrice"),
         ({"slug": "No Slug"}, "slug"),
         ({"intervalPrices": {"weekly": 1}}, "intervalPrices"),
     ):
