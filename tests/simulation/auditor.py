@@ -164,6 +164,8 @@ class Recount:
             if not found:
                 return "refused"
             own = known[found[0]]
+        if row.get("corrects") and row["corrects"][3] < min(one[0] for one in known):
+            return "refused"  # it counted for a subscription of before, which has its last invoice
         if row.get("corrects") and row["units"] <= 0:
             return self._given_back(row, ledger)
         late, day = own is not terms, max(row["time_us"], own[3]) // (DAY_MS * 1_000)
